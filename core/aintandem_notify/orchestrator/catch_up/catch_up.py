@@ -1,7 +1,7 @@
 """Catches up after a gap, beside the reader: reads a snapshot over REST, and has the missed events made.
 
-The missed events are decided in ``ingest``, in the transaction that stores them. Here are the requests: what is
-doubtful is requested again, and a failed request is retried for as long as the link is open.
+``ingest`` decides the missed events, in the transaction that stores them. This module makes the requests. It
+requests doubtful runs again, and retries a failed request for as long as the link is open.
 """
 
 from collections import Counter
@@ -67,7 +67,7 @@ class _Progress:
     ends: dict[RunRef, tuple[Observation, int]] = field(default_factory=dict)
     """Observed ends that were doubtful, each with the transaction number at its request."""
     reads: Counter[Family] = field(default_factory=Counter)
-    """How often each kind was read."""
+    """The number of reads of each kind."""
     failures: Counter[RunRef] = field(default_factory=Counter)
     reconciled: set[RunRef] = field(default_factory=set)
     """Reconciled runs of the kinds that are not finished."""

@@ -101,8 +101,8 @@ def sandbox_observations(
     """The project's sandboxes, with the ends that their latest operations show.
 
     A sandbox that is not listed has stopped only if an operation shows it. The list has the sandboxes of all
-    projects. If it names no project for one, the sandbox belongs to this project if it is a known run of the
-    project, or if one of the project's operations is about it.
+    projects. An entry without a project belongs to this one if it is a known run of the project, or if one of the
+    project's operations is about it.
     """
     latest = _latest_by_sandbox(
         operation for operation in operations if operation.project_id in (None, project_id)

@@ -1,1 +1,1 @@
-"""Watching projects for as long as they are wanted: one supervisor each, over one link after another."""
+"""Watches projects: one supervisor for each, which opens one link after another."""

@@ -1,4 +1,4 @@
-"""Puts the orchestrator side together: a fleet of projects over real links, one session, one TLS context."""
+"""Composes the package: a fleet of projects over real links, with one session and one TLS context."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,16 +30,16 @@ from aintandem_notify.orchestrator.watch.project import watch_project
 from aintandem_notify.orchestrator.watch.settings import EventSink, StatusObserver, WatchSettings
 
 MAX_EVENT_LENGTH: Final = 2**18
-"""Characters of an event that are stored and delivered; of a longer one the beginning and the end of its texts."""
+"""Most characters of an event as JSON; the texts of a longer event are truncated before it is stored."""
 
 _log = log.get_logger(__name__)
 
 
 def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
-    """What the links need of ``[connection]``. Raises ConfigError when ca_file is of no use."""
+    """The settings of the links from ``[connection]``. Raises ConfigError if ``ca_file`` cannot be used."""
     tls = cache(lambda: client_context(connection.ca_file))
     if connection.ca_file is not None:
-        tls()  # a file of no use is told at the start, not when the first link needs it
+        tls()  # reports an unusable file at the start, not when the first link needs it
     return LinkSettings(
         open_stream=stream_opener(tls, connection.outbound),
         clock=clock,
@@ -59,7 +59,8 @@ async def open_fleet(
     reconciler: Reconciler | None = None,
     slots: ConnectionSlots | None = None,
 ) -> AsyncIterator[Fleet]:
-    """A fleet whose events go to ``sink``; ``Fleet.reconcile`` says which projects it watches, and how.
+    """Opens a fleet whose events go to ``sink``. ``Fleet.reconcile`` sets the projects and the connection
+    settings.
 
     ``reconciler`` makes up the events that a project misses while it has no link. None: they are lost.
     ``slots`` bounds how many projects are watched at a time. None: all.

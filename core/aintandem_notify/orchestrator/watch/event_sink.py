@@ -1,4 +1,4 @@
-"""Brings a project's events to safety, however long that takes."""
+"""Stores a project's events, and retries for as long as the store fails."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from aintandem_notify.orchestrator.watch.status_tracker import StatusTracker
 
 
 class RetryingSink:
-    """Hands a project's events over until they are safe; nobody reads meanwhile, and the link holds back."""
+    """Passes events to the sink until they are stored. No frame is read meanwhile, so the server has to wait."""
 
     def __init__(
         self, project: Project, settings: WatchSettings, status: StatusTracker, log: FilteringBoundLogger
@@ -26,18 +26,18 @@ class RetryingSink:
         self._unstored: Sequence[Event] = ()
 
     async def store_or_retain(self, events: Sequence[Event]) -> None:
-        """Returns when they are safe; if it is cancelled before, they are left over."""
+        """Returns when the events are stored. If it is cancelled before, ``leftover`` returns them."""
         self._unstored = events
         await self.store(events)
         self._unstored = ()
 
     def leftover(self) -> Sequence[Event]:
-        """What could not be kept, for whoever takes it over."""
+        """Removes and returns the events that ``store_or_retain`` could not store."""
         events, self._unstored = self._unstored, ()
         return events
 
     async def store(self, events: Sequence[Event]) -> None:
-        """As ``keep``, but they are lost if it is cancelled."""
+        """As ``store_or_retain``, but the events are lost if it is cancelled."""
         failures = 0
         while True:
             try:

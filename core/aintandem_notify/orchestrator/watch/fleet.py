@@ -1,7 +1,7 @@
-"""All watched projects: which ones there are, and one supervisor for each.
+"""The fleet: decides which projects to watch, and runs one supervisor for each.
 
-Globs are resolved with what the orchestrator lists, again and again; a project given by its id needs no
-lookup. A project that fails is started again alone; the others do not notice.
+Globs are resolved against the orchestrator's list, again and again. A project given by its id needs no lookup. A
+project that crashes is restarted alone; the others are not affected.
 """
 
 import math
@@ -28,18 +28,18 @@ from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
 RESTART_DELAY_S: Final = 1.0
 RESTART_MAX_DELAY_S: Final = 60.0
-"""Pauses before a project whose watching crashed is watched again; a crash is a fault of ours and may repeat."""
+"""Pauses before a crashed supervisor restarts; a crash is a bug of ours and may repeat."""
 NAME_LOOKUP_S: Final = 3.0
-"""How long projects without a name wait for the orchestrator to tell it; after that their id is their name."""
+"""Longest wait for the orchestrator's list, which has the names of projects; after that the id is the name."""
 
 RESTART_STABLE_S: Final = 600.0
-"""After so long a run a crash is taken for the first one."""
+"""After so long without a crash, the next one counts as the first."""
 
 _log = log.get_logger(__name__)
 
 
 class WatchedProject(Protocol):
-    """An entry of the config: an id or a glob over ids, and what people call it."""
+    """An entry of the config: an id or a glob over ids, and its name."""
 
     @property
     def id(self) -> str:
@@ -48,7 +48,7 @@ class WatchedProject(Protocol):
 
     @property
     def name(self) -> str | None:
-        """None: whatever the orchestrator calls it."""
+        """The name; None: the name that the orchestrator lists."""
         ...
 
     @property
@@ -60,14 +60,14 @@ class WatchedProject(Protocol):
 Watcher = Callable[[Project, StatusObserver], Awaitable[None]]
 """Watches one project, as ``project.watch_project`` does."""
 WatcherFactory = Callable[[ConnectionConfig], Watcher]
-"""Makes the watching with these settings; raises ConfigError when they cannot be used."""
+"""Creates the watcher for these settings. Raises ConfigError if they cannot be used."""
 ListProjects = Callable[[], Awaitable[Sequence[ProjectRecord]]]
-"""What the orchestrator lists; raises ApiError or HttpFailed."""
+"""Returns the projects that the orchestrator lists. Raises ApiError or HttpFailed."""
 
 
 @dataclass(eq=False, slots=True)
 class _Supervisor:
-    """One project's supervisor: cancel ``scope`` to end it, ``ended`` tells when it has."""
+    """One project's supervisor: cancel ``scope`` to end it; ``ended`` is set after that."""
 
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
@@ -75,30 +75,30 @@ class _Supervisor:
 
 
 def resolve(entries: Iterable[WatchedProject], listed: Sequence[ProjectRecord]) -> dict[str, Project]:
-    """The projects to watch, by id: literal ids in any case, others as far as they are listed.
+    """The projects to watch, by id: literal ids always, ids that match a glob if they are listed.
 
-    The name is the config's for a literal id, else the orchestrator's, else the id. An id that several
-    entries mean is watched once; the literal one has the say. Names are cut, for each notification has one.
+    The name is the config's for a literal id, else the orchestrator's, else the id. An id that several entries
+    match is watched once; the literal entry wins. Names are truncated, because each notification has one.
     """
-    names = {record.id: _short(record.name or "") for record in listed}
+    names = {record.id: _truncate_name(record.name or "") for record in listed}
     entries = list(entries)
-    found = {
-        one: Project(id=one, name=name or one)
-        for one, name in names.items()
-        if any(entry.is_glob and fnmatchcase(one, entry.id) for entry in entries)
+    projects = {
+        project_id: Project(id=project_id, name=name or project_id)
+        for project_id, name in names.items()
+        if any(entry.is_glob and fnmatchcase(project_id, entry.id) for entry in entries)
     }
     for entry in entries:
         if not entry.is_glob:
-            found[entry.id] = Project(id=entry.id, name=entry.name or names.get(entry.id) or entry.id)
-    return found
+            projects[entry.id] = Project(id=entry.id, name=entry.name or names.get(entry.id) or entry.id)
+    return projects
 
 
-def _short(name: str) -> str:
+def _truncate_name(name: str) -> str:
     return name if len(name) <= MAX_NAME_LENGTH else redact_start(name, MAX_NAME_LENGTH)
 
 
 class Fleet:
-    """The projects that are watched; made by ``run_fleet``."""
+    """The watched projects; created by ``run_fleet``."""
 
     def __init__(self, nursery: trio.Nursery, prepare: WatcherFactory, clock: Clock, chance: Chance) -> None:
         self._nursery = nursery
@@ -118,38 +118,40 @@ class Fleet:
         self._changed = trio.Event()
 
     def snapshot(self) -> tuple[ProjectStatus, ...]:
-        """Where every watched project stands, in the order in which they were started."""
+        """The status of every watched project, in the order in which they were started."""
         return tuple(self._statuses.values())
 
     @property
     def wanted(self) -> Set[str]:
-        """The projects that entries and orchestrator name, whoever watches them."""
+        """The projects that result from the entries, watched by this agent or another."""
         return self._wanted.keys()
 
     @property
     def wanted_changed(self) -> trio.Event:
-        """Is set when ``wanted`` changes, and another one then takes its place."""
+        """Is set when ``wanted`` changes. After that, this property returns a new event."""
         return self._wanted_changed
 
     async def watch_only(self, ids: Collection[str] | None) -> None:
-        """Watch those of the wanted projects that are among ``ids``, all for None, now and as they change.
+        """Watch only the wanted projects that are among ``ids`` (None: all), now and when ``wanted`` changes.
 
-        Returns when what was stopped has ended.
+        Returns when the stopped supervisors have ended.
         """
         self._allowed = ids
-        stopped = [self._stop(one) for one in list(self._running) if not self._is_allowed(one)]
+        stopped = [
+            self._stop(project_id) for project_id in list(self._running) if not self._is_allowed(project_id)
+        ]
         self._start_allowed()
-        for run in stopped:
-            await run.ended.wait()
+        for supervisor in stopped:
+            await supervisor.ended.wait()
 
     def _is_allowed(self, project_id: str) -> bool:
         return self._allowed is None or project_id in self._allowed
 
     async def reconcile(self, entries: Iterable[WatchedProject], connection: ConnectionConfig) -> None:
-        """Watch exactly these from now on: what is new is started, what is gone stopped, the rest left alone.
+        """Watch the projects of these entries: start new ones, stop removed ones, and leave the others alone.
 
-        Other connection settings restart all. Returns when what was stopped has ended. Raises ConfigError when
-        the connection settings cannot be used; nothing has changed then.
+        Changed connection settings restart all. Returns when the stopped supervisors have ended. Raises
+        ConfigError if the connection settings cannot be used; then nothing has changed.
         """
         if connection != self._connection:
             self._watch = self._prepare(connection)
@@ -157,27 +159,26 @@ class Fleet:
             self._entries = ()
         else:
             self._entries = tuple(entries)
-        unwanted = [one for one in self._wanted if not self._is_wanted(one)]
-        for one in unwanted:
-            del self._wanted[one]
-        stopped = [self._stop(one) for one in list(self._running) if one not in self._wanted]
-        for run in stopped:
-            await run.ended.wait()
+        for project_id in [project_id for project_id in self._wanted if not self._is_wanted(project_id)]:
+            del self._wanted[project_id]
+        stopped = [self._stop(project_id) for project_id in list(self._running) if project_id not in self._wanted]
+        for supervisor in stopped:
+            await supervisor.ended.wait()
         self._entries = tuple(entries)
-        # The others wait for the list, which has their names, or all there is to know about them.
-        self._want(resolve([one for one in self._entries if not one.is_glob and one.name], ()))
+        # The other entries wait for the list, which has the names, and the ids that match globs.
+        self._add_wanted(resolve([entry for entry in self._entries if not entry.is_glob and entry.name], ()))
         self._notify_wanted_changed()
         self._changed.set()
 
     def _is_wanted(self, project_id: str) -> bool:
-        """Whether the entries still want this project, under the name that it has."""
+        """Whether the entries still want this project, under its present name."""
         literal = [entry for entry in self._entries if not entry.is_glob and entry.id == project_id]
         if literal:
             return literal[-1].name in (None, self._wanted[project_id].name)
         return any(entry.is_glob and fnmatchcase(project_id, entry.id) for entry in self._entries)
 
-    async def keep_up(self, list_projects: ListProjects) -> None:
-        """Start and stop projects as the entries and the orchestrator's list change; runs for ever."""
+    async def follow_changes(self, list_projects: ListProjects) -> None:
+        """Start and stop projects as the entries and the orchestrator's list change. Never returns."""
         failures = 0
         while True:
             self._changed = trio.Event()
@@ -193,15 +194,15 @@ class Fleet:
                 await self._changed.wait()
 
     async def _list(self, list_projects: ListProjects, *, first_failure: bool) -> Sequence[ProjectRecord] | None:
-        """What the orchestrator lists; None when it does not, or not before a project has waited too long."""
-        waiting = any(not entry.is_glob and entry.id not in self._wanted for entry in self._entries)
+        """The orchestrator's list. None if it fails, or takes longer than a project may wait for its name."""
+        is_waiting = any(not entry.is_glob and entry.id not in self._wanted for entry in self._entries)
         try:
-            with trio.fail_after(NAME_LOOKUP_S if waiting else math.inf):
+            with trio.fail_after(NAME_LOOKUP_S if is_waiting else math.inf):
                 return await list_projects()
         except trio.TooSlowError:
             reason = "no answer yet"
         except AuthenticationFailed:
-            return None  # the session tells of a refused login, once for all
+            return None  # the session reports a refused login, once for all projects
         except (ApiError, HttpFailed) as error:
             reason = str(error)
         if first_failure:
@@ -212,12 +213,12 @@ class Fleet:
         return full_jitter(failures - 1, initial=RESTART_DELAY_S, maximum=interval, chance=self._chance)
 
     def _apply(self, listed: Sequence[ProjectRecord] | None) -> None:
-        wanted = resolve(self._entries, listed or ())
-        self._want(wanted)
+        resolved = resolve(self._entries, listed or ())
+        self._add_wanted(resolved)
         if listed is not None:
             self._log_idle_globs(listed)
-            # Absent twice before it is stopped: one odd answer must not silence a project.
-            absent = self._wanted.keys() - wanted.keys()
+            # A project is stopped when it is absent twice: one wrong list must not silence it.
+            absent = self._wanted.keys() - resolved.keys()
             for project_id in absent & self._missing:
                 del self._wanted[project_id]
                 if project_id in self._running:
@@ -226,7 +227,7 @@ class Fleet:
         self._notify_wanted_changed()
 
     def _log_idle_globs(self, listed: Sequence[ProjectRecord]) -> None:
-        """Say once that a glob stands for nothing: whoever wrote it waits for events that cannot come."""
+        """Log once that a glob matches no project: its author waits for events that cannot come."""
         idle = {
             entry.id
             for entry in self._entries
@@ -236,9 +237,11 @@ class Fleet:
             _log.warning("no project matches", glob=glob, listed=len(listed))
         self._idle_globs = idle
 
-    def _want(self, wanted: Mapping[str, Project]) -> None:
-        """These, too, from now on; a name that is known already stays."""
-        self._wanted |= {one: project for one, project in wanted.items() if one not in self._wanted}
+    def _add_wanted(self, projects: Mapping[str, Project]) -> None:
+        """Want these projects, too. A project that is wanted already keeps its name."""
+        self._wanted |= {
+            project_id: project for project_id, project in projects.items() if project_id not in self._wanted
+        }
         self._start_allowed()
 
     def _notify_wanted_changed(self) -> None:
@@ -248,36 +251,37 @@ class Fleet:
     def _start_allowed(self) -> None:
         for project in self._wanted.values() if self._allowed is None else self._among(self._allowed):
             if project.id not in self._running:
-                run = self._running[project.id] = _Supervisor()
+                supervisor = self._running[project.id] = _Supervisor()
                 self._statuses[project.id] = ProjectStatus(
                     project, ConnectionState.DISCONNECTED, self._clock.now()
                 )
-                self._nursery.start_soon(self._supervise, project, run, self._watch)
+                self._nursery.start_soon(self._supervise, project, supervisor, self._watch)
 
     def _among(self, ids: Iterable[str]) -> list[Project]:
-        return [self._wanted[one] for one in ids if one in self._wanted]
+        return [self._wanted[project_id] for project_id in ids if project_id in self._wanted]
 
     def _stop(self, project_id: str) -> _Supervisor:
         _log.info("no longer watching", project=project_id)
-        run = self._running.pop(project_id)
+        supervisor = self._running.pop(project_id)
         del self._statuses[project_id]
-        run.scope.cancel()
-        return run
+        supervisor.scope.cancel()
+        return supervisor
 
-    async def _supervise(self, project: Project, run: _Supervisor, watch: Watcher) -> None:
+    async def _supervise(self, project: Project, supervisor: _Supervisor, watch: Watcher) -> None:
         def observe(status: ProjectStatus) -> None:
-            # A project that was stopped may still close its link, beside one that was started in its place.
-            if self._running.get(project.id) is run:
-                self._statuses[project.id] = replace(status, restarts=run.restarts) if run.restarts else status
+            # A stopped supervisor may still close its link while another one runs in its place.
+            if self._running.get(project.id) is supervisor:
+                restarts = supervisor.restarts
+                self._statuses[project.id] = replace(status, restarts=restarts) if restarts else status
 
         try:
-            with run.scope:
-                await self._watch_for_ever(project, run, watch, observe)
+            with supervisor.scope:
+                await self._watch_forever(project, supervisor, watch, observe)
         finally:
-            run.ended.set()
+            supervisor.ended.set()
 
-    async def _watch_for_ever(
-        self, project: Project, run: _Supervisor, watch: Watcher, observe: StatusObserver
+    async def _watch_forever(
+        self, project: Project, supervisor: _Supervisor, watch: Watcher, observe: StatusObserver
     ) -> None:
         crashes = 0
         while True:
@@ -286,8 +290,8 @@ class Fleet:
                 await watch(project, observe)
                 return
             except Exception as error:  # noqa: BLE001  # the border of a project: the others go on
-                run.restarts += 1
-                _log.exception("watching crashed, starting anew", project=project.id, restarts=run.restarts)
+                supervisor.restarts += 1
+                _log.exception("watching crashed, starting anew", project=project.id, restarts=supervisor.restarts)
                 observe(replace(self._statuses[project.id], last_error=log.describe_error(error)))
             crashes = 1 if trio.current_time() - started_at >= RESTART_STABLE_S else crashes + 1
             await trio.sleep(self._restart_pause(crashes))
@@ -305,13 +309,13 @@ async def run_fleet(
     chance: Chance,
     beside: Callable[[], Awaitable[None]] = trio.sleep_forever,
 ) -> AsyncIterator[Fleet]:
-    """A fleet without projects, until ``reconcile`` is called; all are stopped when the block is left.
+    """Runs a fleet, without projects until ``reconcile`` is called. Leaving the block stops all of them.
 
     ``beside`` runs for as long as the block lasts.
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(beside)
         fleet = Fleet(nursery, prepare, clock, chance)
-        nursery.start_soon(fleet.keep_up, list_projects)
+        nursery.start_soon(fleet.follow_changes, list_projects)
         yield fleet
         nursery.cancel_scope.cancel()

@@ -1,6 +1,6 @@
-"""Links of one project that follow one another without a gap: the next is open before the last is closed.
+"""Replaces the link of a project by another without a gap: the next one opens before the last one closes.
 
-The socket replays nothing, so whatever the orchestrator sends between two links nobody hears.
+The socket replays nothing, so events that the orchestrator sends between two links would be lost.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,10 +15,10 @@ from aintandem_notify.orchestrator.link.websocket import Link, primary_error
 from aintandem_notify.orchestrator.protocol.address import SocketTarget
 
 OVERLAP_S: Final = 0.5
-"""How long both links are open: a server may say yes to the new one a moment before it begins to feed it."""
+"""Time with both links open: a server may accept the new one a moment before it sends events over it."""
 
 Connect = Callable[[SocketTarget], AbstractAsyncContextManager[Link]]
-"""Opens a link, as ``link.open_link`` with its settings does."""
+"""Opens a link, as ``link.websocket.open_link`` with its settings does."""
 
 
 @dataclass(eq=False, slots=True)
@@ -33,49 +33,49 @@ class ConnectionHandover:
     def __init__(self, connect: Connect, nursery: trio.Nursery) -> None:
         self._connect = connect
         self._nursery = nursery
-        self._held: list[_OpenLink] = []
+        self._open_links: list[_OpenLink] = []
 
     @property
     def links(self) -> list[Link]:
-        """The link in use, behind the one before it while that is being closed."""
-        return [held.link for held in self._held]
+        """The open links: the one in use is the last; before it the previous one, while that is being closed."""
+        return [open_link.link for open_link in self._open_links]
 
     async def open(self, target: SocketTarget) -> Link:
-        """Another link, beside the one there is; raises as ``open_link`` does."""
-        held: _OpenLink = await self._nursery.start(self._hold_open, target)
-        return held.link
+        """Open another link beside the present one; raises as ``open_link`` does."""
+        open_link: _OpenLink = await self._nursery.start(self._hold_open, target)
+        return open_link.link
 
     def beside(self, act: Callable[[], Awaitable[None]]) -> None:
-        """Do something beside the links, for as long as they are open."""
+        """Run a task beside the links, for as long as they are open."""
         self._nursery.start_soon(act)
 
     def release(self, link: Link) -> None:
-        """Close a link after ``OVERLAP_S``; it gives all that still arrives, and then raises LinkLost."""
-        for held in self._held:
-            if held.link is link:
-                held.released.set()
+        """Close a link after ``OVERLAP_S``. Until then it returns arriving frames, and then it raises LinkLost."""
+        for open_link in self._open_links:
+            if open_link.link is link:
+                open_link.released.set()
 
     async def _hold_open(self, target: SocketTarget, task_status: trio.TaskStatus[_OpenLink]) -> None:
-        # A task of its own for each: contexts that overlap cannot be nested.
-        held = None
+        # Each link has a task of its own: contexts that overlap cannot be nested.
+        open_link = None
         try:
             async with self._connect(target) as link:
-                held = _OpenLink(link)
-                self._held.append(held)
-                task_status.started(held)
-                await held.released.wait()
+                open_link = _OpenLink(link)
+                self._open_links.append(open_link)
+                task_status.started(open_link)
+                await open_link.released.wait()
                 await trio.sleep(OVERLAP_S)
                 await link.finish()
         except OrchestratorError:
-            # How a link ends that is not needed any more is nobody's concern.
-            if held is None or not held.released.is_set():
+            # The error of a link that is not needed any more is ignored.
+            if open_link is None or not open_link.released.is_set():
                 raise
-        self._held = [other for other in self._held if other is not held]
+        self._open_links = [other for other in self._open_links if other is not open_link]
 
 
 @asynccontextmanager
 async def open_handover(connect: Connect) -> AsyncIterator[ConnectionHandover]:
-    """No link at first; all are closed when the block is left, which raises what ended the one in use."""
+    """Starts without a link. Leaving the block closes all of them, and raises the error of the one in use."""
     failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -84,5 +84,5 @@ async def open_handover(connect: Connect) -> AsyncIterator[ConnectionHandover]:
     except BaseExceptionGroup as group:
         failure = primary_error(group)
     if failure is not None:
-        # Outside of the handler, so that the group does not come along as a context that holds the error itself.
+        # Outside of the handler, so that the group does not become the context of the error that it contains.
         raise failure

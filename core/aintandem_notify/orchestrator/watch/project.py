@@ -1,7 +1,7 @@
-"""Watches one project: authenticate, connect, read, and do it again for as long as anybody wants it.
+"""Supervises one project: authenticates, connects, reads, and reconnects until it is cancelled.
 
-``link.close_codes`` tells what the end of a connection means, ``link.reconnect_policy`` what to do about it, and
-``link.states`` the state that follows. This module carries the decisions out.
+``link.close_codes`` classifies the end of a connection, ``link.reconnect_policy`` decides the reaction, and
+``link.states`` the next state. This module carries out the decisions.
 """
 
 from collections import Counter
@@ -54,34 +54,34 @@ from aintandem_notify.orchestrator.watch.settings import StatusObserver, WatchSe
 from aintandem_notify.orchestrator.watch.status_tracker import StatusTracker
 
 RENEW_RETRY_S: Final = 30.0
-"""Pause before a token that could not be renewed is renewed again, while the link goes on with the old one."""
+"""Pause before another try to renew a token, while the link continues with the old one."""
 SLOT_RETRY_S: Final = 2.0
-"""Pause before another look for a place beside the present link, where others go over to a new one, too."""
+"""Pause before another try to get a second connection slot, while other projects replace their links."""
 LAST_COMMIT_S: Final = 2.0
-"""How long a project that is being stopped may take to store what it has read already."""
+"""Time for a project that is being stopped to store the events that it has read already."""
 
 
 async def watch_project(
     project: Project, settings: WatchSettings, observe: StatusObserver
 ) -> OrchestratorError | HttpFailed:
-    """Watch until cancelled; returns only to give up, and then what ended the last try.
+    """Watch until cancelled. Returns only when it gives up: the error that ended the last try.
 
-    That is when ``reconnect_attempts`` are used up, or the trouble is fatal. It is for the caller to tell of that;
-    trouble that is tried again is in the log.
+    It gives up when ``reconnect_attempts`` are used up or the trouble is fatal. The caller must report that.
+    Trouble that is retried is logged here.
 
-    What was read when the cancellation comes is still handed to the sink, within a short time.
+    On cancellation, events that are read already still go to the sink, within ``LAST_COMMIT_S``.
     """
     return await _ProjectWatcher(project, settings, observe).run()
 
 
 @dataclass(slots=True)
 class _FailureHistory:
-    """Trouble since the last stable connection: failed tries, refused tokens, pauses by kind, kinds told."""
+    """Trouble since the last stable connection: failed tries, refused tokens, pauses by kind, reported kinds."""
 
     failures: int = 0
     refusals: int = 0
     pauses: Counter[ConnectionTrouble] = field(default_factory=Counter)
-    told: set[ConnectionTrouble] = field(default_factory=set)
+    reported: set[ConnectionTrouble] = field(default_factory=set)
 
 
 class _ProjectWatcher:
@@ -95,7 +95,7 @@ class _ProjectWatcher:
         self._history = _FailureHistory()
         self._token: Token | None = None
         self._opened_at: float | None = None
-        self._connection_is_news = True
+        self._must_report_connection = True
         self._buffer = EventBuffer(self._sink.store_or_retain, holding=False)
         self._catch_up: CatchUp | None = None
         self._link: Link | None = None
@@ -110,38 +110,38 @@ class _ProjectWatcher:
                     return outcome
                 await trio.sleep(outcome)
         finally:
-            # Since when it is being closed, whoever cancels knows; here nothing but that it is done.
+            # The caller that cancels knows that the link is closing; here it is closed already.
             if self._status.state is not ConnectionState.DISCONNECTED:
                 self._status.signal(Signal.STOP)
                 self._status.signal(Signal.CLOSED)
 
     async def _try(self) -> float | OrchestratorError | HttpFailed:
-        """One connection from its token to its end; seconds until the next one, or why there is none."""
+        """Run one connection from token to end. Returns the seconds until the next one, or the final error."""
         try:
             await self._connect_and_read()
         except (OrchestratorError, HttpFailed) as error:
             return await self._recover(error)
 
     async def _connect_and_read(self) -> NoReturn:
-        places = self._settings.slots
-        if (shortage := places.wait_reason) is not None:
-            self._status.update(last_error=shortage)
-        async with places.acquire():
-            await self._connect_and_read_in_place()
+        slots = self._settings.slots
+        if (wait_reason := slots.wait_reason) is not None:
+            self._status.update(last_error=wait_reason)
+        async with slots.acquire():
+            await self._connect_and_read_in_slot()
         raise AssertionError("reading ends with an exception")
 
-    async def _connect_and_read_in_place(self) -> NoReturn:
+    async def _connect_and_read_in_slot(self) -> NoReturn:
         self._token = await self._settings.session.token()
         async with open_handover(self._settings.connect) as links:
             try:
                 link = await self._open(links, self._token)
-                self._begin_to_catch_up(links, await self._open_books())
+                self._start_catch_up(links, await self._on_opened())
                 await self._read(links, link, self._token)
             finally:
-                await self._take_rest(links.links)
+                await self._store_leftovers(links.links)
         raise AssertionError("reading ends with an exception")
 
-    def _begin_to_catch_up(self, links: ConnectionHandover, opened_at: datetime) -> None:
+    def _start_catch_up(self, links: ConnectionHandover, opened_at: datetime) -> None:
         if self._settings.make_catch_up is not None:
             self._buffer = EventBuffer(
                 self._sink.store_or_retain, holding=True, total_usage=self._settings.buffer_usage
@@ -151,8 +151,8 @@ class _ProjectWatcher:
             links.beside(self._buffer.release_after_max_hold)
 
     def _stored_until(self) -> datetime:
-        """When the last frame came that is stored, with all before it."""
-        # While we wait for frames, what came before is stored; while we store some, only what came before them.
+        """The time up to which all received frames are stored."""
+        # While waiting for frames, all received ones are stored. While storing a batch, only the earlier ones are.
         at = self._stored_at if self._link is None else self._link.last_received_at
         return self._settings.clock.capped_now() - timedelta(seconds=trio.current_time() - at)
 
@@ -163,7 +163,7 @@ class _ProjectWatcher:
         return link
 
     async def _read(self, links: ConnectionHandover, link: Link, token: Token) -> NoReturn:
-        """Read until the link is lost; before its token expires, go over to another one."""
+        """Read until the link is lost. Before its token expires, hand over to another link."""
         renew_at = renewal_time(token, self._settings.chance)
         while True:
             batch: Sequence[str | bytes] = ()
@@ -171,31 +171,31 @@ class _ProjectWatcher:
             with trio.move_on_at(renew_at):
                 batch = await link.receive_batch()
             self._link = None
-            await self._take(batch)
+            await self._store(batch)
             if trio.current_time() < renew_at:
                 continue
-            with self._settings.slots.acquire_second() as has_place:
-                renew_at = trio.current_time() + (RENEW_RETRY_S if has_place else SLOT_RETRY_S)
-                successor = await self._successor(links, token) if has_place else None
+            with self._settings.slots.acquire_second() as has_slot:
+                renew_at = trio.current_time() + (RENEW_RETRY_S if has_slot else SLOT_RETRY_S)
+                successor = await self._open_successor(links, token) if has_slot else None
                 if successor is not None:
                     old, (link, token) = link, successor
                     self._token = token
-                    await self._go_over(links, old, link)
+                    await self._hand_over(links, old, link)
                     renew_at = renewal_time(token, self._settings.chance)
 
-    async def _go_over(self, links: ConnectionHandover, old: Link, new: Link) -> None:
-        """Let the old link end first, so that events keep their order; the new one holds on to its own."""
+    async def _hand_over(self, links: ConnectionHandover, old: Link, new: Link) -> None:
+        """Read the old link to its end first, so that events keep their order. The new one buffers its own."""
         links.release(old)
         copies: set[str | bytes] = set()
         with suppress(OrchestratorError):
             while True:
                 batch = await old.receive_batch()
                 copies.update(batch)
-                await self._take(batch)
-        await self._take([frame for frame in new.take_buffered() if frame not in copies])
+                await self._store(batch)
+        await self._store([frame for frame in new.take_buffered() if frame not in copies])
         self._status.update(connected_at=self._settings.clock.now())
 
-    async def _take(self, batch: Sequence[str | bytes]) -> None:
+    async def _store(self, batch: Sequence[str | bytes]) -> None:
         if not batch:
             return
         events = await self._events_in(batch)
@@ -208,31 +208,31 @@ class _ProjectWatcher:
     async def _events_in(self, batch: Sequence[str | bytes]) -> list[Event]:
         if not self._reader.has_long_frame(batch):
             return self._reader.read(batch)
-        # What has come is ours to keep, also while we are being stopped.
+        # Received frames are parsed even while we are being stopped.
         with trio.CancelScope(shield=True) as scope:
             read = partial(self._reader.read, batch, self._settings.clock.now())
             events = await run_in_thread(read, limiter=self._settings.long_read_limiter)
         assert not scope.cancelled_caught  # noqa: S101  # nobody cancels it
         return events
 
-    async def _take_rest(self, links: Iterable[Link]) -> None:
-        # What the server has sent and we have read is ours to keep: it will not send it again.
+    async def _store_leftovers(self, links: Iterable[Link]) -> None:
+        # The server does not send received frames again, so they are stored.
         stored_until, catch_up = self._stored_until(), self._catch_up
         self._link = self._catch_up = None
         with trio.move_on_after(LAST_COMMIT_S, shield=True):
             is_up_to_date = catch_up is not None and await catch_up.stop()
-            left = [event for link in links for event in await self._events_in(link.take_buffered())]
-            rest = [*self._sink.leftover(), *self._buffer.leftover(), *left]
+            unread = [event for link in links for event in await self._events_in(link.take_buffered())]
+            events = [*self._sink.leftover(), *self._buffer.leftover(), *unread]
             try:
-                if rest:
-                    await self._settings.sink(self._project, rest)
+                if events:
+                    await self._settings.sink(self._project, events)
                 if catch_up is not None and is_up_to_date:
                     await catch_up.mark_seen(stored_until)
             except StoreError as error:
-                self._log.error("what was read last could not be stored", events=len(rest), reason=str(error))
+                self._log.error("the last events could not be stored", events=len(events), reason=str(error))
 
-    async def _successor(self, links: ConnectionHandover, token: Token) -> tuple[Link, Token] | None:
-        """Another link, open beside the present one, with its new token; None when it cannot be had now."""
+    async def _open_successor(self, links: ConnectionHandover, token: Token) -> tuple[Link, Token] | None:
+        """Open another link with a new token beside the present one. None if that is not possible now."""
         try:
             successor = await self._settings.session.token()
             if successor is token:
@@ -242,47 +242,48 @@ class _ProjectWatcher:
             self._log.info("could not renew the token, going on with the old one", reason=str(error))
             return None
 
-    async def _open_books(self) -> datetime:
-        """Say that the link is open; since when, by a clock that nobody can have set ahead."""
+    async def _on_opened(self) -> datetime:
+        """Report that the link is open. Returns the time, by a clock that nobody can have set ahead."""
         self._opened_at = trio.current_time()
         now = self._settings.clock.now()
-        # A first link opens as the watch begins, to the microsecond: a gap between them would be told.
+        # Uses one instant for "watching began" and "link opened": otherwise the first connection would report a
+        # gap of microseconds.
         opened_at = min(now, self._settings.clock.capped_now())
         self._status.signal(Signal.OPENED)
         self._status.update(connected_at=now, last_error=None, attempts=0, gone=False)
-        if self._connection_is_news:
-            self._connection_is_news = False
+        if self._must_report_connection:
+            self._must_report_connection = False
             self._log.info("connected")
             await self._sink.store([ConnectionConnectedEvent(timestamp=now, project_id=self._project.id)])
         return opened_at
 
-    def _close_books(self, *, to_blame: bool = False) -> bool:
-        """Note that no link is open any more; whether one was. A stable one ends the history of trouble."""
+    def _on_closed(self, *, is_our_limit: bool = False) -> bool:
+        """Note that no link is open any more. Returns whether one was. A stable one clears the failure history."""
         opened_at, self._opened_at = self._opened_at, None
         if opened_at is None:
             return False
-        if not to_blame and trio.current_time() - opened_at >= STABLE_AFTER_S:
+        if not is_our_limit and trio.current_time() - opened_at >= STABLE_AFTER_S:
             self._history = _FailureHistory()
         return True
 
     async def _recover(self, error: OrchestratorError | HttpFailed) -> float | OrchestratorError | HttpFailed:
-        """Draw the consequences of a failed try or a lost link; seconds until the next try, or why to give up."""
+        """React to a failed try or a lost link. Returns the seconds until the next try, or the final error."""
         code = close_code_of(error)
         if code in LIMIT_FLAWS:
             self._reader.count_flaw(LIMIT_FLAWS[code])
-        was_open = self._close_books(to_blame=code in LIMIT_FLAWS)
+        was_open = self._on_closed(is_our_limit=code in LIMIT_FLAWS)
         history, backoff = self._history, self._settings.backoff
         history.failures += 1
         fatal = self._settings.fatal
-        # A token that the link refused is first exchanged for another one.
-        at_once = classify_error(error) in fatal and not isinstance(error, LinkRefused)
-        final = at_once or should_give_up(history.failures, backoff)
+        # If the link refused the token, another token is tried first.
+        is_fatal = classify_error(error) in fatal and not isinstance(error, LinkRefused)
+        final = is_fatal or should_give_up(history.failures, backoff)
         self._status.signal(Signal.GAVE_UP if final else Signal.LOST)
         gone = classify_error(error) is ConnectionTrouble.GONE
         self._status.update(connected_at=None, last_error=str(error), attempts=history.failures, gone=gone)
         self._log.debug("not connected", reason=str(error), failures=history.failures)
         if was_open:
-            await self._tell_disconnected(error, code, final=final)
+            await self._report_disconnected(error, code, final=final)
         if isinstance(error, LinkRefused) and not final:
             history.refusals += 1
             problem = await self._renew(error)
@@ -293,18 +294,18 @@ class _ProjectWatcher:
         if trouble in fatal and not final:
             final = True
             self._status.signal(Signal.GAVE_UP)
-        # A link that was open and is lost has been told of; that it cannot be opened again is other news.
-        told = trouble in history.told or (was_open and trouble is ConnectionTrouble.LOST)
-        if final or not told or (self._settings.reports_every_try and not was_open):
-            history.told.add(trouble)
-            await self._tell_error(error, final=final, repeated=told)
+        # The loss of an open link has been reported above. A failure to open it again is reported separately.
+        repeated = trouble in history.reported or (was_open and trouble is ConnectionTrouble.LOST)
+        if final or not repeated or (self._settings.reports_every_try and not was_open):
+            history.reported.add(trouble)
+            await self._report_error(error, final=final, repeated=repeated)
         if final:
             return error
         history.pauses[trouble] += 1
         return pause_before_retry(trouble, history.pauses[trouble], backoff, self._settings.chance)
 
     async def _renew(self, refusal: LinkRefused) -> ApiError | HttpFailed | None:
-        """Get another token in place of the refused one; what stood in the way, None if all went well."""
+        """Get another token in place of the refused one. Returns the error if that fails, else None."""
         if self._token is None or not should_renew_token(refusal.code, self._history.refusals):
             return None
         try:
@@ -313,10 +314,10 @@ class _ProjectWatcher:
             return problem
         return None
 
-    async def _tell_disconnected(self, error: Exception, code: int, *, final: bool) -> None:
-        self._connection_is_news = True
-        tell = self._log.debug if final else self._log.warning
-        tell("disconnected", code=code, reason=str(error), will_reconnect=not final)
+    async def _report_disconnected(self, error: Exception, code: int, *, final: bool) -> None:
+        self._must_report_connection = True
+        write = self._log.debug if final else self._log.warning
+        write("disconnected", code=code, reason=str(error), will_reconnect=not final)
         event = ConnectionDisconnectedEvent(
             timestamp=self._settings.clock.now(),
             project_id=self._project.id,
@@ -326,12 +327,12 @@ class _ProjectWatcher:
         )
         await self._sink.store([event])
 
-    async def _tell_error(self, error: Exception, *, final: bool, repeated: bool) -> None:
-        self._connection_is_news = True
-        # A refused login is the session's to tell, once for all projects.
-        known = repeated or isinstance(error, AuthenticationFailed)
-        tell = self._log.debug if known or final else self._log.warning
-        tell("cannot connect", reason=str(error), will_reconnect=not final)
+    async def _report_error(self, error: Exception, *, final: bool, repeated: bool) -> None:
+        self._must_report_connection = True
+        # The session reports a refused login, once for all projects.
+        is_reported = repeated or isinstance(error, AuthenticationFailed)
+        write = self._log.debug if is_reported or final else self._log.warning
+        write("cannot connect", reason=str(error), will_reconnect=not final)
         self._status.update(last_error=str(error))
         event = ConnectionErrorEvent(
             timestamp=self._settings.clock.now(),

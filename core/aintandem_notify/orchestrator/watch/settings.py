@@ -1,4 +1,4 @@
-"""What a watched project is given: the settings that all share, and whom it tells."""
+"""The settings that all watched projects share, and the callables that receive events and statuses."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,30 +21,30 @@ from aintandem_notify.orchestrator.watch.handover import Connect
 from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
 EventSink = Callable[[Project, Sequence[Event]], Awaitable[None]]
-"""Takes a project's events; returns when they are safe, raises StoreError when they cannot be stored now."""
+"""Stores a project's events. Returns when they are stored; raises StoreError if they cannot be stored now."""
 CatchUpFactory = Callable[[Project, EventBuffer, datetime], CatchUp]
-"""Makes what catches a project up, whose link was opened at that time and whose live events wait in the hold."""
+"""Creates the ``CatchUp`` of a project, from the buffer of its live events and the time its link opened."""
 StatusObserver = Callable[[ProjectStatus], None]
-"""Sees each new status of a project; must return at once."""
+"""Gets each new status of a project; must return at once."""
 
 
 class TokenSource(Protocol):
-    """What a project needs of an ``auth.Session``."""
+    """The part of ``auth.Session`` that a project needs."""
 
     async def token(self) -> Token:
-        """A token that should be accepted."""
+        """A token that is expected to be valid."""
         ...
 
     async def renew(self, refused: Token) -> Token:
-        """A token in place of a refused one."""
+        """A new token in place of a refused one."""
         ...
 
     def note_accepted(self, token: Token) -> None:
-        """The token was good."""
+        """Note that the orchestrator accepted the token."""
         ...
 
     def socket(self, project_id: str, token: Token) -> SocketTarget:
-        """Where the project's socket is."""
+        """The address of the project's socket."""
         ...
 
 

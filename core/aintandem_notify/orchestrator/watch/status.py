@@ -1,4 +1,4 @@
-"""What can be said about a watched project at any moment."""
+"""The status of a watched project."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from aintandem_notify.orchestrator.link.states import ConnectionState
 
 @dataclass(frozen=True, slots=True)
 class UnwatchedProjects:
-    """How many wanted projects no agent watches, counted up to some thousand, and since when (aware UTC)."""
+    """The number of wanted projects without an agent, counted up to some thousand, and since when (aware UTC)."""
 
     projects: int
     since: datetime
@@ -18,15 +18,15 @@ class UnwatchedProjects:
 
 @dataclass(frozen=True, slots=True)
 class ProjectStatus:
-    """A snapshot. Times are aware UTC.
+    """The status at one moment. Times are aware UTC.
 
-    ``since`` is when ``state`` began, ``connected_at`` when the link that is up was opened (None: it is not), and
-    ``was_connected`` whether there has been one since the project is watched.
-    ``gone``: the orchestrator does not know the project.
-    ``attempts`` counts the failed tries since the last stable connection, 0 while connected. ``last_error`` is
-    one line without secrets, None when all is well. ``frames``, ``events`` and ``characters`` count what arrived
-    since the start; ``flaws`` counts by kind the frames that were no events, unknown types included.
-    ``restarts`` counts how often the project's supervisor had to start it anew.
+    ``since`` is the time at which ``state`` began, ``connected_at`` the time at which the open link opened
+    (None: no link is open). ``was_connected``: a link has been open since the project is watched. ``gone``: the
+    orchestrator does not know the project. ``attempts`` counts the failed tries since the last stable
+    connection; 0 while connected. ``last_error`` is one line without secrets, None if there is no error.
+    ``frames``, ``events`` and ``characters`` count the received ones since the start. ``flaws`` counts by kind
+    the frames that were no events, unknown types included. ``restarts`` counts the crashes after which the
+    supervisor restarted the project.
     """
 
     project: Project

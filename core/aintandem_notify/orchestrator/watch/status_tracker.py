@@ -1,4 +1,4 @@
-"""How a watched project stands, as whoever watches the watching sees it."""
+"""Tracks the status of a watched project, and passes each change on."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,7 @@ from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
 
 class StatusTracker:
-    """The status of a project; every change of it is shown to ``observe``, with what ``reader`` has counted."""
+    """The status of a project. ``observe`` gets every change of it, together with the counts of ``reader``."""
 
     def __init__(self, project: Project, reader: FrameReader, clock: Clock, observe: StatusObserver) -> None:
         self._reader = reader
@@ -22,18 +22,18 @@ class StatusTracker:
 
     @property
     def state(self) -> ConnectionState:
-        """Where the connection stands."""
+        """The state of the connection."""
         return self._status.state
 
     def signal(self, signal: Signal) -> None:
-        """Go on to the state that follows."""
+        """Move to the state that follows the signal."""
         state = advance(self._status.state, signal)
         if state is not self._status.state:
             was_connected = self._status.was_connected or state is ConnectionState.CONNECTED
             self.update(state=state, since=self._clock.now(), was_connected=was_connected)
 
     def update(self, **changes: Any) -> None:
-        """Change these fields of the status, and count anew."""
+        """Change these fields of the status, and update the counts."""
         reader = self._reader
         self._status = replace(
             self._status,
