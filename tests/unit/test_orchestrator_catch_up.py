@@ -311,7 +311,7 @@ async def test_what_comes_while_others_are_stored_is_left_over_at_the_end(
             nursery.start_soon(buffer.release)
             await trio.sleep(1)
             await buffer.add([event("task_failed")], 100)
-    assert [one.type for one in buffer.leftover()] == ["task_failed"], "the other is with whoever stores it"
+    assert [one.type for one in buffer.take_buffered()] == ["task_failed"], "the other is with whoever stores it"
 
 
 async def test_what_is_held_when_the_link_ends_is_handed_over(bench: Bench, autojump_clock: MockClock) -> None:
@@ -320,7 +320,7 @@ async def test_what_is_held_when_the_link_ends_is_handed_over(bench: Bench, auto
     await buffer.add([event("task_failed", at=1)], 100)
     await trio.sleep(1)
     assert await catch_up.stop() is False
-    assert [one.type for one in buffer.leftover()] == ["task_failed"]
+    assert [one.type for one in buffer.take_buffered()] == ["task_failed"]
     assert bench.gaps == []
 
 

@@ -51,7 +51,7 @@ class EventBuffer:
 
     async def add(self, events: Sequence[Event], size: int) -> None:
         """Store the events after all earlier ones, or buffer them. ``size`` is in characters."""
-        # Before the lock: if this call is cancelled while others are being stored, ``leftover`` has these events.
+        # Before the lock: if this call is cancelled while others are being stored, ``take_buffered`` has these events.
         self._events += events
         self._size += size
         self._cost += (cost := size + EVENT_OVERHEAD_BYTES * len(events))
@@ -81,10 +81,10 @@ class EventBuffer:
 
     async def _store_all(self) -> None:
         self._holding = False
-        if events := self.leftover():
+        if events := self.take_buffered():
             await self._store(events)
 
-    def leftover(self) -> list[Event]:
+    def take_buffered(self) -> list[Event]:
         """Removes and returns the buffered events; the caller stores them."""
         events, self._events, self._size = self._events, [], 0
         self._total_usage.size -= self._cost

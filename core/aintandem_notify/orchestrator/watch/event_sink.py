@@ -26,12 +26,12 @@ class RetryingSink:
         self._unstored: Sequence[Event] = ()
 
     async def store_or_retain(self, events: Sequence[Event]) -> None:
-        """Returns when the events are stored. If it is cancelled before, ``leftover`` returns them."""
+        """Returns when the events are stored. If it is cancelled before, ``take_unstored`` returns them."""
         self._unstored = events
         await self.store(events)
         self._unstored = ()
 
-    def leftover(self) -> Sequence[Event]:
+    def take_unstored(self) -> Sequence[Event]:
         """Removes and returns the events that ``store_or_retain`` could not store."""
         events, self._unstored = self._unstored, ()
         return events

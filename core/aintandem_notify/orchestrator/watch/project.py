@@ -222,7 +222,7 @@ class _ProjectWatcher:
         with trio.move_on_after(LAST_COMMIT_S, shield=True):
             is_up_to_date = catch_up is not None and await catch_up.stop()
             unread = [event for link in links for event in await self._events_in(link.take_buffered())]
-            events = [*self._sink.leftover(), *self._buffer.leftover(), *unread]
+            events = [*self._sink.take_unstored(), *self._buffer.take_buffered(), *unread]
             try:
                 if events:
                     await self._settings.sink(self._project, events)
