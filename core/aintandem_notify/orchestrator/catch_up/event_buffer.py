@@ -51,7 +51,7 @@ class EventBuffer:
 
     async def add(self, events: Sequence[Event], size: int) -> None:
         """Store the events after all earlier ones, or buffer them. ``size`` is in characters."""
-        # Before the lock: if this call is cancelled while others are being stored, ``take_buffered`` has these events.
+        # Before the lock: if this call is cancelled while others are stored, ``take_buffered`` has these events.
         self._events += events
         self._size += size
         self._cost += (cost := size + EVENT_OVERHEAD_BYTES * len(events))
