@@ -177,7 +177,7 @@ QUOTES = {
     "docs/glossary.md": ["old history was removed", "joined the agents that share the store"],
     "docs/operations.md": ["the store is in trouble", "dropped by hand", "of no agent"],
     "docs/configuration.md": ["Instead of", "(caught up)", "[redacted]"],
-    "docs/writing-plugins.md": ["await it in there"],
+    "docs/writing-plugins.md": ["await it in the hook"],
 }
 """Words of logs, commands and notifications that a page quotes."""
 

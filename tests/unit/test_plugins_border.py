@@ -279,7 +279,7 @@ def test_what_a_class_says_is_read_and_its_line_is_told() -> None:
 def test_json_may_just_fit(parse: Callable[[object], dict[str, Any] | None], max_bytes: int) -> None:
     fits = {"k": "x" * (max_bytes - len('{"k": ""}'))}
     assert parse(fits) == fits
-    with pytest.raises(PluginCodeFailed, match=f"returned too much; .* may have {max_bytes} bytes"):
+    with pytest.raises(PluginCodeFailed, match=f"returned too much; .* may have at most {max_bytes} bytes"):
         parse({"k": fits["k"] + "x"})
 
 
@@ -295,7 +295,7 @@ def test_junk_is_told_with_the_line_of_its_hook() -> None:
 
 
 async def test_a_missing_await_is_said_and_leaves_no_warning() -> None:
-    for is_async, advice in ((True, "await it in there"), (False, "write it as async def")):
+    for is_async, advice in ((True, "await it in the hook"), (False, "write it as async def")):
         with pytest.raises(PluginCodeFailed, match=f"on_event returned a coroutine; {advice}"):
             BORDER.require_awaited("on_event", trio.lowlevel.checkpoint(), is_async=is_async)  # noqa: ASYNC105  # that is the mistake
 

@@ -310,8 +310,8 @@ def method(text: str) -> str:
             method("def deliver(self, notification): ..."),
             "deliver is the name of a hook: add @hookimpl, or call it something else",
         ),
-        (method("deliver = 1"), "deliver is the name of a hook, and is no method"),
-        (method("check = print"), "check is the name of a hook, and is no method"),
+        (method("deliver = 1"), "deliver is the name of a hook, but no method"),
+        (method("check = print"), "check is the name of a hook, but no method"),
         (
             method("@hookimpl\ndef deliver(self, note): ..."),
             "deliver has an argument 'note'; write it as deliver(self, notification)",
@@ -357,11 +357,11 @@ def method(text: str) -> str:
         (BEEP.replace("Plugin[Config]", "Plugin['Config']"), "Plugin[Config] must name a class that inherits"),
         (
             BEEP.replace("times: int = 1", "timeout: int = 1"),
-            "Config.timeout is a reserved key and keeps its type",
+            "Config.timeout is a reserved key; its type cannot change",
         ),
         (
             "from dataclasses import dataclass\n" + BEEP.replace("class Beep", "@dataclass\nclass Beep"),
-            "Beep defines __eq__ (as a dataclass does: use eq=False); its instances must be told apart",
+            "Beep defines __eq__ (as a dataclass does: use eq=False); its instances must be distinguishable",
         ),
     ],
 )

@@ -29,7 +29,7 @@ class Border:
 
     def require_awaited(self, hook: str, value: object, *, is_async: bool) -> None:
         """Raises PluginCodeFailed if ``value`` is a coroutine, that is, if an ``await`` is missing."""
-        advice = "await it in there" if is_async else "write it as async def"
+        advice = "await it in the hook" if is_async else "write it as async def"
         try:
             reject_coroutine(hook, value, advice)
         except InvalidResult as invalid:

@@ -61,8 +61,8 @@ def json_object(hook: str, value: object, max_bytes: int, noun: str) -> dict[str
             text = replace_surrogates(text)
         size = len(text.encode())
     except (ValueError, TypeError, RecursionError):
-        raise InvalidResult(f"{hook} returned a dict that holds more than JSON values") from None
+        raise InvalidResult(f"{hook} returned a dict with keys or values that are not JSON") from None
     if not text or size > max_bytes:
-        raise InvalidResult(f"{hook} returned too much; {noun} may have {max_bytes} bytes of JSON")
+        raise InvalidResult(f"{hook} returned too much; {noun} may have at most {max_bytes} bytes of JSON")
     copy: dict[str, Any] = json.loads(text)
     return copy

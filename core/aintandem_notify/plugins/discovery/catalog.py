@@ -35,8 +35,8 @@ from aintandem_notify.plugins.discovery.sources import (
 )
 
 NOT_IMPORTED: Final = (
-    "{}/{} was not loaded: it is code, which runs only beside a config that you name; if you trust it, write the "
-    "config's name behind the command"
+    "{}/{} was not loaded: it is code, and runs only with a config that you name; if you trust it, add the "
+    "config's path to the command"
 )
 """The error for a plugin file next to a config that the command line does not name."""
 
@@ -120,7 +120,8 @@ class Catalog:
                 return source
             case []:
                 raise PluginError(
-                    name, f"no such plugin: no installed package offers it, and {plugins_dir}/{name}.py is no file"
+                    name,
+                    f"no such plugin: no installed package offers it, and there is no file {plugins_dir}/{name}.py",
                 )
             case sources:
                 origins = " and as ".join(source.origin for source in sources)

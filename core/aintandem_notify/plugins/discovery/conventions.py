@@ -53,8 +53,8 @@ def plugin_class_of(module: ModuleType) -> type[Plugin[Any]]:
         case classes:
             names = ", ".join(sorted(item.__name__ for item in classes))
             raise ConventionBroken(
-                f"the module defines several plugins, {names}; one module is one plugin,"
-                " and the name of a base class for others starts with an underscore"
+                f"the module defines several plugins, {names}; define one plugin in each module,"
+                " and begin the names of base classes with an underscore"
             )
 
 
@@ -74,7 +74,7 @@ def config_model_of(plugin_class: type[Plugin[Any]]) -> type[PluginConfig]:
         own = argument.model_fields.get(name)
         if own is None or not _keeps_type(own, reserved):
             raise ConventionBroken(
-                f"{argument.__name__}.{name} is a reserved key and keeps its type", argument, name
+                f"{argument.__name__}.{name} is a reserved key; its type cannot change", argument, name
             )
     return argument
 
@@ -136,7 +136,7 @@ def _check_identity(plugin_class: type[Plugin[Any]]) -> None:
     if plugin_class.__eq__ is not object.__eq__:
         raise ConventionBroken(
             f"{plugin_class.__name__} defines __eq__ (as a dataclass does: use eq=False);"
-            " its instances must be told apart",
+            " its instances must be distinguishable",
             plugin_class,
         )
 
@@ -153,7 +153,7 @@ def _check_init(plugin_class: type[Plugin[Any]]) -> None:
     ]
     if required:
         raise ConventionBroken(
-            f"__init__ wants {', '.join(required)}, and is given nothing; set up in lifespan, with self.config",
+            f"__init__ requires {', '.join(required)}, but gets nothing; set up in lifespan, with self.config",
             plugin_class,
             "__init__",
         )
@@ -178,7 +178,7 @@ def _check_method(name: str, attribute: Any) -> str | None:
     if not inspect.isfunction(function):
         # A class attribute can be any object, even one that claims to have every attribute.
         if name in HOOK_ARGUMENTS:
-            raise ConventionBroken(f"{name} is the name of a hook, and is no method")
+            raise ConventionBroken(f"{name} is the name of a hook, but no method")
         return None
     options = vars(attribute).get(_IMPL_MARK) or vars(function).get(_IMPL_MARK)
     if options is None:
