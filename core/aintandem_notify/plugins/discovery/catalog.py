@@ -119,10 +119,8 @@ class Catalog:
             case [source]:
                 return source
             case []:
-                raise PluginError(
-                    name,
-                    f"no such plugin: no installed package offers it, and there is no file {plugins_dir}/{name}.py",
-                )
+                missing = f"no installed package offers it, and there is no file {plugins_dir}/{name}.py"
+                raise PluginError(name, f"no such plugin: {missing}")
             case sources:
                 origins = " and as ".join(source.origin for source in sources)
                 raise PluginError(name, f"found more than once, as {origins}; rename or remove one")
