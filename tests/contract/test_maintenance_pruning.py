@@ -60,7 +60,7 @@ async def watched(now: timedelta) -> tuple[WatchedStorage, TrioClock]:
     return WatchedStorage(store), TrioClock(NOW + now)
 
 
-async def test_history_goes_once_it_is_old_in_steps_with_pauses(autojump_clock: MockClock) -> None:
+async def test_old_history_is_deleted_in_steps_with_pauses(autojump_clock: MockClock) -> None:
     storage, clock = await watched(timedelta(days=29, hours=23))
     async with open_pruning(storage, keep=30 * DAY_S, clock=clock, configured=tuple):
         await trio.sleep(1800)
@@ -72,7 +72,7 @@ async def test_history_goes_once_it_is_old_in_steps_with_pauses(autojump_clock: 
     await storage.run(Store.close)
 
 
-async def test_a_round_tells_what_it_removed(autojump_clock: MockClock) -> None:
+async def test_a_round_returns_the_deleted_rows(autojump_clock: MockClock) -> None:
     storage, clock = await watched(timedelta(days=31))
     removed = await pruning.prune(storage, PruneLimits(clock.now(), timedelta(days=30)), ())
     assert removed == {"deliveries": EVENTS, "runs": EVENTS}

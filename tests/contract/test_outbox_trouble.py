@@ -58,7 +58,7 @@ async def open_workers(
         yield dispatcher
 
 
-async def test_what_went_out_is_not_sent_again_while_it_cannot_be_recorded(autojump_clock: MockClock) -> None:
+async def test_a_sent_delivery_is_not_sent_again_while_it_cannot_be_recorded(autojump_clock: MockClock) -> None:
     storage = FailingStorage(new_store())
     await storage.run(queue_up(event("task_started", run=f"t{n}") for n in range(3)))
     host = FakeHost(takes_s=1.0, answers=deque([None, {"ts": "1"}]))
@@ -88,7 +88,7 @@ async def test_a_store_that_fails_at_claiming_is_asked_again(autojump_clock: Moc
     await storage.run(Store.close)
 
 
-async def test_what_went_out_is_recorded_although_the_worker_is_cancelled(autojump_clock: MockClock) -> None:
+async def test_a_sent_delivery_is_recorded_although_the_worker_is_cancelled(autojump_clock: MockClock) -> None:
     cancelled = trio.CancelScope()
 
     class CancellingHost(FakeHost):
@@ -177,7 +177,7 @@ async def test_a_destination_that_is_removed_keeps_its_queue(autojump_clock: Moc
         assert dispatcher.names() == ("file_log.a",)
 
 
-async def test_a_destination_in_trouble_does_not_hold_up_a_rest(autojump_clock: MockClock) -> None:
+async def test_a_destination_in_trouble_does_not_delay_wait_idle(autojump_clock: MockClock) -> None:
     host = FakeHost(default=RetryLater("busy"))
     async with memory() as storage:
         await storage.run(queue_up([event("task_started")]))
@@ -200,7 +200,7 @@ async def test_a_drain_does_not_wait_for_a_store_when_there_is_nothing_to_record
     await storage.run(Store.close)
 
 
-async def test_a_drain_waits_for_what_went_out_to_be_recorded(autojump_clock: MockClock) -> None:
+async def test_a_drain_waits_until_sent_deliveries_are_recorded(autojump_clock: MockClock) -> None:
     storage = FailingStorage(new_store())
     await storage.run(queue_up([event("task_started")]))
     async with open_workers(storage, FakeHost(takes_s=1)) as dispatcher:

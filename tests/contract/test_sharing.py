@@ -116,7 +116,9 @@ async def test_one_agent_watches_all(agent: Open, autojump_clock: MockClock) -> 
         assert first.watcher.watched == {"p1", "new"}
 
 
-async def test_a_newcomer_gets_a_fair_share_and_leaves_it_behind(agent: Open, autojump_clock: MockClock) -> None:
+async def test_a_new_agent_gets_its_share_and_releases_it_when_it_leaves(
+    agent: Open, autojump_clock: MockClock
+) -> None:
     async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
         async with agent("two", PROJECTS) as second:
@@ -128,7 +130,7 @@ async def test_a_newcomer_gets_a_fair_share_and_leaves_it_behind(agent: Open, au
         assert first.watcher.watched == PROJECTS
 
 
-async def test_what_a_dead_agent_had_is_taken_over(agent: Open, autojump_clock: MockClock) -> None:
+async def test_projects_of_a_dead_agent_are_taken_over(agent: Open, autojump_clock: MockClock) -> None:
     async with (
         agent("one", PROJECTS) as first,
         agent("two", PROJECTS) as second,
@@ -143,7 +145,7 @@ async def test_what_a_dead_agent_had_is_taken_over(agent: Open, autojump_clock: 
         assert not first.watcher.watched & third.watcher.watched
 
 
-async def test_an_agent_taken_for_dead_lets_go_and_comes_back(agent: Open, autojump_clock: MockClock) -> None:
+async def test_an_agent_considered_dead_stops_and_joins_again(agent: Open, autojump_clock: MockClock) -> None:
     async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
         before = first.member.membership.id
@@ -178,7 +180,9 @@ async def test_an_agent_that_cannot_reach_the_store_stops_when_its_lease_is_over
         assert first.storage.may_send
 
 
-async def test_what_nobody_takes_is_anyones_and_is_kept(agent: Open, autojump_clock: MockClock) -> None:
+async def test_projects_that_stay_free_are_taken_by_any_agent_and_kept(
+    agent: Open, autojump_clock: MockClock
+) -> None:
     """The other agent has the same hash but wants another project."""
     async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
@@ -190,7 +194,7 @@ async def test_what_nobody_takes_is_anyones_and_is_kept(agent: Open, autojump_cl
             assert len(first.watcher.forgotten) == forgotten
 
 
-async def test_what_an_agent_has_no_place_for_is_watched_by_another(
+async def test_projects_that_an_agent_has_no_place_for_are_watched_by_another(
     agent: Open, autojump_clock: MockClock
 ) -> None:
     async with agent("few", PROJECTS, places=2) as few:
@@ -209,7 +213,7 @@ async def test_what_an_agent_has_no_place_for_is_watched_by_another(
                 assert [len(other.watcher.forgotten) for other in (few, first, second)] == before
 
 
-async def test_what_no_agent_has_a_place_for_is_said_once_and_taken_as_soon_as_there_is_room(
+async def test_projects_without_a_place_are_logged_once_and_taken_as_soon_as_there_is_room(
     agent: Open, autojump_clock: MockClock
 ) -> None:
     with capture_logs() as logs:
@@ -231,7 +235,7 @@ async def test_what_no_agent_has_a_place_for_is_said_once_and_taken_as_soon_as_t
     assert [line["event"] for line in logs].count("every project is watched by an agent again") == 2
 
 
-async def test_an_agent_started_again_with_fewer_places_gives_the_rest_away(
+async def test_an_agent_restarted_with_fewer_places_gives_projects_away(
     agent: Open, autojump_clock: MockClock
 ) -> None:
     async with agent("one", PROJECTS) as first:
@@ -247,7 +251,7 @@ async def test_an_agent_started_again_with_fewer_places_gives_the_rest_away(
             assert second.watcher.watched == PROJECTS - again.watcher.watched
 
 
-async def test_agents_that_want_other_things_do_not_share(agent: Open, autojump_clock: MockClock) -> None:
+async def test_agents_with_other_projects_do_not_share(agent: Open, autojump_clock: MockClock) -> None:
     async with agent("one", PROJECTS) as first, agent("two", {"p1", "x"}, projects_hash="some") as second:
         await trio.sleep(20)
         assert first.watcher.watched == PROJECTS
@@ -265,14 +269,14 @@ async def test_an_agent_that_knows_of_no_project_yet_takes_none_away(
         assert len(second.watcher.watched) == 3
 
 
-async def test_many_projects_are_taken_in_portions(agent: Open, autojump_clock: MockClock) -> None:
+async def test_many_projects_are_taken_in_batches(agent: Open, autojump_clock: MockClock) -> None:
     many = {f"project {n}" for n in range(12_345)}
     async with agent("one", many) as first:
         await trio.sleep(5)
         assert first.watcher.watched == many
 
 
-async def test_a_commit_in_doubt_is_looked_after(agent: Open, autojump_clock: MockClock) -> None:
+async def test_projects_are_read_again_after_an_uncertain_commit(agent: Open, autojump_clock: MockClock) -> None:
     async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
         with first.storage._store.transaction():
@@ -287,7 +291,9 @@ async def test_a_commit_in_doubt_is_looked_after(agent: Open, autojump_clock: Mo
             assert first.member.membership.owned_projects() == PROJECTS
 
 
-async def test_what_was_taken_unknowingly_is_forgotten_first(agent: Open, autojump_clock: MockClock) -> None:
+async def test_projects_taken_by_an_uncertain_commit_are_forgotten_first(
+    agent: Open, autojump_clock: MockClock
+) -> None:
     async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
         first.storage.cut = True

@@ -107,7 +107,7 @@ def left(agent: Agent) -> int:
     return sum(queue.queued for queue in inside(lambda store: store.outbox.queues())(agent.store).values())
 
 
-async def test_nobody_needs_to_be_told_of_what_others_queue(agent: Open) -> None:
+async def test_an_agent_notices_deliveries_that_others_queue(agent: Open) -> None:
     async with agent("one") as first, agent("two") as second:
         second.start()
         await second.poll()
@@ -129,7 +129,7 @@ async def test_a_rate_holds_over_all_agents(agent: Open) -> None:
         assert max(times) - began >= 0.65
 
 
-async def test_one_delivery_finds_out_whether_the_destination_is_well(agent: Open) -> None:
+async def test_one_delivery_probes_the_destination(agent: Open) -> None:
     down, up = ProbedHost(answers=deque([RetryLater("down", after=1.0)])), ProbedHost()
     async with agent("one", down) as first, agent("two", up) as second:
         queue(first, 5)
@@ -146,7 +146,7 @@ async def test_one_delivery_finds_out_whether_the_destination_is_well(agent: Ope
         assert len(first.host.tries) + len(second.host.tries) == 6
 
 
-async def test_one_agent_parks_for_all_and_tells_of_it_once(agent: Open) -> None:
+async def test_one_agent_parks_a_destination_for_all_and_announces_it_once(agent: Open) -> None:
     broken = FakeHost(answers=deque([DestinationBroken("revoked")]))
     async with agent("one", broken) as first, agent("two") as second:
         queue(first, 3)
@@ -159,7 +159,7 @@ async def test_one_agent_parks_for_all_and_tells_of_it_once(agent: Open) -> None
         assert [type(announced) for announced in first.announced + second.announced] == [DestinationParkedEvent]
 
 
-async def test_a_hand_at_one_agent_holds_back_all(agent: Open) -> None:
+async def test_a_pause_at_one_agent_pauses_all(agent: Open) -> None:
     async with agent("one") as first, agent("two") as second:
         for each in (first, second):
             each.start()
@@ -175,7 +175,9 @@ async def test_a_hand_at_one_agent_holds_back_all(agent: Open) -> None:
 
 
 @pytest.mark.parametrize("variant", ["", "before"])
-async def test_a_pause_at_rest_or_of_other_settings_holds_until_a_hand_lets_go(agent: Open, variant: str) -> None:
+async def test_a_pause_made_offline_or_for_other_settings_holds_until_it_is_resumed(
+    agent: Open, variant: str
+) -> None:
     async with agent("one") as first:
         with first.store.transaction():
             first.store.gates.write(HERE, GateRow("open", 0, NOW, paused=True), variant)
@@ -204,7 +206,7 @@ async def test_nothing_is_sent_once_the_lease_is_over(agent: Open) -> None:
         await until(lambda: left(first) == 0)
 
 
-async def test_what_was_claimed_by_a_destination_that_ends_others_have(agent: Open) -> None:
+async def test_claims_of_a_removed_destination_go_to_other_agents(agent: Open) -> None:
     async with agent("one") as first, agent("two") as second:
         first.host.takes_s = 60.0
         queue(first, 1)

@@ -34,7 +34,7 @@ def settle(store: Store, claim: Claim, state: DeliveryState, reason: str | None 
 
 
 @pytest.mark.usefixtures("any_store")
-def test_what_is_there_can_be_found() -> None:
+def test_deliveries_are_found_by_destination_state_and_time() -> None:
     store = new_store()
     assert ids(store, ALL) == []
     first, second, third, fourth = queued(store, 2, (A, B))
@@ -55,7 +55,7 @@ def test_what_is_there_can_be_found() -> None:
 
 
 @pytest.mark.usefixtures("any_store")
-def test_an_entry_has_its_notification_and_receipt() -> None:
+def test_a_row_has_its_notification_and_receipt() -> None:
     store = new_store()
     (delivery,) = queued(store, 1)
     claim = claim_all(A, now=SOON)(store)[0]
@@ -71,7 +71,7 @@ def test_an_entry_has_its_notification_and_receipt() -> None:
 
 
 @pytest.mark.usefixtures("any_store")
-def test_the_beginning_of_a_notification_s_id_finds_its_deliveries() -> None:
+def test_a_prefix_of_a_notification_id_finds_its_deliveries() -> None:
     store = new_store()
     queued(store, 5, (A, B))
     entries = inside(lambda opened: opened.delivery_queries.page(ALL, limit=100))(store)
@@ -84,7 +84,7 @@ def test_the_beginning_of_a_notification_s_id_finds_its_deliveries() -> None:
 
 
 @pytest.mark.usefixtures("any_store")
-def test_a_retried_one_is_as_new_and_lives_as_long_as_a_new_one() -> None:
+def test_a_retried_delivery_lives_as_long_as_a_new_one() -> None:
     store = new_store()
     first, second, third = queued(store)
     claims = claim_all(A, now=SOON)(store)
@@ -111,7 +111,7 @@ def test_a_retried_one_is_as_new_and_lives_as_long_as_a_new_one() -> None:
 
 
 @pytest.mark.usefixtures("any_store")
-def test_a_dropped_one_is_dead_with_a_reason_and_may_be_retried() -> None:
+def test_a_dropped_delivery_is_dead_with_a_reason_and_may_be_retried() -> None:
     store = new_store()
     first, second, third = queued(store)
     settle(store, claim_all(A, now=SOON)(store)[0], DeliveryState.DELIVERED)
@@ -139,7 +139,7 @@ TIMES = st.none() | st.integers(-2, 12).map(lambda number: NOW + timedelta(secon
     until=TIMES,
     size=st.integers(1, 4),
 )
-def test_pages_hold_each_that_is_meant_once_in_order(
+def test_pages_contain_each_match_once_in_order(
     moves: list[tuple[str, DeliveryState]],
     destination: str | None,
     states: tuple[DeliveryState, ...],

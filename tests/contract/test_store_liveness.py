@@ -10,7 +10,7 @@ from aintandem_notify.store import Store, open_liveness, open_storage
 from support.outbox import memory
 
 
-async def test_each_answer_is_told(autojump_clock: trio.testing.MockClock) -> None:
+async def test_each_answer_is_reported(autojump_clock: trio.testing.MockClock) -> None:
     answers: list[float] = []
     async with memory() as storage:
         start = trio.current_time()

@@ -81,7 +81,7 @@ def test_a_store_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", ["100%", "a?b=c", "a#b", "a;b", "%41", "caf\udce9", "a\nb", " ", "file:x"])
-def test_a_folder_may_be_called_as_it_likes(tmp_path: Path, name: str) -> None:
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     path = tmp_path / name / "state.db"
     Store(f"sqlite:///{path}").close()
     assert path.stat().st_size > 0
@@ -249,7 +249,7 @@ def plain_user() -> Iterator[Path]:
 
 @posix
 @pytest.mark.parametrize("what", ["file", "folder"])
-def test_what_cannot_be_written(plain_user: Path, what: str) -> None:
+def test_a_file_or_folder_that_is_read_only(plain_user: Path, what: str) -> None:
     used = plain_user / "state" / "agent.db"
     Store(used).close()
     locked = used if what == "file" else used.parent
@@ -268,7 +268,7 @@ def test_a_folder_in_its_place(path: Path) -> None:
 
 @posix
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(os.devnull)], ids=["pipe", "device"])
-def test_what_is_no_regular_file_is_left_alone(path: Path, make: Callable[[Path], None]) -> None:
+def test_a_file_that_is_not_regular_is_left_alone(path: Path, make: Callable[[Path], None]) -> None:
     path.parent.mkdir(parents=True)
     make(path)
     before = path.lstat()
@@ -332,7 +332,7 @@ def test_migrations_run_one_after_the_other_and_all_or_nothing(used: Path) -> No
     ],
 )
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_the_databases_errors_become_sentences(code: str, says: str, wrapped: bool) -> None:
+def test_errors_of_the_database_become_sentences(code: str, says: str, wrapped: bool) -> None:
     cause = sqlite3.OperationalError("words of sqlite")
     cause.sqlite_errorname = code
     error = OperationalError("SELECT 1", {}, cause) if wrapped else cause
@@ -350,7 +350,7 @@ def test_the_databases_errors_become_sentences(code: str, says: str, wrapped: bo
         (errno.EIO, StoreError, os.strerror(errno.EIO)),
     ],
 )
-def test_the_systems_errors_become_sentences(number: int, kind: type[StoreError], says: str) -> None:
+def test_errors_of_the_system_become_sentences(number: int, kind: type[StoreError], says: str) -> None:
     with pytest.raises(StoreError, match=f"store agent.db: {says}") as caught, translate_errors("agent.db"):
         raise OSError(number, os.strerror(number))
     assert type(caught.value) is kind
@@ -367,7 +367,7 @@ def test_the_systems_errors_become_sentences(number: int, kind: type[StoreError]
         ("SQLITE_READONLY", StoreError),
     ],
 )
-def test_the_databases_errors_say_what_is_to_be_done(code: str, kind: type[StoreError]) -> None:
+def test_errors_of_the_database_tell_the_remedy(code: str, kind: type[StoreError]) -> None:
     cause = sqlite3.OperationalError("words of sqlite")
     cause.sqlite_errorname = code
     with pytest.raises(StoreError) as caught, translate_errors("agent.db"):
@@ -395,7 +395,7 @@ def test_a_transaction_is_all_or_nothing(used: Path) -> None:
 
 
 @posix
-def test_a_file_that_is_taken_away_or_replaced_gets_nothing_more(used: Path, tmp_path: Path) -> None:
+def test_a_file_that_was_moved_or_replaced_is_not_written_any_more(used: Path, tmp_path: Path) -> None:
     away = tmp_path / "away.db"
     with closing(Store(used)) as store:
         used.rename(away)
@@ -420,7 +420,7 @@ async def test_work_in_the_stores_thread_returns_and_raises(path: Path) -> None:
 
 @posix
 @pytest.mark.parametrize("kind", ["a link", "a file that all may read"])
-def test_what_somebody_has_put_where_the_store_is_made_is_not_used(kind: str, path: Path, tmp_path: Path) -> None:
+def test_a_foreign_file_at_the_temporary_name_is_not_used(kind: str, path: Path, tmp_path: Path) -> None:
     other, draft = tmp_path / "other", path.with_name(f".{path.name}.{os.getpid()}.new")
     other.write_text("not ours")
     path.parent.mkdir()

@@ -93,7 +93,7 @@ def test_only_queued_deliveries_are_claimed(
     assert (row[5] is None) == (state is QUEUED)
 
 
-def test_what_is_known_of_earlier_tries_comes_with_the_claim(store: Store) -> None:
+def test_a_claim_has_the_results_of_earlier_attempts(store: Store) -> None:
     queue_up([event("task_started")])(store)
     (claim,) = claim_all()(store)
     settle(store, claim, QUEUED, attempts=2, fault="builtins.KeyError", fault_count=1)
@@ -102,7 +102,7 @@ def test_what_is_known_of_earlier_tries_comes_with_the_claim(store: Store) -> No
     assert (again.id, again.created_at, again.destination) == (claim.id, NOW, HERE)
 
 
-def test_one_that_waits_holds_its_thread_at_its_destination_only(store: Store) -> None:
+def test_a_waiting_delivery_blocks_its_thread_at_its_destination_only(store: Store) -> None:
     events = [
         event("task_started", run="a"),
         event("artifact", run="a", artifact={"path": "x"}),
@@ -116,7 +116,7 @@ def test_one_that_waits_holds_its_thread_at_its_destination_only(store: Store) -
     assert claimed(store, now=after) == ["task_started a", "artifact a", "task_started b"]
 
 
-def test_a_later_one_that_waits_holds_nothing(store: Store) -> None:
+def test_a_later_waiting_delivery_blocks_nothing(store: Store) -> None:
     queue_up([event("task_started"), event("artifact", artifact={"path": "x"})])(store)
     settle(store, claim_all()(store)[1], QUEUED, due=5)
     assert claimed(store) == ["task_started t1"]
@@ -138,7 +138,7 @@ def test_a_due_time_beyond_the_horizon_is_due(store: Store) -> None:
         "UPDATE events SET wire = '{}' WHERE run_id = 'b'",
     ],
 )
-def test_what_cannot_be_read_back_dies_and_stops_nobody(damage: str) -> None:
+def test_an_unreadable_delivery_is_marked_dead_and_blocks_nothing(damage: str) -> None:
     store = new_store(recent=NotificationCache(max_notifications=0))
     queue_up([event("task_started", run=run) for run in "abc"])(store)
     with store.transaction():
@@ -153,7 +153,7 @@ def cached(recent: NotificationCache, destination: str, about: Sequence[Event]) 
     return [recent.get(destination, notification(cached_event, None).id) is not None for cached_event in about]
 
 
-def test_what_waits_beyond_the_bound_is_read_from_the_disk(tmp_path: Path) -> None:
+def test_notifications_beyond_the_limit_of_the_cache_are_read_from_the_disk(tmp_path: Path) -> None:
     recent = NotificationCache(max_notifications=2)
     store = Store(tmp_path / "store.sqlite3", notification_cache=recent)
     about = [event("task_started", run=run) for run in "abcd"]
@@ -171,7 +171,7 @@ def test_what_waits_beyond_the_bound_is_read_from_the_disk(tmp_path: Path) -> No
     reopened.close()
 
 
-def test_large_notifications_do_not_fill_the_memory() -> None:
+def test_large_notifications_do_not_fill_the_cache() -> None:
     recent = NotificationCache(max_characters=10_000)
     store = new_store(recent=recent)
     about = [
@@ -187,7 +187,7 @@ def test_large_notifications_do_not_fill_the_memory() -> None:
     store.close()
 
 
-def test_memory_keeps_nothing_that_was_not_committed() -> None:
+def test_the_cache_contains_nothing_uncommitted() -> None:
     recent = NotificationCache()
     store = new_store(recent=recent)
     about = [event("task_started", run=run) for run in "ab"]
@@ -206,7 +206,7 @@ def test_memory_keeps_nothing_that_was_not_committed() -> None:
     store.close()
 
 
-def test_memory_forgets_what_waited_too_long() -> None:
+def test_the_cache_drops_expired_notifications() -> None:
     recent = NotificationCache()
     store = new_store(recent=recent)
     about = [event("task_started")]
@@ -264,7 +264,7 @@ def expire(store: Store, older_than: float, **options: Any) -> int:
     )(store)
 
 
-def test_what_is_too_old_dies_with_its_reason_and_the_rest_stays(store: Store) -> None:
+def test_old_deliveries_expire_with_a_reason_and_others_stay(store: Store) -> None:
     queue_up([event("task_started", run="a"), event("task_started", run="b")])(store)
     queue_up([event("task_started", run="c")], now=NOW + timedelta(seconds=10))(store)
     queue_up([event("task_started", run="d")], ["slack.b"])(store)
@@ -277,7 +277,7 @@ def test_what_is_too_old_dies_with_its_reason_and_the_rest_stays(store: Store) -
     assert expire(store, 5) == 1
 
 
-def test_queues_count_what_waits(store: Store) -> None:
+def test_queues_count_waiting_deliveries(store: Store) -> None:
     queue_up([event("task_started", run="a")], [HERE, "slack.b"], now=NOW - timedelta(hours=1))(store)
     queue_up([event("task_started", run="b")])(store)
     settle(store, claim_all("slack.b")(store)[0])
@@ -301,7 +301,7 @@ def test_runs_are_found_by_their_latest_attempt(store: Store) -> None:
     assert latest(store) == {ref: moved, other.ref: other}
 
 
-def test_more_keys_and_runs_than_one_question_can_hold(store: Store) -> None:
+def test_more_keys_and_runs_than_one_query_allows(store: Store) -> None:
     events = [event("task_started", run=f"t{n}") for n in range(1201)]
     queue_up(events)(store)
     keys = {sample.key for sample in events}

@@ -43,7 +43,7 @@ def test_what_is_written_is_there_again(postgres_url: str) -> None:
         assert len(claim_all()(store)) == 1
 
 
-def test_its_name_tells_the_place_and_nothing_else(postgres_url: str) -> None:
+def test_its_name_has_host_and_database_only(postgres_url: str) -> None:
     with closing(Store(postgres_url.replace("postgres:@", "postgres:geheim@"))) as store:
         assert store.name == f"localhost/{postgres_url.split('?')[0].rpartition('/')[2]}"
 
@@ -56,7 +56,7 @@ def test_every_session_has_its_limits(postgres: Postgres) -> None:
     assert values == ["aintandem-notify", "5s", "3s", "5s"]
 
 
-def test_several_agents_that_start_together_make_the_schema_once(postgres_url: str) -> None:
+def test_several_agents_that_start_together_create_the_schema_once(postgres_url: str) -> None:
     opened: list[Store] = []
     starters = [threading.Thread(target=lambda: opened.append(Store(postgres_url))) for _ in range(6)]
     for starter in starters:
@@ -99,12 +99,12 @@ def test_a_server_that_is_not_there() -> None:
     assert "geheim" not in message
 
 
-def test_a_parameter_that_there_is_not() -> None:
+def test_an_unknown_parameter() -> None:
     message = reason("postgresql://u:geheim@127.0.0.1:1/db?sslmod=require")
     assert message == 'store 127.0.0.1:1/db: [store] url has a parameter that PostgreSQL does not know: "sslmod"'
 
 
-def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_driver_the_error_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     # Loaded only if an earlier test has opened such a store.
     monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres", raising=False)
     monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres_errors")
@@ -112,7 +112,7 @@ def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     assert reason("postgresql://u:geheim@h/db") == f"store h/db: {database.NEEDS_EXTRA}"
 
 
-def test_a_database_that_restarts_fails_the_transaction_at_hand_and_is_found_again(own_postgres: Postgres) -> None:
+def test_a_database_that_restarts_fails_the_current_transaction_and_is_reconnected(own_postgres: Postgres) -> None:
     with closing(Store(own_postgres.new_database())) as store:
         queue_up([event("task_started")])(store)
         own_postgres.stop()
@@ -206,5 +206,5 @@ def test_odd_texts_in_every_place(postgres_url: str, odd: str) -> None:
         (None, "the database refused"),
     ],
 )
-def test_the_databases_errors_become_sentences(error: psycopg.Error | None, says: str) -> None:
+def test_errors_of_the_database_become_sentences(error: psycopg.Error | None, says: str) -> None:
     assert says in message_for(error)

@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "agent.db"
 
 
-def test_a_reserve_is_made_given_up_and_made_again(path: Path) -> None:
+def test_a_reserve_is_created_released_and_restored(path: Path) -> None:
     with closing(Reserve(path, SIZE)) as reserve:
         file = reserve.path
         assert not reserve.is_whole
@@ -49,7 +49,7 @@ def test_a_reserve_has_one_owner(path: Path) -> None:
     Reserve(path, 0).close()
 
 
-def test_a_reserve_is_made_only_where_as_much_is_left_over(disk: SmallDisk) -> None:
+def test_a_reserve_is_created_only_if_as_much_again_is_free(disk: SmallDisk) -> None:
     with closing(Reserve(disk.path / "agent.db", SIZE)) as reserve:
         disk.fill()
         assert not reserve.restore()
@@ -60,7 +60,7 @@ def test_a_reserve_is_made_only_where_as_much_is_left_over(disk: SmallDisk) -> N
         assert reserve.restore()
 
 
-def test_a_suspect_store_is_looked_at_closely_once(path: Path) -> None:
+def test_a_suspect_store_is_checked_thoroughly_once(path: Path) -> None:
     with closing(Reserve(path, 0)) as reserve:
         reserve.mark_suspect()
     with closing(Reserve(path, 0)) as reserve:
@@ -75,7 +75,7 @@ def waiting(store: Store) -> int:
         return sum(queue.queued for queue in store.outbox.queues().values())
 
 
-def test_on_a_full_disk_only_what_has_happened_is_let_in(disk: SmallDisk) -> None:
+def test_a_full_disk_allows_only_records_of_the_past(disk: SmallDisk) -> None:
     clock = SetClock(NOW)
     with closing(Store(disk.path / "agent.db", clock=clock, reserve_bytes=SIZE)) as store:
         queue_up([event("task_started", run="first")])(store)
@@ -101,7 +101,7 @@ def test_on_a_full_disk_only_what_has_happened_is_let_in(disk: SmallDisk) -> Non
         assert waiting(store) == len(MANY)
 
 
-def test_without_room_for_the_reserve_nothing_begins(disk: SmallDisk) -> None:
+def test_without_room_for_the_reserve_no_work_begins(disk: SmallDisk) -> None:
     path = disk.path / "agent.db"
     Store(path).close()
     disk.fill()
@@ -167,7 +167,7 @@ def test_an_index_that_does_not_fit_is_found_once_the_store_is_suspect(path: Pat
 
 
 @pytest.mark.parametrize("code", ["SQLITE_READONLY_DBMOVED", "SQLITE_IOERR_READ", "SQLITE_IOERR_WRITE"])
-def test_other_trouble_is_over_with_the_first_write_that_works(path: Path, code: str) -> None:
+def test_other_trouble_ends_with_the_first_successful_write(path: Path, code: str) -> None:
     with closing(Store(path)) as store:
         with pytest.raises(StoreError):
             fail_with(code)(store)

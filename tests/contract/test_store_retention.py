@@ -116,7 +116,7 @@ def left(store: Store, column: Any) -> set[Any]:
         return set(store._connection.execute(select(column)).scalars())
 
 
-def test_what_ended_long_ago_goes_with_all_that_only_it_needed(store: Store) -> None:
+def test_old_ended_deliveries_are_deleted_with_the_rows_that_only_they_needed(store: Store) -> None:
     with store.transaction():
         for n in range(10):
             age = 40 * DAY if n < 7 else 10 * DAY
@@ -129,7 +129,7 @@ def test_what_ended_long_ago_goes_with_all_that_only_it_needed(store: Store) -> 
     assert left(store, schema.events.c.key) == {"e7", "e8", "e9"}
 
 
-def test_what_an_open_delivery_needs_stays(store: Store) -> None:
+def test_rows_that_an_open_delivery_needs_stay(store: Store) -> None:
     with store.transaction():
         add_event(store, "e", 90 * DAY, "output")
         for rule in ("n1", "n2"):
@@ -176,7 +176,7 @@ def test_output_is_kept_for_an_hour_after_its_deliveries(store: Store) -> None:
     ("seen_until", "stays"),
     [(DAY, set()), (KEEP + DAY, set()), (KEEP + 40 * DAY, {"t1"}), (40 * DAY - HOUR / 2, {"t1"})],
 )
-def test_a_run_that_rest_may_still_list_is_forgotten_only_when_it_counts_as_old(
+def test_a_run_that_rest_may_still_list_is_deleted_only_once_it_counts_as_old(
     store: Store, seen_until: timedelta, stays: set[str]
 ) -> None:
     with store.transaction():
@@ -240,7 +240,7 @@ def test_agents_that_share_a_store_take_turns(store: Store, any_store: str) -> N
     runs=st.lists(st.lists(st.tuples(st.sampled_from(RunState), AGES), min_size=1, max_size=3), max_size=5),
     seen_until=AGES,
 )
-def test_nothing_that_is_open_or_young_is_ever_touched(events: Any, runs: Any, seen_until: timedelta) -> None:
+def test_open_and_recent_rows_are_never_deleted(events: Any, runs: Any, seen_until: timedelta) -> None:
     store = Store("sqlite://")
     open_names, young_names, old_names, open_events = set(), set(), set(), set()
     with store.transaction():

@@ -38,7 +38,7 @@ def old(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def test_a_store_of_an_earlier_version_is_taken_over(old: Path, tmp_path: Path) -> None:
+def test_a_store_of_an_earlier_version_is_upgraded(old: Path, tmp_path: Path) -> None:
     """If this fails because of a new column, raise ``SCHEMA_VERSION`` in ``migrations`` and add a step."""
     with closing(Store(old)) as store:
         queue_up([event("task_started")])(store)

@@ -77,7 +77,7 @@ def remove_expired(store: Store) -> int:
     return inside(lambda store: member(store).remove_expired())(store)
 
 
-def test_a_member_lives_on_by_renewing(join: Join, long_leases: float) -> None:
+def test_a_member_extends_its_lease_by_renewing(join: Join, long_leases: float) -> None:
     first, second = join("one"), join("two")
     peers = inside(lambda store: member(store).peers())(first)
     assert {peer.id for peer in peers} == {member(first).id, member(second).id}
@@ -90,7 +90,7 @@ def test_a_member_lives_on_by_renewing(join: Join, long_leases: float) -> None:
 
 
 @pytest.mark.parametrize(("places", "published"), [(None, None), (19, 19), (2**62, MAX_PLACES)])
-def test_an_agent_tells_how_many_projects_it_can_watch(
+def test_an_agent_publishes_how_many_projects_it_can_watch(
     join: Join, postgres_url: str, places: int | None, published: int | None
 ) -> None:
     with closing(Store(postgres_url)) as store:
@@ -103,7 +103,7 @@ def test_an_agent_tells_how_many_projects_it_can_watch(
     assert {peer.node: peer.places for peer in peers} == {"few": published, "other": None}
 
 
-def test_looking_at_what_is_free_keeps_nobody_from_taking_it(join: Join) -> None:
+def test_reading_free_projects_without_a_lock_blocks_nobody(join: Join) -> None:
     full, roomy = join("full"), join("roomy")
     with full.transaction():
         member(full).add_projects(["p", "q"])
@@ -128,7 +128,7 @@ JOIN_2 = (
 RENEW_2 = "UPDATE agents SET projects = 3, entries = 'all' WHERE id = 'old'"
 
 
-def test_an_agent_of_the_version_before_works_on_and_knows_of_no_limit(join: Join, postgres_url: str) -> None:
+def test_an_agent_of_the_previous_version_works_on_and_has_no_limit(join: Join, postgres_url: str) -> None:
     first = join("first")
     for statement in (*VERSION_2, JOIN_2):
         sql(first, statement)
@@ -140,7 +140,7 @@ def test_an_agent_of_the_version_before_works_on_and_knows_of_no_limit(join: Joi
     inside(lambda store: member(store).renew("all"))(first)
 
 
-def test_nothing_of_an_agent_whose_lease_is_over_is_stored(join: Join) -> None:
+def test_an_agent_whose_lease_is_over_stores_nothing(join: Join) -> None:
     store = join("one")
     expire(store)
     for _ in range(2):
@@ -162,7 +162,7 @@ def test_a_late_transaction_of_a_dead_agent_is_refused(join: Join) -> None:
         queue_up([event("task_failed")])(stopped)
 
 
-def test_an_agent_in_the_middle_of_a_transaction_is_not_buried(join: Join) -> None:
+def test_an_agent_in_the_middle_of_a_transaction_is_not_removed(join: Join) -> None:
     stopped, alive = join("one"), join("two")
     with stopped.transaction():
         pass
@@ -175,7 +175,7 @@ def test_an_agent_in_the_middle_of_a_transaction_is_not_buried(join: Join) -> No
     assert remove_expired(alive) == 1
 
 
-def test_renewing_too_late_is_too_late(join: Join) -> None:
+def test_a_renewal_after_the_lease_fails(join: Join) -> None:
     store = join("one")
 
     def renew(store: Store) -> None:
@@ -193,7 +193,7 @@ def test_two_agents_of_one_name_notice_each_other(join: Join) -> None:
     queue_up([event("task_failed")])(first)
 
 
-def test_a_restarted_agent_has_its_own_things_back_at_once(join: Join) -> None:
+def test_a_restarted_agent_has_its_projects_and_claims_back_at_once(join: Join) -> None:
     first = join("one")
     own(first, ["a", "b"])
     queue_up([event("task_failed")], [HERE])(first)
@@ -205,7 +205,7 @@ def test_a_restarted_agent_has_its_own_things_back_at_once(join: Join) -> None:
     assert len(sql(again, "SELECT id FROM agents")) == 1
 
 
-def test_whoever_lost_its_connection_holds_its_name_anew(join: Join, postgres: Postgres) -> None:
+def test_an_agent_that_lost_its_connection_locks_its_name_again(join: Join, postgres: Postgres) -> None:
     store = join("one")
     cut(store, postgres)
     with pytest.raises(StoreError):
@@ -215,7 +215,7 @@ def test_whoever_lost_its_connection_holds_its_name_anew(join: Join, postgres: P
         join("one")
 
 
-def test_whoever_lost_its_connection_and_its_name_is_out(join: Join, postgres: Postgres) -> None:
+def test_an_agent_that_lost_its_connection_and_its_name_is_no_member(join: Join, postgres: Postgres) -> None:
     store = join("one")
     cut(store, postgres)
     other = join("one")
@@ -234,7 +234,7 @@ def cut(store: Store, postgres: Postgres) -> None:
     assert ended == (True,)
 
 
-def test_leaving_frees_everything_at_once(join: Join) -> None:
+def test_leaving_releases_everything_at_once(join: Join) -> None:
     first, second = join("one"), join("two")
     own(first, ["a"])
     queue_up([event("task_failed")], [HERE])(first)
@@ -265,7 +265,7 @@ def test_a_project_has_one_owner(join: Join) -> None:
     assert inside(lambda store: member(store).owned_projects())(first) == {"b"}
 
 
-def test_projects_of_the_dead_are_free(join: Join) -> None:
+def test_projects_of_dead_agents_are_free(join: Join) -> None:
     dead, alive = join("one"), join("two")
     own(dead, [f"p{n:04}" for n in range(12_000)])
     expire(dead)
@@ -275,7 +275,7 @@ def test_projects_of_the_dead_are_free(join: Join) -> None:
     assert len(own(alive, [f"p{n:04}" for n in range(12_000)])) == 12_000
 
 
-def test_what_one_looks_at_to_take_it_nobody_else_sees(join: Join) -> None:
+def test_locked_free_projects_are_hidden_from_other_agents(join: Join) -> None:
     first, second = join("one"), join("two")
     own(first, ["a", "b"])
     inside(lambda store: member(store).release_projects(["a", "b"]))(first)
@@ -284,7 +284,7 @@ def test_what_one_looks_at_to_take_it_nobody_else_sees(join: Join) -> None:
         assert inside(lambda store: member(store).free_projects(""))(second) == ["b"]
 
 
-def test_nobody_gets_what_another_has_in_hand(join: Join) -> None:
+def test_no_agent_claims_a_delivery_that_another_has_claimed(join: Join) -> None:
     first, second = join("one"), join("two")
     queue_up([event("task_failed", run="a"), event("task_failed", run="b")], [HERE])(first)
     (claim,) = claim_all(HERE, 1)(first)
@@ -309,7 +309,7 @@ def test_a_thread_keeps_its_order_over_all_agents(join: Join, limit: int) -> Non
 
 
 @pytest.mark.parametrize("limit", [1, 9])
-def test_what_is_just_being_claimed_holds_its_thread(join: Join, limit: int) -> None:
+def test_an_uncommitted_claim_blocks_its_thread(join: Join, limit: int) -> None:
     first, second = join("one"), join("two")
     queue_up([event("task_started", run="a"), event("task_failed", run="a")], [HERE])(first)
     with first.transaction():
@@ -317,7 +317,7 @@ def test_what_is_just_being_claimed_holds_its_thread(join: Join, limit: int) -> 
         assert titles(second, limit) == []
 
 
-def test_claimers_that_race_never_get_the_same(join: Join) -> None:
+def test_concurrent_agents_never_claim_the_same_delivery(join: Join) -> None:
     stores = [join(f"agent {n}") for n in range(4)]
     about = [event("artifact", run=f"t{n % 5}", artifact={"path": str(n)}) for n in range(100)]
     queue_up(about, [HERE])(stores[0])
@@ -343,7 +343,7 @@ def test_claimers_that_race_never_get_the_same(join: Join) -> None:
         assert in_order == sorted(in_order)
 
 
-def test_what_a_dead_agent_had_in_hand_goes_to_others_and_is_theirs_to_settle(join: Join) -> None:
+def test_claims_of_a_dead_agent_go_to_others_who_settle_them(join: Join) -> None:
     dead, alive = join("one"), join("two")
     queue_up([event("task_failed")], [HERE])(dead)
     (claim,) = claim_all(HERE, 1)(dead)
@@ -357,7 +357,7 @@ def test_what_a_dead_agent_had_in_hand_goes_to_others_and_is_theirs_to_settle(jo
     assert sql(alive, "SELECT state, claimed_by FROM deliveries") == [("delivered", None)]
 
 
-def test_what_another_delivered_meanwhile_nobody_takes_over(join: Join) -> None:
+def test_a_delivery_that_another_agent_made_meanwhile_gets_no_fallback(join: Join) -> None:
     dead, alive = join("one"), join("two")
     queue_up([event("task_failed")], [HERE])(dead)
     (claim,) = claim_all(HERE, 1)(dead)
@@ -371,7 +371,7 @@ def test_what_another_delivered_meanwhile_nobody_takes_over(join: Join) -> None:
     assert sql(alive, "SELECT destination, state FROM deliveries") == [(HERE, "delivered")]
 
 
-def test_what_is_queued_again_while_it_is_forgotten_stays(join: Join) -> None:
+def test_a_delivery_that_is_queued_again_during_pruning_stays(join: Join) -> None:
     pruning, hand, watch = join("one"), join("two"), join("three")
     queue_up([event("task_failed")], [HERE])(hand)
     (claim,) = claim_all(HERE, 1)(hand)
@@ -396,7 +396,7 @@ def test_what_is_queued_again_while_it_is_forgotten_stays(join: Join) -> None:
     assert titles(hand) == ["task_failed t1"]
 
 
-def test_how_far_a_project_is_seen_is_its_owners_to_say(join: Join) -> None:
+def test_only_the_owner_changes_the_progress_of_a_project(join: Join) -> None:
     first, second = join("one"), join("two")
     own(first, ["p", "q"])
     own(second, ["r"])
@@ -414,7 +414,7 @@ async def _see(store: Store, moments: Mapping[str, datetime]) -> None:
         await bench.ingest.mark_seen(moments)
 
 
-def test_what_went_out_is_recorded_after_a_lapse_if_nobody_took_it(join: Join) -> None:
+def test_a_sent_delivery_is_recorded_after_a_lapse_if_it_is_unclaimed(join: Join) -> None:
     store = join("one")
     queue_up([event("task_failed")], [HERE])(store)
     (claim,) = claim_all(HERE, 1)(store)
@@ -426,7 +426,7 @@ def test_what_went_out_is_recorded_after_a_lapse_if_nobody_took_it(join: Join) -
     assert sql(store, "SELECT state FROM deliveries") == [("delivered",)]
 
 
-def test_what_is_not_in_hand_any_more_is_put_back(join: Join) -> None:
+def test_claims_that_are_not_in_flight_are_released(join: Join) -> None:
     first, second = join("one"), join("two")
     queue_up([event("task_failed")], [HERE])(first)
     assert titles(first) == ["task_failed t1"]
@@ -434,7 +434,7 @@ def test_what_is_not_in_hand_any_more_is_put_back(join: Join) -> None:
     assert titles(second) == ["task_failed t1"]
 
 
-def test_a_delivery_goes_to_the_settings_that_it_was_made_for(join: Join) -> None:
+def test_a_delivery_is_claimed_by_an_agent_with_its_settings(join: Join) -> None:
     first = join("one", {HERE: ConfiguredDestination("red")})
     second = join("two", {HERE: ConfiguredDestination("blue")})
     queue_up([event("task_failed")], [HERE])(first)
@@ -442,7 +442,7 @@ def test_a_delivery_goes_to_the_settings_that_it_was_made_for(join: Join) -> Non
     assert titles(first) == ["task_failed t1"]
 
 
-def test_when_no_living_agent_has_the_settings_any_has_the_delivery(join: Join) -> None:
+def test_any_agent_claims_a_delivery_whose_settings_no_living_agent_has(join: Join) -> None:
     first = join("one", {HERE: ConfiguredDestination("red")})
     second = join("two", {HERE: ConfiguredDestination("blue")})
     queue_up([event("task_failed")], [HERE])(first)
@@ -451,7 +451,7 @@ def test_when_no_living_agent_has_the_settings_any_has_the_delivery(join: Join) 
 
 
 @pytest.mark.parametrize("limit", [1, 9])
-def test_a_destination_on_one_machine_is_that_agents_alone(join: Join, limit: int) -> None:
+def test_a_destination_on_one_machine_belongs_to_that_agent(join: Join, limit: int) -> None:
     local = {HERE: ConfiguredDestination("same", local=True)}
     first, second = join("one", local), join("two", local)
     queue_up([event("task_started", run="a"), event("task_failed", run="b")], [HERE])(first)
@@ -467,7 +467,7 @@ def test_a_destination_on_one_machine_is_that_agents_alone(join: Join, limit: in
     assert titles(again, 9) == ["task_started a", "task_failed b"]
 
 
-def test_who_has_not_joined_may_look_but_is_not_fenced(join: Join, postgres_url: str) -> None:
+def test_an_agent_that_has_not_joined_may_read_and_is_not_fenced(join: Join, postgres_url: str) -> None:
     join("one")
     visitor = Store(postgres_url)
     queue_up([event("task_failed")], [HERE])(visitor)

@@ -89,7 +89,7 @@ def tasks(first: int, last: int) -> list[str]:
     return [f"t{n}" for n in range(first, last)]
 
 
-async def test_a_disk_that_fills_in_a_flood_costs_nothing(tmp_path: Path, disk: SmallDisk) -> None:
+async def test_a_disk_that_fills_under_load_loses_nothing(tmp_path: Path, disk: SmallDisk) -> None:
     async with open_bench(tmp_path, disk.path / "store.db") as bench:
         async with open_agent("run", bench.config, cwd=tmp_path) as agent:
             socket = await bench.raw.connections.receive()
@@ -123,7 +123,9 @@ async def test_a_disk_that_fills_in_a_flood_costs_nothing(tmp_path: Path, disk: 
             assert store.execute("PRAGMA quick_check").fetchone() == ("ok",)
 
 
-async def test_what_went_out_on_a_full_disk_is_remembered_over_a_restart(tmp_path: Path, disk: SmallDisk) -> None:
+async def test_deliveries_sent_on_a_full_disk_are_remembered_over_a_restart(
+    tmp_path: Path, disk: SmallDisk
+) -> None:
     async with open_bench(tmp_path, disk.path / "store.db") as bench:
         async with open_agent("run", bench.config, cwd=tmp_path) as agent:
             socket = await bench.raw.connections.receive()

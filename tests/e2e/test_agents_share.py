@@ -164,7 +164,7 @@ async def test_a_database_that_goes_away_stops_the_agent_until_it_is_back(
     assert bench.webhook.ids.total() - len(bench.webhook.ids) <= 1
 
 
-async def test_what_an_agent_has_no_place_for_is_watched_by_another_while_there_is_one(
+async def test_projects_without_a_place_are_watched_by_another_agent_while_there_is_one(
     tmp_path: Path, postgres: Postgres
 ) -> None:
     projects = tuple(f"p{n}" for n in range(50))

@@ -18,7 +18,7 @@ def _on(disk: SmallDisk, case: Case) -> None:
     case.configure()
 
 
-async def test_a_full_disk_pauses_reading_and_costs_nothing(tmp_path: Path, disk: SmallDisk) -> None:
+async def test_a_full_disk_pauses_reading_and_loses_nothing(tmp_path: Path, disk: SmallDisk) -> None:
     async with open_case(tmp_path) as case:
         _on(disk, case)
         async with case.agent() as agent:
@@ -34,7 +34,7 @@ async def test_a_full_disk_pauses_reading_and_costs_nothing(tmp_path: Path, disk
         assert case.webhook_runs() == case.logged_runs() == case.due
 
 
-async def test_what_went_out_while_the_disk_filled_is_not_sent_again(tmp_path: Path, disk: SmallDisk) -> None:
+async def test_deliveries_sent_while_the_disk_filled_are_not_sent_again(tmp_path: Path, disk: SmallDisk) -> None:
     async with open_case(tmp_path) as case:
         _on(disk, case)
         answered = trio.Event()

@@ -17,7 +17,7 @@ from support.raw_orchestrator import RawSocket, frame
 KILLED = -signal.SIGKILL
 
 
-async def test_what_was_read_but_not_committed_at_a_kill_is_caught_up(tmp_path: Path) -> None:
+async def test_events_read_but_not_committed_at_a_kill_are_caught_up(tmp_path: Path) -> None:
     away = tmp_path / "away.db"
     async with open_case(tmp_path) as case:
         case.configure()
@@ -37,7 +37,7 @@ async def test_what_was_read_but_not_committed_at_a_kill_is_caught_up(tmp_path: 
         assert case.caught_up() == {"t1", "t2"}
 
 
-async def test_what_was_committed_at_a_kill_is_sent_once_and_in_order(tmp_path: Path) -> None:
+async def test_deliveries_committed_at_a_kill_are_sent_once_and_in_order(tmp_path: Path) -> None:
     async with open_case(tmp_path) as case:
         case.configure()
         await case.webhook.go_down()
@@ -52,7 +52,7 @@ async def test_what_was_committed_at_a_kill_is_sent_once_and_in_order(tmp_path: 
         assert set(case.webhook.ids.values()) == {1}
 
 
-async def test_what_was_sent_at_a_kill_is_repeated_with_its_id(tmp_path: Path) -> None:
+async def test_deliveries_sent_at_a_kill_are_repeated_with_their_ids(tmp_path: Path) -> None:
     async with open_case(tmp_path) as case:
         case.configure()
         case.webhook.replies.append(Silence())

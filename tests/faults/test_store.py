@@ -8,7 +8,7 @@ from pathlib import Path
 from support.fault_case import open_case
 
 
-async def test_a_store_that_is_taken_away_and_brought_back_costs_nothing(tmp_path: Path) -> None:
+async def test_a_store_that_is_moved_away_and_back_loses_nothing(tmp_path: Path) -> None:
     away = tmp_path / "away.db"
     async with open_case(tmp_path) as case:
         case.configure()

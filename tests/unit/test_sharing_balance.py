@@ -51,7 +51,9 @@ ROUND_S = 3.0
         ({"a": 2, "b": 0, "c": 0}, 2, 0, 0, ProjectTransfer(give=1)),
     ],
 )
-def test_a_move(counts: Mapping[str, int], wanted: int, free: int, rounds: int, transfer: ProjectTransfer) -> None:
+def test_a_transfer(
+    counts: Mapping[str, int], wanted: int, free: int, rounds: int, transfer: ProjectTransfer
+) -> None:
     assert plan_transfer(SharingGroup("a", wanted, counts), free=free, rounds=rounds) == transfer
 
 
@@ -81,7 +83,7 @@ def test_a_move(counts: Mapping[str, int], wanted: int, free: int, rounds: int, 
         ({"a": 0, "b": 0}, {"a": 99, "b": 99}, 7, 7, 0, ProjectTransfer(take=4)),
     ],
 )
-def test_a_move_where_places_are_few(
+def test_a_transfer_with_limited_places(
     counts: Mapping[str, int],
     places: Mapping[str, int],
     wanted: int,
@@ -103,7 +105,7 @@ def group(counts: list[int], places: list[int | None], wanted: int) -> SharingGr
 
 
 @given(COUNTS, st.lists(PLACES, min_size=6, max_size=6), st.integers(0, 60))
-def test_shares_are_all_that_there_are_places_for_and_as_even_as_these_allow(
+def test_shares_fill_all_places_and_are_as_even_as_the_limits_allow(
     counts: list[int], places: list[int | None], wanted: int
 ) -> None:
     sharing = group(counts, places, wanted)
@@ -116,7 +118,7 @@ def test_shares_are_all_that_there_are_places_for_and_as_even_as_these_allow(
 
 
 @given(COUNTS, st.lists(PLACES, min_size=6, max_size=6), st.integers(0, 60))
-def test_what_is_shared_as_it_should_be_stays_where_it_is(
+def test_evenly_shared_projects_stay_where_they_are(
     counts: list[int], places: list[int | None], wanted: int
 ) -> None:
     shares = group(counts, places, wanted).shares()
@@ -129,7 +131,7 @@ def test_what_is_shared_as_it_should_be_stays_where_it_is(
 
 
 @given(st.data(), st.integers(1, 6), st.integers(0, 40))
-def test_everybody_gets_there_soon_from_any_beginning(data: st.DataObject, agents: int, wanted: int) -> None:
+def test_all_agents_reach_their_shares_soon_from_any_start(data: st.DataObject, agents: int, wanted: int) -> None:
     """In any order of the rounds. An agent that was restarted with a lower limit may have too many at first."""
     names = [f"agent{n}" for n in range(agents)]
     places = {name: limit for name in names if (limit := data.draw(PLACES)) is not None}
@@ -154,7 +156,7 @@ def take(owners: list[str | None], old_owner: str | None, new_owner: str | None,
 
 
 @given(st.integers(0, 40), st.lists(st.integers(0, 20), min_size=1, max_size=6), st.lists(PLACES, min_size=6))
-def test_all_together_never_give_more_than_is_missed(
+def test_all_agents_together_give_exactly_the_missing_projects(
     rounds: int, counts_before: list[int], places: list[int | None]
 ) -> None:
     """All agents see the same counts and act at the same time."""
@@ -230,7 +232,7 @@ INCIDENTS = st.lists(st.sampled_from(["join", "die", "look", "look", "look", "gr
 
 
 @given(st.data(), st.integers(0, 40), INCIDENTS)
-def test_joins_and_deaths_end_in_even_shares_that_stay(
+def test_joins_and_deaths_end_in_even_and_stable_shares(
     data: st.DataObject, wanted: int, incidents: list[str]
 ) -> None:
     """With any places, in any order of the rounds, and with published counts that are sometimes out of date."""
@@ -270,7 +272,7 @@ def assert_even(fleet: FakeFleet) -> None:
     assert {agent.unwatched for agent in fleet.agents.values()} == {unwatched}
 
 
-def test_where_all_are_full_a_newcomer_is_at_work_in_its_first_round() -> None:
+def test_a_new_agent_takes_projects_in_its_first_round_if_all_others_are_full() -> None:
     fleet = FakeFleet([None] * 30)
     fleet.join(5)
     fleet.join(6)
@@ -281,7 +283,7 @@ def test_where_all_are_full_a_newcomer_is_at_work_in_its_first_round() -> None:
     assert fleet.owners.count("agent3") == 19
 
 
-def test_what_a_newcomer_is_about_to_take_is_not_said_to_be_nobodys() -> None:
+def test_projects_that_a_new_agent_is_about_to_take_are_not_reported_as_unwatched() -> None:
     fleet = FakeFleet([None] * 9)
     fleet.join(5)
     for _ in range(PATIENCE_ROUNDS):

@@ -55,7 +55,7 @@ def test_a_variant_is_the_hash_of_how_a_delivery_is_made(tmp_path: Path, changed
         (HEAD + HOOK.replace("h.example", "i.example"), False),
     ],
 )
-def test_a_place_is_the_hash_of_what_the_plugin_alone_knows(tmp_path: Path, changed: str, is_equal: bool) -> None:
+def test_the_location_hash_covers_the_plugins_own_settings(tmp_path: Path, changed: str, is_equal: bool) -> None:
     before, after = (
         location_hash_of(loaded(tmp_path, text).config.instances["webhook.ops"], b"salt")
         for text in (HEAD + HOOK, changed)
@@ -64,7 +64,7 @@ def test_a_place_is_the_hash_of_what_the_plugin_alone_knows(tmp_path: Path, chan
     assert len(before) == 32
 
 
-def test_a_variant_is_one_stores_own(tmp_path: Path) -> None:
+def test_a_variant_depends_on_the_store(tmp_path: Path) -> None:
     assert variant(tmp_path, HEAD + HOOK) != variant(tmp_path, HEAD + HOOK, b"other")
     assert len(variant(tmp_path, HEAD + HOOK)) == 32
 
@@ -78,7 +78,7 @@ def test_destinations_on_this_machine_are_marked(tmp_path: Path) -> None:
     }
 
 
-def test_entries_are_equal_in_any_order(tmp_path: Path) -> None:
+def test_the_projects_hash_does_not_depend_on_the_order(tmp_path: Path) -> None:
     first = projects_hash_of(loaded(tmp_path, HEAD + HOOK).config)
     turned = HEAD.replace('"a"', '"x"').replace('"b-*"', '"a"').replace('"x"', '"b-*"\nname = "B"')
     assert projects_hash_of(loaded(tmp_path, turned + HOOK).config) == first
@@ -86,7 +86,7 @@ def test_entries_are_equal_in_any_order(tmp_path: Path) -> None:
     assert projects_hash_of(loaded(tmp_path, HEAD.replace("9900", "9901") + HOOK).config) != first
 
 
-def test_an_agent_is_called_by_its_name_or_its_place(tmp_path: Path) -> None:
+def test_an_agent_is_named_by_the_config_or_by_host_and_path(tmp_path: Path) -> None:
     assert node_name(loaded(tmp_path, HEAD + HOOK + '[agent]\nname = "night-1"').config) == "night-1"
     place = node_name(loaded(tmp_path, HEAD + HOOK).config)
     assert place.endswith(f":{tmp_path / 'config.toml'}")
