@@ -85,11 +85,11 @@ def fault_of(error: BaseException, plugin: str, source_files: SourceFiles) -> Ex
 
     Raises the cancellation of ours that ``error`` is or contains, if any.
     """
-    if type(error) is GeneratorExit and _being_closed():
+    if type(error) is GeneratorExit and _is_interpreter_closing():
         raise error
     leaves = _leaves(error)
     cancelled = [leaf for leaf in leaves if issubclass(type(leaf), trio.Cancelled)]
-    if cancelled and _being_cancelled():
+    if cancelled and _is_cancelled():
         raise cancelled[0]
     return min((_translate(leaf, plugin, source_files) for leaf in leaves), key=_precedence)
 
@@ -141,12 +141,12 @@ def _leaves(error: BaseException) -> list[BaseException]:
     return leaves
 
 
-def _being_closed() -> bool:
+def _is_interpreter_closing() -> bool:
     """True if Python closes coroutines after trio's run; at any other time the plugin raised GeneratorExit."""
     return not trio.lowlevel.in_trio_run() and threading.current_thread() is threading.main_thread()
 
 
-def _being_cancelled() -> bool:
+def _is_cancelled() -> bool:
     try:
         return trio.current_effective_deadline() == float("-inf")
     except RuntimeError:  # in a worker thread, where nothing can be cancelled

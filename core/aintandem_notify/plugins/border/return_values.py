@@ -12,8 +12,6 @@ from aintandem_notify.log import safe_text
 from aintandem_notify.plugins.border.faults import article
 
 _OBJECT: Final = TypeAdapter(dict[str, JsonValue], config=ConfigDict(strict=True, allow_inf_nan=False))
-
-
 _DIAGNOSTICS: Final = "diagnostics"
 
 

@@ -42,7 +42,7 @@ NOT_IMPORTED: Final = (
 
 
 class FilePolicy(Enum):
-    """The treatment of plugins that are files: they are code, by whoever may write to the folder."""
+    """The policy for plugins that are files: they are code, by anybody who can write to the folder."""
 
     IMPORT = auto()
     """Import it, as packages are."""

@@ -143,7 +143,7 @@ Source = PackageSource | FileSource
 def _import_guard(source_files: Callable[[], SourceFiles]) -> Iterator[None]:
     """Turn every exception of an import into ``ImportFailed``, except for a Ctrl-C of the user.
 
-    Its prints go to standard error, and signal handlers that it sets are reset.
+    Prints during the import go to standard error, and signal handlers that it sets are reset.
     """
     try:
         with preserve_signal_handlers(), prints_to_stderr():

@@ -75,10 +75,10 @@ class CallIncident(Enum):
 
 @dataclass(slots=True)
 class RunningCall:
-    """The state of a running call, shared by its caller and its watcher. ``began`` is in trio's time."""
+    """The state of a running call, shared by its caller and its watcher. ``started_at`` is in trio's time."""
 
     hook: str
-    began: float
+    started_at: float
     abandoned: bool = False
 
 
@@ -123,7 +123,7 @@ class HookRunner:
         """The hook that is past its deadline and the seconds since its start; None if none is."""
         if self.running is None:
             return None
-        elapsed_s = trio.current_time() - self.running.began
+        elapsed_s = trio.current_time() - self.running.started_at
         return (self.running.hook, elapsed_s) if elapsed_s >= self._timeout_s else None
 
     async def _run_as_task(
@@ -131,7 +131,7 @@ class HookRunner:
     ) -> None:
         async def work() -> None:
             for call in calls:
-                running_call.hook, running_call.began = call.hook.name, trio.current_time()
+                running_call.hook, running_call.started_at = call.hook.name, trio.current_time()
                 on_slow_step = partial(self._on_incident, CallIncident.LOOP_BLOCKED, call.hook.name)
                 results.append(await run_async(call, self._border, self._timeout_s, parse, on_slow_step))
                 if stop_at_failure and isinstance(results[-1], HookFailure):
@@ -154,7 +154,7 @@ class HookRunner:
             for call in calls:
                 if running_call.abandoned:
                     return
-                running_call.hook, running_call.began = call.hook.name, now()
+                running_call.hook, running_call.started_at = call.hook.name, now()
                 results.append(run_sync(call, self._border, parse))
                 if stop_at_failure and isinstance(results[-1], HookFailure):
                     return
@@ -179,22 +179,22 @@ class HookRunner:
             running_call.abandoned = True
             self.running = None
         if reported[0]:
-            self._on_incident(CallIncident.ENDED, running_call.hook, trio.current_time() - running_call.began)
+            self._on_incident(CallIncident.ENDED, running_call.hook, trio.current_time() - running_call.started_at)
 
     async def _watch(
         self, running_call: RunningCall, stages: Sequence[CallIncident], reported: list[bool]
     ) -> None:
         for incident in stages:
             grace_s = self._stuck_after_s if incident is CallIncident.STUCK else 0.0
-            await _sleep_through(running_call, self._timeout_s + grace_s)
+            await _sleep_until_due(running_call, self._timeout_s + grace_s)
             reported[0] = True
-            self._on_incident(incident, running_call.hook, trio.current_time() - running_call.began)
+            self._on_incident(incident, running_call.hook, trio.current_time() - running_call.started_at)
 
 
-async def _sleep_through(running_call: RunningCall, after_s: float) -> None:
+async def _sleep_until_due(running_call: RunningCall, after_s: float) -> None:
     """Wait until one call has run for ``after_s`` seconds; each call of a batch starts a new count."""
     # A wake-up by the thread for each call would cost more than to check again at the due time.
-    while (due := running_call.began + after_s) > trio.current_time():  # noqa: ASYNC110
+    while (due := running_call.started_at + after_s) > trio.current_time():  # noqa: ASYNC110
         await trio.sleep_until(due)
 
 
