@@ -1,6 +1,6 @@
-"""At each door to somebody else's library: what it raises inside, expected or not, comes out as our own error.
+"""At the door to each library: every exception inside, expected or not, comes out as our own error.
 
-The HTTP libraries' is in ``test_http_client_nasty``, the WebSocket libraries' in ``test_orchestrator_link``.
+The HTTP libraries' is in ``test_http_client_nasty``, the WebSocket libraries' in ``test_orchestrator_websocket``.
 """
 
 import importlib
@@ -23,7 +23,7 @@ from support.config_texts import MINIMAL, load_text
 
 
 class Broken(Exception):
-    """What no list of a library's errors holds."""
+    """An error that no list of a library's errors contains."""
 
 
 def break_with(error: BaseException) -> Any:
@@ -139,7 +139,7 @@ def test_an_expression_that_only_python_finds_wrong(expression: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "output",
     [
         b"",
         b"nonsense\r\n",
@@ -153,7 +153,7 @@ def test_an_expression_that_only_python_finds_wrong(expression: str) -> None:
         b"OK 0123\r\n" + b"B" * 200,
     ],
 )
-async def test_a_session_bus_that_speaks_something_else(said: bytes, tmp_path: Path) -> None:
+async def test_a_session_bus_that_speaks_something_else(output: bytes, tmp_path: Path) -> None:
     path = str(tmp_path / "bus")
 
     async def serve() -> None:
@@ -161,12 +161,12 @@ async def test_a_session_bus_that_speaks_something_else(said: bytes, tmp_path: P
         stream = trio.SocketStream(connection)
         async with stream:
             await stream.receive_some()
-            # The greeting and what comes behind it, in the two pieces that a bus would send.
-            greeting, end, rest = said.partition(b"\n")
+            # The greeting and the bytes behind it, in the two pieces that a bus would send.
+            greeting, end, following = output.partition(b"\n")
             await stream.send_all(greeting + end)
-            if rest:
+            if following:
                 await stream.receive_some()
-                await stream.send_all(rest)
+                await stream.send_all(following)
 
     with trio.socket.socket(trio.socket.AF_UNIX) as listener:
         await listener.bind(path)

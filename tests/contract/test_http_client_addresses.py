@@ -1,4 +1,4 @@
-"""Which addresses are never dialled, and how the others are."""
+"""Forbidden addresses are never dialled; the others are tried in parallel."""
 
 import math
 import re
@@ -21,7 +21,7 @@ from aintandem_notify.http_client.addresses import forbidden_kind
 from aintandem_notify.http_client.tcp_connect import ATTEMPT_DELAY_S, MAX_PARALLEL_ATTEMPTS, race
 from support.http_server import Reply, open_server
 
-# What no list has to name: each is of a kind, or leads to an IPv4 address that is.
+# Addresses that are in no list: each is in a forbidden network, or embeds an IPv4 address that is.
 REFUSED = {
     "link-local": ("169.254.169.254", "169.254.0.0", "169.254.255.255", "169.254.170.2", "fe80::1"),
     "link-local, OpenStack": ("fe80::a9fe:a9fe", "fe80::a9fe:a9fe%1", "febf:ffff::1"),
@@ -134,15 +134,15 @@ _system_getaddrinfo: Any = socket.getaddrinfo
 
 
 class _Names:
-    """Resolves every name to the given addresses, where the system would be asked."""
+    """Resolves every name to the given addresses, in place of the system."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = addresses
         self.asked = 0
 
-    def getaddrinfo(self, host: str, port: int, *others: Any, **options: Any) -> list[Any]:
+    def getaddrinfo(self, host: str, port: int, *args: Any, **options: Any) -> list[Any]:
         if host[0].isdigit():
-            return list(_system_getaddrinfo(host, port, *others, **options))
+            return list(_system_getaddrinfo(host, port, *args, **options))
         self.asked += 1
         return [
             (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))
@@ -174,7 +174,7 @@ async def test_only_the_harmless_address_of_a_name_is_dialled() -> None:
 
 
 async def test_the_check_is_made_for_each_connection() -> None:
-    """A name that changes its answer gains nothing: what is checked is what is dialled."""
+    """A name that changes its answer gains nothing: the dialled address itself is checked."""
     async with open_server() as server, HttpClient() as http:
         server.replies.append(Reply(200, b"", {"connection": "close"}))
         with _resolving_to("127.0.0.1") as names:
@@ -198,25 +198,25 @@ class _Stream:
 
 
 class _Network:
-    """Addresses that connect or fail after some seconds of trio's clock."""
+    """Addresses that connect or fail after a number of seconds of trio's clock."""
 
     def __init__(self, **delays: tuple[float, bool]) -> None:
         self.delays = delays
         self.started: list[tuple[float, str]] = []
         self.still_open: set[str] = set()
         self.began = trio.current_time()
-        self.under_way = 0
-        self.most_under_way = 0
+        self.running = 0
+        self.max_running = 0
 
     async def dial(self, address: str) -> _Stream:
         self.started.append((trio.current_time() - self.began, address))
         delay, works = self.delays[address]
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
+        self.running += 1
+        self.max_running = max(self.max_running, self.running)
         try:
             await trio.sleep(delay)
         finally:
-            self.under_way -= 1
+            self.running -= 1
         if not works:
             raise OSError(address)
         return _Stream(address, self.still_open)
@@ -270,8 +270,8 @@ async def test_hosts_with_many_addresses_that_do_not_answer_take_hardly_more_tha
         for host in range(50):
             nursery.start_soon(race, network.dial, [f"{host} {number}" for number in range(8)])
     assert {address for _, address in network.started} == set(addresses)
-    assert network.most_under_way == 50 + MAX_PARALLEL_ATTEMPTS
-    assert network.under_way == 0
+    assert network.max_running == 50 + MAX_PARALLEL_ATTEMPTS
+    assert network.running == 0
 
 
 async def test_a_place_beside_others_is_given_back(autojump_clock: trio.testing.MockClock) -> None:
@@ -280,7 +280,7 @@ async def test_a_place_beside_others_is_given_back(autojump_clock: trio.testing.
         stream, _ = await race(network.dial, ["a", "b", "c"])
         assert isinstance(stream, _Stream)
         assert stream.address == "c"
-        assert network.most_under_way == 2
+        assert network.max_running == 2
 
 
 async def test_an_address_that_gave_way_is_no_failure_of_the_others(
@@ -295,11 +295,11 @@ async def test_an_address_that_gave_way_is_no_failure_of_the_others(
         nursery.cancel_scope.cancel()
     assert isinstance(stream, _Stream)
     assert (stream.address, failures) == ("b", [])
-    assert network.most_under_way == 1
+    assert network.max_running == 1
 
 
 class _CancelsOnSuccess(_Network):
-    """The caller's scope is cancelled in the moment the connection stands."""
+    """The caller's scope is cancelled at the moment when the connection is established."""
 
     def __init__(self, scope: trio.CancelScope) -> None:
         super().__init__(a=(0.0, True))

@@ -1,4 +1,4 @@
-"""What an answer says: its texts, its JSON, and how long it asks to wait."""
+"""The texts, the JSON value and the ``Retry-After`` of an answer."""
 
 import json
 import math
@@ -86,9 +86,9 @@ def test_what_an_answer_says_is_one_line() -> None:
 def test_what_an_answer_says_holds_no_secret_nor_a_part_of_one(body: str, cut: int) -> None:
     secret = "answercanary" + "0123456789ab"
     register_secret(secret)
-    said = body.replace("{}", secret).strip()
-    said = said[: len(said) - cut]
-    assert "answercan" not in HttpAnswer(400, {}, said.encode(), truncated=cut > 0).words(200)
+    text = body.replace("{}", secret).strip()
+    text = text[: len(text) - cut]
+    assert "answercan" not in HttpAnswer(400, {}, text.encode(), truncated=cut > 0).words(200)
 
 
 def test_nor_one_that_is_written_on_two_lines() -> None:

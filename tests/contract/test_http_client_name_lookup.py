@@ -1,4 +1,4 @@
-"""Names are looked up apart from each other and from all other work in threads, through the system's own call.
+"""Names are resolved independently of each other and of other work in threads, with ``getaddrinfo``.
 
 ``socket.getaddrinfo`` is replaced, so the threads are real; they are held by events, and no test waits for time
 to pass.
@@ -29,7 +29,7 @@ ADDRESSES = [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.
 
 
 class Resolver:
-    """The system's look-up: some names hang until they are released, numbers and localhost are answered."""
+    """A fake ``getaddrinfo``: some names hang until they are released; numbers and localhost work."""
 
     def __init__(self, system: Any) -> None:
         self.system = system
@@ -38,9 +38,9 @@ class Resolver:
         self.answer: list[Any] | Exception = ADDRESSES
         self.news = threading.Semaphore(0)
 
-    def getaddrinfo(self, host: str, *others: Any, **options: Any) -> Any:
+    def getaddrinfo(self, host: str, *args: Any, **options: Any) -> Any:
         if host == "localhost" or host[0].isdigit() or ":" in host:
-            return self.system(host, *others, **options)
+            return self.system(host, *args, **options)
         self.hanging.append(host)
         self.news.release()
         assert self.released.wait(60)
@@ -49,9 +49,9 @@ class Resolver:
         return self.answer
 
     async def wait_for(self, count: int) -> None:
-        """Return when ``count`` more look-ups hang."""
+        """Return once ``count`` more queries hang."""
         for _ in range(count):
-            # Not one of trio's usual threads, of which the code on trial may have taken all.
+            # Not one of trio's usual threads: the tested code may have taken all of them.
             await trio.to_thread.run_sync(partial(self.news.acquire, timeout=60), limiter=trio.CapacityLimiter(1))
 
 
@@ -115,13 +115,13 @@ async def test_numbers_need_no_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_who_asks_for_the_same_name_shares_its_look_up(resolver: Resolver) -> None:
     answers: list[list[str]] = []
 
-    async def ask() -> None:
+    async def query() -> None:
         answers.append(await resolve("slow.invalid"))
 
     async with trio.open_nursery() as nursery:
         with trio.CancelScope() as impatient:
-            nursery.start_soon(ask)
-            nursery.start_soon(ask)
+            nursery.start_soon(query)
+            nursery.start_soon(query)
             await resolver.wait_for(1)
             impatient.cancel()
             await resolve("slow.invalid")
@@ -176,7 +176,7 @@ class Plain(Plugin[PluginConfig]):
 
 
 async def test_nothing_of_ours_needs_a_thread_of_trios_usual_ones(resolver: Resolver) -> None:
-    """A plugin's author may use them all up, for ever."""
+    """A plugin may block all of them, for ever."""
     usual = trio.to_thread.current_default_thread_limiter()
     async with (
         open_server() as server,
@@ -185,13 +185,13 @@ async def test_nothing_of_ours_needs_a_thread_of_trios_usual_ones(resolver: Reso
         hosting(plain=Plain) as bench,
     ):
         name = await bench.load("plain")
-        others = [object() for _ in range(int(usual.total_tokens))]
-        for other in others:
-            usual.acquire_on_behalf_of_nowait(other)
+        borrowers = [object() for _ in range(int(usual.total_tokens))]
+        for borrower in borrowers:
+            usual.acquire_on_behalf_of_nowait(borrower)
         try:
             assert (await http.get(f"http://localhost:{server.port}/")).status == 200
             await storage.run(Store.touch)
             await bench.host.check(name)
         finally:
-            for other in others:
-                usual.release_on_behalf_of(other)
+            for borrower in borrowers:
+                usual.release_on_behalf_of(borrower)

@@ -1,4 +1,4 @@
-"""Whatever answers: an answer, or HttpFailed in words that hold nothing secret, and the client goes on."""
+"""A nasty server leads to an answer, or to HttpFailed without a secret in its text. The client goes on."""
 
 import ssl
 import traceback
@@ -59,8 +59,8 @@ async def outcome(http: HttpClient, url: str, **options: Any) -> HttpAnswer | Ht
         return await http.post(url, json={"text": "x"}, **options)
     except HttpFailed as error:
         failure = error
-    shown = "".join(traceback.format_exception(failure)) + repr(failure)
-    assert "canary" not in shown
+    text = "".join(traceback.format_exception(failure)) + repr(failure)
+    assert "canary" not in text
     assert str(failure).isprintable()
     return failure
 
@@ -70,7 +70,7 @@ async def test_an_answer_or_our_error(answer: WireAnswer) -> None:
     async with open_server() as server, HttpClient() as http:
         server.respond = lambda _request: answer
         url = f"http://usercanary:passcanary@127.0.0.1:{server.port}/pathcanary"
-        # What goes on, or stops, is ended by the deadline; nothing else is near it.
+        # An answer that goes on for ever, or stops, is ended by the deadline; no other limit is near it.
         waits = answer.then in (Then.SILENCE, Then.GO_ON)
         await outcome(http, url, timeout=0.5 if waits else 60.0)
         server.respond = lambda _request: Reply(200, b"well")
@@ -96,11 +96,11 @@ async def test_an_odd_header_is_somebody_elses(header: bytes, status: int) -> No
     assert (answer.status, answer.body) == (status, b"ok")
 
 
-# A library that breaks inside
+# Bugs inside of a library
 
 
 class Broken(Exception):
-    """What no list of a library's errors holds."""
+    """An error that no list of a library's errors contains."""
 
 
 UNEXPECTED = [
@@ -152,7 +152,7 @@ async def test_what_is_no_text_is_the_callers_mistake(url: Any, headers: Any) ->
             await http.get(url, headers=headers)
 
 
-# Connections that are used again
+# Reused connections
 
 
 async def test_a_kept_connection_that_ends_before_an_answer_is_no_trouble() -> None:
@@ -172,12 +172,12 @@ async def test_a_reset_kept_connection_is_no_trouble() -> None:
 
 
 async def test_the_second_try_gets_a_connection_of_its_own() -> None:
-    """However many idle ones there are: they are as old as the one that was closed."""
+    """For any number of idle connections: they are as old as the one that was closed."""
     everybody = trio.Event()
 
     async with open_server() as server, HttpClient() as http:
 
-        async def ask() -> None:
+        async def get() -> None:
             await http.get(server.base)
 
         def together(request: Received) -> Any:
@@ -188,7 +188,7 @@ async def test_the_second_try_gets_a_connection_of_its_own() -> None:
         server.respond = together
         async with trio.open_nursery() as nursery:
             for _ in range(3):
-                nursery.start_soon(ask)
+                nursery.start_soon(get)
         assert server.connections == 3
         answers: Iterator[Answer] = iter([WireAnswer(()), Reply(200, b"new")])
         server.respond = lambda _request: next(answers)
@@ -247,13 +247,13 @@ async def test_a_204_that_announces_a_body_spoils_no_later_answer() -> None:
         assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("rest", [b"\n", b"\r\n", b"more", b"HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n"])
+@pytest.mark.parametrize("trailing", [b"\n", b"\r\n", b"more", b"HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n"])
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 x\r\nlink: y\r\n\r\n"])
 @pytest.mark.parametrize("length", [0, 2, 100_000])
-async def test_what_comes_behind_an_answer_is_no_answer(before: bytes, rest: bytes, length: int) -> None:
+async def test_what_comes_behind_an_answer_is_no_answer(before: bytes, trailing: bytes, length: int) -> None:
     head = f"HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n".encode()
     async with open_server() as server, HttpClient() as http:
-        server.respond = lambda _request: WireAnswer((before + head + b"x" * length + rest,), Then.KEEP)
+        server.respond = lambda _request: WireAnswer((before + head + b"x" * length + trailing,), Then.KEEP)
         for _ in range(3):
             answer = await http.post(server.base, json={}, max_body=200_000)
             assert (answer.status, len(answer.body)) == (200, length)
@@ -333,7 +333,7 @@ async def test_nor_is_a_record_of_tls_that_came_along() -> None:
 async def test_interim_answers_without_end_are_no_answer(interim: bytes) -> None:
     async with open_server() as server, HttpClient() as http:
         server.respond = lambda _request: WireAnswer((interim,), Then.GO_ON)
-        # The deadline would say something else.
+        # The deadline would give another error.
         failure = await outcome(http, server.base, timeout=60.0)
     assert str(failure) == f"{server.base} answered with something that is not HTTP"
 
@@ -387,7 +387,7 @@ async def test_others_have_their_turn_while_an_answer_comes_in_small_pieces() ->
 async def test_a_whole_answer_leaves_its_connection_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pools, "IDLE_EXPIRY_S", 3600.0)
     async with open_server() as server, HttpClient() as http:
-        # Of these nobody looks for the end.
+        # The end of these is not searched for.
         odd = ("8,000 headers", "chunks of one byte")
         for answer in (answer for name, answer in receivers_http.ACCEPTED.items() if name not in odd):
             if answer.then is Then.KEEP and answer.data.startswith(b"HTTP/1.1 200"):

@@ -1,4 +1,4 @@
-"""The client against servers on loopback that answer well, badly, endlessly or not at all."""
+"""The client against servers on loopback that answer correctly, badly, endlessly or not at all."""
 
 import base64
 import gc
@@ -47,8 +47,8 @@ def _secret_url(port: int, scheme: str = "http") -> str:
 async def _failure(http: HttpClient, url: str, **options: Any) -> HttpFailed:
     with pytest.raises(HttpFailed) as caught:
         await http.post(url, **options)
-    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
-    assert not [secret for secret in SECRETS if secret in shown]
+    text = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    assert not [secret for secret in SECRETS if secret in text]
     return caught.value
 
 
@@ -152,7 +152,7 @@ async def test_outside_of_its_block_the_client_is_closed() -> None:
         await HttpClient().get("http://127.0.0.1/")
 
 
-# How much is read
+# Limits of the body
 
 
 @pytest.mark.parametrize("size", [0, 1, 99, 100])
@@ -272,12 +272,12 @@ async def test_a_header_that_cannot_be_sent(server: LoopbackServer, http: HttpCl
     assert not failure.maybe_sent
 
 
-# Deadlines: time stands still until the test moves it
+# Deadlines: time stands still until the test advances it
 
 
 @pytest.fixture
 def answered(monkeypatch: pytest.MonkeyPatch) -> trio.Event:
-    """Set when the client has read the head of an answer: when it was sent says nothing of when it arrives."""
+    """Set once the client has read the head of an answer, which may arrive long after it was sent."""
     has_begun, read_body = trio.Event(), transport._read_body
 
     async def read(*of_an_answer: Any) -> None:
@@ -340,7 +340,7 @@ async def test_a_handshake_that_never_ends(http: HttpClient, mock_clock: trio.te
         nursery.cancel_scope.cancel()
     assert str(failure) == f"no connection to https://127.0.0.1:{port} within 5 s"
     assert not failure.maybe_sent
-    gc.collect()  # a socket that nobody closed says so here
+    gc.collect()  # a socket that was not closed warns here
 
 
 @pytest.mark.parametrize("answer", [Drip(202), Drip(202, b"")])
@@ -492,7 +492,7 @@ async def test_a_request_that_is_cancelled_while_it_is_sent_leaves_nothing_to_th
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listener, trio.open_nursery() as nursery:
         url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/"
-        # More than the buffers of any system take, and nobody reads.
+        # More than the buffers of any system hold, and nobody reads.
         nursery.start_soon(partial(http.post, url, content=bytes(64 * 2**20)))
         async with await listener.accept() as stream:
             await trio.lowlevel.wait_readable(stream.socket)
@@ -569,26 +569,26 @@ async def test_a_body_is_not_left_to_the_garbage_collector(http: HttpClient, ser
     try:
         assert len((await http.get(server.base, max_body=2_000_000)).body) == 1_000_000
         assert (await http.get(server.base, max_body=500_000)).truncated
-        assert not [one for one in gc.get_objects() if isinstance(one, transport.Exchange) and one.body]
+        assert not [item for item in gc.get_objects() if isinstance(item, transport.Exchange) and item.body]
     finally:
         gc.enable()
 
 
 @pytest.mark.parametrize(
-    ("size", "asked"), [(transport.SMALL_BODY_BYTES, []), (transport.SMALL_BODY_BYTES + 1, [2**18 + 1])]
+    ("size", "reserved"), [(transport.SMALL_BODY_BYTES, []), (transport.SMALL_BODY_BYTES + 1, [2**18 + 1])]
 )
 async def test_room_is_asked_for_once_and_only_for_a_large_body(
-    size: int, asked: list[int], http: HttpClient, server: LoopbackServer
+    size: int, reserved: list[int], http: HttpClient, server: LoopbackServer
 ) -> None:
     sizes: list[int] = []
 
-    async def room(wanted: int) -> None:
-        sizes.append(wanted)
+    async def room(byte_count: int) -> None:
+        sizes.append(byte_count)
         await trio.lowlevel.checkpoint()
 
     server.replies.append(Reply(200, b"x" * size))
     assert len((await http.get(server.base, max_body=2**20, room=room)).body) == size
-    assert sizes == asked
+    assert sizes == reserved
 
 
 async def test_the_time_of_a_request_stands_still_while_it_waits_for_room(
@@ -615,6 +615,6 @@ async def test_who_is_cancelled_while_an_answer_comes_leaves_nothing_to_the_garb
     with trio.CancelScope() as scope:
         await http.get(server.base, max_body=2**23, room=room)
     assert scope.cancelled_caught
-    # Were a generator of the libraries left where it was, trio would warn of it here.
+    # If a generator of the libraries were left to the garbage collector, trio would warn here.
     gc.collect()
     await trio.testing.wait_all_tasks_blocked()

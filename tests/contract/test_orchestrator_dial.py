@@ -1,4 +1,4 @@
-"""Streams to an orchestrator: plain, over TLS, through a proxy, and what each says when it cannot."""
+"""Streams to an orchestrator: plain, over TLS, through a proxy, and the errors of each."""
 
 import base64
 import socket
@@ -59,7 +59,7 @@ async def serving(handler: Handler, *, tls: bool = False) -> AsyncIterator[int]:
                 trio.SSLStream(stream, context, server_side=True, https_compatible=True) if tls else stream
             )
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return  # the client had enough
+            return  # the client has gone
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -71,7 +71,7 @@ async def serving(handler: Handler, *, tls: bool = False) -> AsyncIterator[int]:
 
 
 class Proxy:
-    """Takes CONNECT; answers with ``answer`` and, if that is a yes, passes everything on to ``port``."""
+    """Accepts CONNECT and sends ``answer``. If that is 2xx, it passes everything on to ``port``."""
 
     def __init__(self, port: int, answer: bytes = CONNECTED) -> None:
         self.port = port

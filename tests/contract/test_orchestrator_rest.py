@@ -1,4 +1,4 @@
-"""The REST calls against a real HTTP server on loopback; the waits between tries on virtual time, without one."""
+"""The REST calls against a real HTTP server on loopback; pauses between attempts run on virtual time."""
 
 import threading
 import weakref
@@ -28,11 +28,11 @@ async def api() -> AsyncIterator[tuple[OrchestratorApi, RawOrchestrator]]:
 
 
 class PlannedHttp(HttpClient):
-    """Logs anybody in, and answers the rest in turn, the last answer for ever; notes the times of the requests."""
+    """Accepts every login, then gives the answers in turn, the last one for ever. Records the times."""
 
-    def __init__(self, *given: HttpAnswer | HttpFailed) -> None:
+    def __init__(self, *answers: HttpAnswer | HttpFailed) -> None:
         super().__init__()
-        self._left = list(given)
+        self._left = list(answers)
         self.times: list[float] = []
 
     async def request(self, method: str, url: str, **options: Any) -> HttpAnswer:
@@ -45,8 +45,8 @@ class PlannedHttp(HttpClient):
         return answer
 
 
-def planned(*given: HttpAnswer | HttpFailed) -> tuple[OrchestratorApi, list[float]]:
-    http = PlannedHttp(*given)
+def planned(*answers: HttpAnswer | HttpFailed) -> tuple[OrchestratorApi, list[float]]:
+    http = PlannedHttp(*answers)
     return OrchestratorApi(session_over("http://h", http), http, SystemClock()), http.times
 
 
@@ -78,8 +78,8 @@ CALLS: list[tuple[str, tuple[str, ...], str, Any]] = [
 async def test_calls(name: str, arguments: tuple[str, ...], path: str, answer: Any) -> None:
     async with api() as (orchestrator, raw):
         raw.rest[f"GET {path}"] = answer
-        found = await getattr(orchestrator, name)(*arguments)
-        assert [record.id for record in (found if isinstance(found, list) else [found])] == ["a/b"]
+        result = await getattr(orchestrator, name)(*arguments)
+        assert [record.id for record in (result if isinstance(result, list) else [result])] == ["a/b"]
         assert raw.requests[-1].headers["authorization"].startswith("Bearer ey")
 
 
@@ -115,9 +115,9 @@ async def test_a_large_answer_is_read_whole() -> None:
 async def test_what_is_made_of_a_large_answer_is_made_beside_the_loop(rows: int, beside: bool) -> None:
     async with api() as (orchestrator, raw):
         raw.rest["GET /api/projects/p/tasks"] = [{"id": str(n), "output": "x" * 1000} for n in range(rows)]
-        taken = await orchestrator.map_tasks("p", lambda _: threading.get_ident(), limit=rows, offset=0)
-        assert len(taken) == rows
-        assert (set(taken) != {threading.get_ident()}) is beside
+        threads = await orchestrator.map_tasks("p", lambda _: threading.get_ident(), limit=rows, offset=0)
+        assert len(threads) == rows
+        assert (set(threads) != {threading.get_ident()}) is beside
 
 
 async def test_errors_are_typed() -> None:
@@ -185,8 +185,8 @@ async def test_what_changes_something_is_repeated_only_if_it_was_not_sent(
 async def test_a_refused_token_is_renewed_once() -> None:
     async with api() as (orchestrator, raw):
         refusal = RestAnswer({"error": "expired", "code": "UNAUTHORIZED"}, 401)
-        left = [refusal]
-        raw.rest["GET /api/projects"] = lambda _: left.pop() if left else RestAnswer([{"id": "a"}])
+        refusals = [refusal]
+        raw.rest["GET /api/projects"] = lambda _: refusals.pop() if refusals else RestAnswer([{"id": "a"}])
         assert len(await orchestrator.projects()) == 1
         assert len(raw.refreshes) == 1
         raw.rest["GET /api/projects"] = refusal
@@ -210,19 +210,19 @@ def test_the_table_names_each_call_once() -> None:
         ("map_operations", ("p",), "/api/flexy/projects/p/operations", {}),
     ],
 )
-async def test_of_a_list_that_is_read_one_by_one_nothing_is_left_but_what_is_taken(
+async def test_records_of_a_mapped_list_are_freed_one_by_one(
     name: str, arguments: tuple[str, ...], path: str, options: dict[str, int]
 ) -> None:
     async with api() as (orchestrator, raw):
         raw.rest[f"GET {path}"] = [{"id": "a", "extra": "x"}, None, 7, {"name": "nobody"}, {"id": "b"}]
         records: list[weakref.ref[Record]] = []
-        left: list[int] = []
+        alive: list[int] = []
 
-        def take(record: Record) -> str:
-            left.append(sum(one() is not None for one in records))
+        def convert(record: Record) -> str:
+            alive.append(sum(record() is not None for record in records))
             records.append(weakref.ref(record))
             return str(without_extras(record).model_dump()["id"])
 
-        assert await getattr(orchestrator, name)(*arguments, take, **options) == ["a", "b"]
-        assert max(left) <= 1
-        assert [one() for one in records] == [None, None]
+        assert await getattr(orchestrator, name)(*arguments, convert, **options) == ["a", "b"]
+        assert max(alive) <= 1
+        assert [record() for record in records] == [None, None]

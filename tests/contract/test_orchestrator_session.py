@@ -28,7 +28,7 @@ GIVEN = StaticToken(Secret("a-token-from-elsewhere"))
 async def session_with(
     raw: RawOrchestrator, credentials: Credentials = LOGIN, path: str = ""
 ) -> AsyncIterator[tuple[Session, list[AgentEvent]]]:
-    told: list[AgentEvent] = []
+    events: list[AgentEvent] = []
     async with HttpClient() as http:
         yield (
             Session(
@@ -37,9 +37,9 @@ async def session_with(
                 http=http,
                 clock=SystemClock(),
                 chance=lambda: 0.0,
-                announce=told.append,
+                announce=events.append,
             ),
-            told,
+            events,
         )
 
 
@@ -48,7 +48,7 @@ def paths(raw: RawOrchestrator) -> Sequence[str]:
 
 
 async def test_a_login_gives_a_token_that_is_kept() -> None:
-    async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, events):
         token = await session.token()
         assert await session.token() is token
         assert raw.logins == [{"username": "admin", "password": "admin123"}]
@@ -57,7 +57,7 @@ async def test_a_login_gives_a_token_that_is_kept() -> None:
         assert token.expires_at is not None
         assert session.base == f"{raw.url}/api"
         assert session.socket("p", token).resource == f"/api/progress/subscribe/p?token={token.text}"
-        assert told == []
+        assert events == []
 
 
 async def test_tokens_are_secrets() -> None:
@@ -73,12 +73,12 @@ async def test_many_projects_share_one_login() -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
         tokens: list[Token] = []
 
-        async def ask() -> None:
+        async def get_token() -> None:
             tokens.append(await session.token())
 
         async with trio.open_nursery() as nursery:
             for _ in range(50):
-                nursery.start_soon(ask)
+                nursery.start_soon(get_token)
         assert len(raw.logins) == 1
         assert len({token.text for token in tokens}) == 1
 
@@ -96,7 +96,7 @@ async def test_many_refusals_share_one_refresh() -> None:
                 nursery.start_soon(renew)
         assert raw.refreshes == [{"refreshToken": "refresh-1"}]
         assert len({token.text for token in fresh}) == 1
-        assert await session.renew(old) is fresh[0], "who comes late gets what is there"
+        assert await session.renew(old) is fresh[0], "a late caller gets the same token"
         assert len(raw.refreshes) == 1
 
 
@@ -152,12 +152,12 @@ async def test_a_refused_token_out_of_a_refresh_asks_for_a_login() -> None:
     ],
 )
 async def test_a_refused_refresh_ends_in_a_login(answer: RestAnswer) -> None:
-    async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, events):
         raw.rest["POST /api/auth/refresh"] = answer
         token = await session.renew(await session.token())
         assert token.origin is TokenOrigin.LOGIN
         assert len(raw.logins) == 2
-        assert told == []
+        assert events == []
 
 
 @pytest.mark.parametrize(
@@ -173,15 +173,15 @@ async def test_a_refused_refresh_ends_in_a_login(answer: RestAnswer) -> None:
 async def test_a_refused_login_is_told_once_and_not_repeated_at_once(
     answer: RestAnswer, words: str, mock_clock: trio.testing.MockClock
 ) -> None:
-    async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, events):
         raw.rest["POST /api/auth/login"] = answer
         for _ in range(5):
             with pytest.raises(ApiError, match=words):
                 await session.token()
         assert paths(raw) == ["/api/auth/login"]
-        assert [event.type for event in told] == ["login_failed"]
-        assert words in told[0].reason
-        assert "admin123" not in told[0].reason
+        assert [event.type for event in events] == ["login_failed"]
+        assert words in events[0].reason
+        assert "admin123" not in events[0].reason
 
 
 @pytest.mark.parametrize("token", ["\ud800", "two words", "a\r\nX: y", "é", "", 7, None, ["a"], "t" * 16_385])
@@ -200,19 +200,19 @@ async def test_a_token_that_is_too_long_to_refresh_with_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         ("x" * 5000, "x" * 300),
         ({"message": "locked", "password": "canary"}, "locked"),
         (["canary"], "the answer held no token"),
     ],
 )
-async def test_a_refusal_is_told_in_a_line(error: object, told: str) -> None:
+async def test_a_refusal_is_told_in_a_line(error: object, message: str) -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
         raw.rest["POST /api/auth/login"] = {"success": False, "error": error}
         with pytest.raises(AuthenticationFailed) as refused:
             await session.token()
-        assert refused.value.message == told
+        assert refused.value.message == message
 
 
 async def test_a_login_is_not_asked_earlier_than_the_orchestrator_wants(
@@ -228,21 +228,21 @@ async def test_a_login_is_not_asked_earlier_than_the_orchestrator_wants(
 
 
 async def test_trouble_is_no_refusal(mock_clock: trio.testing.MockClock) -> None:
-    async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, events):
         raw.rest["POST /api/auth/login"] = RestAnswer(b"", 503)
         for _ in range(3):
             with pytest.raises(ServerTrouble):
                 await session.token()
         assert len(raw.requests) == 1, "a server in trouble is not asked by every project"
-        assert told == []
+        assert events == []
 
 
 async def test_nobody_listens() -> None:
-    async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, events):
         await raw.go_away()
         with pytest.raises(HttpFailed):
             await session.token()
-        assert told == []
+        assert events == []
 
 
 async def test_an_owner_that_is_cancelled_leaves_the_request_to_the_next() -> None:
@@ -273,15 +273,15 @@ async def test_an_owner_that_is_cancelled_leaves_the_request_to_the_next() -> No
         assert len(tokens) == 1
 
 
-@pytest.mark.parametrize(("credentials", "asked"), [(LOGIN, "login"), (GIVEN, "verify")])
-async def test_a_bare_server_is_found_and_remembered(credentials: Credentials, asked: str) -> None:
+@pytest.mark.parametrize(("credentials", "route"), [(LOGIN, "login"), (GIVEN, "verify")])
+async def test_a_bare_server_is_found_and_remembered(credentials: Credentials, route: str) -> None:
     async with open_raw_orchestrator(prefixes=("",)) as raw, session_with(raw, credentials) as (session, _):
         token = await session.token()
         assert session.base == raw.url
         assert session.socket("p", token).resource.startswith("/progress/subscribe/p?")
         if credentials is LOGIN:
             await session.renew(token)
-        assert paths(raw)[:2] == [f"/api/auth/{asked}", f"/auth/{asked}"]
+        assert paths(raw)[:2] == [f"/api/auth/{route}", f"/auth/{route}"]
         assert not any(path.startswith("/api") for path in paths(raw)[2:])
 
 
@@ -292,31 +292,31 @@ async def test_a_url_that_ends_in_api_is_taken_as_it_is() -> None:
 
 
 async def test_a_url_that_is_nowhere() -> None:
-    async with open_raw_orchestrator(prefixes=("/elsewhere",)) as raw, session_with(raw) as (session, told):
+    async with open_raw_orchestrator(prefixes=("/elsewhere",)) as raw, session_with(raw) as (session, events):
         with pytest.raises(ApiError, match="404"):
             await session.token()
         assert paths(raw) == ["/api/auth/login", "/auth/login"]
-        assert [event.type for event in told] == ["login_failed"]
+        assert [event.type for event in events] == ["login_failed"]
 
 
 async def test_a_given_token_is_used_as_it_is() -> None:
-    async with open_raw_orchestrator() as raw, session_with(raw, GIVEN) as (session, told):
+    async with open_raw_orchestrator() as raw, session_with(raw, GIVEN) as (session, events):
         token = await session.token()
         assert (token.text, token.origin) == ("a-token-from-elsewhere", TokenOrigin.STATIC)
         for _ in range(3):
             with pytest.raises(AuthenticationFailed, match="refused the token that it was given"):
                 await session.renew(token)
-        assert [event.type for event in told] == ["login_failed"]
+        assert [event.type for event in events] == ["login_failed"]
         assert await session.token() is token, "it may be accepted later"
         session.note_accepted(token)
         with pytest.raises(AuthenticationFailed):
             await session.renew(token)
-        assert len(told) == 2
+        assert len(events) == 2
         assert raw.logins == raw.refreshes == []
 
 
 async def test_a_given_token_is_used_to_its_end(mock_clock: trio.testing.MockClock) -> None:
-    """Nobody can renew it, so links are not opened again for its sake."""
+    """It cannot be renewed, so no link is opened again because of its age."""
     async with (
         open_raw_orchestrator() as raw,
         session_with(raw, StaticToken(Secret(raw.new_token()))) as (session, _),

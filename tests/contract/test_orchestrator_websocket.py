@@ -16,7 +16,7 @@ from trio_websocket import WebSocketConnection, wrap_server_stream
 from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
 from aintandem_notify.foundation.clock import SystemClock, TrioClock
 from aintandem_notify.foundation.memory_budget import MemoryBudget
-from aintandem_notify.orchestrator.link import handshake as tap_module
+from aintandem_notify.orchestrator.link import handshake as handshake_module
 from aintandem_notify.orchestrator.link.frame_memory import COPIES, FrameMemory
 from aintandem_notify.orchestrator.link.handshake import HandshakeStream
 from aintandem_notify.orchestrator.link.websocket import (
@@ -67,7 +67,7 @@ async def connected(raw: RawOrchestrator) -> AsyncIterator[tuple[Link, RawSocket
 
 
 class Broken(Exception):
-    """What no list of a library's errors holds."""
+    """An error that no list of a library's errors contains."""
 
 
 @pytest.mark.parametrize("error", [Broken("canary"), ValueError("canary"), AssertionError("canary")], ids=repr)
@@ -90,7 +90,7 @@ async def test_whatever_the_library_raises_ends_the_link_and_no_more(
 
 
 async def use(where: SocketTarget, method: str) -> None:
-    """Open a link and do what makes the library call ``method``."""
+    """Open a link and make the library call ``method``."""
     async with open_link(where, settings()) as link:
         match method:
             case "ping":
@@ -104,7 +104,7 @@ async def use(where: SocketTarget, method: str) -> None:
 
 async def send_one(raw: RawOrchestrator) -> None:
     socket = await raw.connections.receive()
-    await socket.send_bytes_raw(frame("half of ", final=False))  # a whole one does not come to the library
+    await socket.send_bytes_raw(frame("half of ", final=False))  # a whole text message bypasses the library
 
 
 async def receive(link: Link, count: int) -> list[Frame]:
@@ -115,7 +115,7 @@ async def receive(link: Link, count: int) -> list[Frame]:
 
 
 async def end_of(link: Link, batches: list[list[Frame]] | None = None) -> OrchestratorError:
-    """What ended the link, after everything that arrived before, which is put in ``batches``."""
+    """The error that ended the link. Earlier frames are appended to ``batches``."""
     try:
         while True:
             batch = await link.receive_batch()
@@ -126,13 +126,13 @@ async def end_of(link: Link, batches: list[list[Frame]] | None = None) -> Orches
 
 
 def open_files() -> int:
-    """Ours, without what earlier tests have left to the garbage collector."""
+    """Our tasks, without leftovers of earlier tests that wait for the garbage collector."""
     gc.collect()
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def until_open_files(count: int) -> None:
-    """Wait for the server, which may have to take a connection before it sees that the client has gone."""
+    """Wait for the server: it may have to accept a connection before it sees that the client has gone."""
     with trio.fail_after(60):
         while open_files() != count:  # noqa: ASYNC110  # the kernel tells nobody
             await trio.sleep(0.01)
@@ -147,7 +147,7 @@ async def connect_and_be_reset(raw: RawOrchestrator, connect_timeout: float) -> 
 
 @asynccontextmanager
 async def in_pieces() -> AsyncIterator[tuple[Link, RawSocket, trio.Nursery]]:
-    """A connected link, and a nursery for a sender that may get stuck."""
+    """A connected link, and a nursery for a sender that may block."""
     async with open_raw_orchestrator() as raw, connected(raw) as (link, socket), trio.open_nursery() as nursery:
         yield link, socket, nursery
 
@@ -198,10 +198,10 @@ async def test_close_codes(code: int, kind: type[OrchestratorError]) -> None:
     async with open_raw_orchestrator() as raw:
         async with connected(raw) as (link, socket), trio.open_nursery() as nursery:
             nursery.start_soon(socket.close, code, "so it goes")
-            found = await end_of(link)
-        assert type(found) is kind
-        assert str(code) in str(found)
-        assert not isinstance(found, LinkLost | LinkRefused) or found.code == code
+            error = await end_of(link)
+        assert type(error) is kind
+        assert str(code) in str(error)
+        assert not isinstance(error, LinkLost | LinkRefused) or error.code == code
 
 
 @pytest.mark.parametrize("how", ["drop", "reset"])
@@ -247,7 +247,7 @@ async def test_handshakes_that_come_to_nothing(
 
 async def test_nobody_listens() -> None:
     async with open_raw_orchestrator() as raw:
-        await raw.go_away()  # and keeps its port, which somebody else might take
+        await raw.go_away()  # and keeps its port, so that nobody else takes it
         with pytest.raises(LinkLost, match=f"cannot connect to 127.0.0.1:{raw.port}: Connection refused"):
             async with open_link(target(raw), settings()):
                 pytest.fail("connected")
@@ -269,11 +269,11 @@ async def test_leaving_says_goodbye() -> None:
 
 
 async def test_what_arrives_before_the_goodbye_is_answered_is_kept(mock_clock: trio.testing.MockClock) -> None:
-    """The other side may have said more before it reads that we go. Time stands still, so it is never silent."""
+    """The peer may send more before it reads our close frame. Time stands still, so it is never silent."""
     async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
         socket.stop_reading()
         await socket.send_text('{"type": "ping"}')
-        await socket.receive()  # what it was reading already
+        await socket.receive()  # the message that it was reading already
         assert len(await link.receive_batch()) == 1
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.finish)
@@ -297,7 +297,7 @@ async def test_a_backlog_is_read_before_a_link_is_finished(mock_clock: trio.test
 
 async def test_one_that_does_not_answer_a_goodbye_is_left(autojump_clock: trio.testing.MockClock) -> None:
     async with in_memory() as (link, _, outgoing):
-        outgoing.send_all_hook = trio.lowlevel.checkpoint  # into nowhere
+        outgoing.send_all_hook = trio.lowlevel.checkpoint  # discards everything
         begun = trio.current_time()
         await link.finish()
         assert trio.current_time() - begun == 1.0
@@ -307,7 +307,7 @@ async def test_one_that_does_not_answer_a_goodbye_is_left(autojump_clock: trio.t
 
 @pytest.mark.parametrize("seconds", [SHORT_CLOSE_TIMEOUT_S, 0.0], ids=["in time", "after a standstill"])
 async def test_being_cancelled_says_goodbye_too(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when no time is left for it, as when the machine let us stand still for longer than it may take."""
+    """Also if no time is left, as after the machine has suspended the process for longer than the timeout."""
     monkeypatch.setattr("aintandem_notify.orchestrator.link.websocket.SHORT_CLOSE_TIMEOUT_S", seconds)
     async with open_raw_orchestrator() as raw:
         with trio.CancelScope() as scope:
@@ -399,7 +399,7 @@ async def test_frames_that_break_the_protocol_end_the_link(wrong: bytes) -> None
 
 
 async def test_a_reader_that_pauses_holds_the_sender_back() -> None:
-    """Nothing is read beyond the bound, so the sender gets stuck; and nothing is lost when reading goes on."""
+    """Nothing is read beyond the limit, so the sender blocks; nothing is lost when reading goes on."""
     count, text = 40_000, "x" * 1000
     async with in_pieces() as (link, socket, nursery):
         sent = trio.Event()
@@ -417,12 +417,12 @@ async def test_a_reader_that_pauses_holds_the_sender_back() -> None:
         await sent.wait()
 
 
-@pytest.mark.parametrize(("sent", "most"), [(7, 3), (6, 3), (1, 3), (2 * MAX_BATCH_FRAMES + 1, 128)])
-async def test_frames_are_handed_over_in_pieces_where_that_is_asked(sent: int, most: int) -> None:
-    """In order, none lost, and the end only after all of them."""
+@pytest.mark.parametrize(("sent", "limit"), [(7, 3), (6, 3), (1, 3), (2 * MAX_BATCH_FRAMES + 1, 128)])
+async def test_frames_are_handed_over_in_pieces_where_that_is_asked(sent: int, limit: int) -> None:
+    """In order, without a loss, and the end only after all of them."""
     async with (
         open_raw_orchestrator() as raw,
-        open_link(target(raw), settings(batch_frames=most)) as link,
+        open_link(target(raw), settings(batch_frames=limit)) as link,
         trio.open_nursery() as nursery,
     ):
         socket = await raw.connections.receive()
@@ -433,12 +433,12 @@ async def test_frames_are_handed_over_in_pieces_where_that_is_asked(sent: int, m
 
         nursery.start_soon(send)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        pieces: list[list[Frame]] = []
-        end = await end_of(link, pieces)
+        batches: list[list[Frame]] = []
+        end = await end_of(link, batches)
         assert isinstance(end, LinkLost)
         assert end.code == 1012
-        assert [int(one) for piece in pieces for one in piece] == list(range(sent))
-        assert max(map(len, pieces)) <= most
+        assert [int(frame) for batch in batches for frame in batch] == list(range(sent))
+        assert max(map(len, batches)) <= limit
 
 
 async def test_what_was_not_handed_over_yet_is_left_over() -> None:
@@ -459,7 +459,9 @@ async def test_a_ping_of_the_server_is_answered() -> None:
 
 @needs_proc
 @pytest.mark.parametrize(
-    "answer", [Refuse(401), Garbage(), WrongAccept(), Reset(), Silence(), None], ids=lambda one: type(one).__name__
+    "answer",
+    [Refuse(401), Garbage(), WrongAccept(), Reset(), Silence(), None],
+    ids=lambda answer: type(answer).__name__,
 )
 async def test_no_descriptor_is_left_behind(answer: UpgradeAnswer | None) -> None:
     async with open_raw_orchestrator() as raw:
@@ -485,7 +487,7 @@ async def test_a_cancelled_handshake_leaves_no_descriptor_behind() -> None:
 
 
 async def test_handshakes_are_bounded(mock_clock: trio.testing.MockClock) -> None:
-    """The second link waits for its turn, and the wait does not count as connecting."""
+    """The second link waits for its turn; the wait does not count towards the connect timeout."""
     one_by_one = settings(connect_timeout=10.0, handshakes=trio.CapacityLimiter(1))
     async with open_raw_orchestrator() as raw:
         raw.default_upgrade = Silence()
@@ -508,14 +510,14 @@ async def test_handshakes_are_bounded(mock_clock: trio.testing.MockClock) -> Non
         assert failures == ["the orchestrator did not answer the handshake within 10 s"] * 3
 
 
-# In memory, where waits cost nothing.
+# In memory, on virtual time.
 
 
 @asynccontextmanager
 async def in_memory(
     interval: float = 30.0,
 ) -> AsyncIterator[tuple[Link, WebSocketConnection, trio.testing.MemorySendStream]]:
-    """A link, the server's end of it, and what the link writes into, on the clock of trio."""
+    """A link, the server's end of it, and the stream that the link writes to, on trio's clock."""
     ours, theirs = trio.testing.memory_stream_pair()
 
     @asynccontextmanager
@@ -566,15 +568,15 @@ async def test_dialling_has_the_same_deadline(autojump_clock: trio.testing.MockC
     assert trio.current_time() == 10.0
 
 
-@pytest.mark.parametrize("said_by_the_library", [b"", b"\x88\x82mask\x6e\x8b"])
-async def test_a_goodbye_is_said_once(said_by_the_library: bytes) -> None:
+@pytest.mark.parametrize("library_output", [b"", b"\x88\x82mask\x6e\x8b"])
+async def test_a_goodbye_is_said_once(library_output: bytes) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
-    tap = HandshakeStream(ours, limit=1)
-    if said_by_the_library:
-        await tap.send_all(said_by_the_library)
-    await tap.send_close(1002)
+    stream = HandshakeStream(ours, limit=1)
+    if library_output:
+        await stream.send_all(library_output)
+    await stream.send_close(1002)
     sent = await theirs.receive_some()
-    assert sent.startswith(said_by_the_library or b"\x88\x82")
+    assert sent.startswith(library_output or b"\x88\x82")
     assert len(sent) == 8
 
 
@@ -596,7 +598,7 @@ async def test_an_idle_link_is_kept_alive_for_a_day(autojump_clock: trio.testing
 
 
 async def test_pongs_of_the_protocol_are_life_too(autojump_clock: trio.testing.MockClock) -> None:
-    """A server that ignores the JSON ping, and whose library answers the protocol's, is alive."""
+    """A server that ignores the JSON ping is alive if its library answers the protocol's ping."""
     async with in_memory() as (link, server, _), trio.open_nursery() as nursery:
 
         async def ignore() -> None:
@@ -612,7 +614,7 @@ async def test_pongs_of_the_protocol_are_life_too(autojump_clock: trio.testing.M
 
 async def test_silence_is_a_verdict_after_two_and_a_half_intervals(autojump_clock: trio.testing.MockClock) -> None:
     async with in_memory() as (link, _, outgoing):
-        outgoing.send_all_hook = trio.lowlevel.checkpoint  # into nowhere
+        outgoing.send_all_hook = trio.lowlevel.checkpoint  # discards everything
         begun = trio.current_time()
         with pytest.raises(LinkLost, match="nothing was heard for 75 s"):
             await link.receive_batch()
@@ -635,7 +637,7 @@ async def test_after_a_pause_silence_counts_anew(autojump_clock: trio.testing.Mo
         for _ in range(MAX_BATCH_FRAMES):
             await server.send_message("x")
         await trio.sleep(3600)
-        outgoing.send_all_hook = trio.lowlevel.checkpoint  # into nowhere
+        outgoing.send_all_hook = trio.lowlevel.checkpoint  # discards everything
         assert len(await link.receive_batch()) == MAX_BATCH_FRAMES
         begun = trio.current_time()
         with pytest.raises(LinkLost, match="nothing was heard"):
@@ -644,7 +646,7 @@ async def test_after_a_pause_silence_counts_anew(autojump_clock: trio.testing.Mo
 
 
 async def test_a_server_that_takes_nothing_is_dead(autojump_clock: trio.testing.MockClock) -> None:
-    """It sends for ever, but our pings pile up unread."""
+    """It sends for ever, but does not read our pings."""
     async with in_memory() as (link, server, outgoing), trio.open_nursery() as nursery:
 
         async def talk() -> None:
@@ -654,7 +656,7 @@ async def test_a_server_that_takes_nothing_is_dead(autojump_clock: trio.testing.
 
         nursery.start_soon(talk)
         outgoing.send_all_hook = trio.sleep_forever
-        assert "does not take what we send" in str(await end_of(link))
+        assert "does not read our messages" in str(await end_of(link))
         assert trio.current_time() == 60.0
         nursery.cancel_scope.cancel()
 
@@ -694,7 +696,7 @@ async def test_a_large_message_in_pieces_asks_for_room_too() -> None:
 
 
 async def test_a_large_message_that_does_not_end_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tap_module, "MESSAGE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(handshake_module, "MESSAGE_TIMEOUT_S", 0.05)
     async with open_raw_orchestrator() as raw, open_link(target(raw), settings()) as link:
         socket = await raw.connections.receive()
         await socket.send_bytes_raw(frame("x" * 2**20)[:-1])
@@ -719,7 +721,7 @@ async def test_a_message_that_there_is_no_memory_for_ends_its_link_with_a_word(
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("aintandem_notify.orchestrator.link.text_frames.TextFrameReader._took", fail)
+    monkeypatch.setattr("aintandem_notify.orchestrator.link.text_frames.TextFrameReader._decode", fail)
 
     async def watch(raw: RawOrchestrator) -> None:
         async with open_link(target(raw), settings()) as link:

@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback that wants a login: tunnels for CONNECT, and plain requests for one server."""
+"""An HTTP proxy on loopback that requires a login: tunnels for CONNECT, and plain requests to one server."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -14,7 +14,7 @@ _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 @dataclass
 class ForwardProxy:
-    """``authorization`` is what it wants to hear. ``targets`` are what its connections began with."""
+    """``authorization`` is the required header value. ``targets`` are the method and target of each connection."""
 
     authorization: str
     port: int = 0
@@ -28,10 +28,10 @@ class ForwardProxy:
     async def _serve(self, client: trio.SocketStream) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
-            arrived = await client.receive_some()
-            if not arrived:
+            received = await client.receive_some()
+            if not received:
                 return
-            head += arrived
+            head += received
         method, target, _ = head.decode("latin-1").split(" ", 2)
         if f"Proxy-Authorization: {self.authorization}\r\n".lower() not in head.decode("latin-1").lower():
             await client.send_all(REFUSED)
@@ -51,12 +51,12 @@ class ForwardProxy:
 async def _pass_on(source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope) -> None:
     with suppress(*_GONE):
         async for content in source:
-            # A kept connection brings the next request, which names the server, too.
-            first_line, end, rest = content.partition(b"\r\n")
+            # A reused connection sends the next request, which names the server, too.
+            first_line, end, following = content.partition(b"\r\n")
             if b" http://" in first_line[:20]:
                 method, target, version = first_line.split(b" ", 2)
                 first_line = b" ".join((method, b"/" + target.split(b"/", 3)[3], version))
-            await sink.send_all(first_line + end + rest)
+            await sink.send_all(first_line + end + following)
     scope.cancel()
 
 

@@ -1,7 +1,7 @@
-"""An HTTP server on loopback for receivers: it answers as told, breaks as told, and goes down and comes back.
+"""An HTTP server on loopback that plays a receiver: it answers or fails as a test says, goes down and comes back.
 
-h11 reads the requests, so what a client sends must be HTTP; what goes back may be anything. Each request takes
-the next of ``replies``; when there is none, ``respond`` decides.
+h11 reads the requests, so they must be valid HTTP; the answers may be any bytes. Each request gets the next of
+``replies``; without one ``respond`` decides.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemotePr
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request as it came; header names in lower case. ``at`` is when, in seconds of trio's clock."""
+    """A request; header names in lower case. ``at`` is its time, in seconds of trio's clock."""
 
     method: str
     path: str
@@ -61,7 +61,7 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Drip:
-    """The start of an answer, and then nothing until the client has gone."""
+    """The start of an answer, then nothing until the client has gone."""
 
     status: int = 200
     start: bytes = b"o"
@@ -69,7 +69,7 @@ class Drip:
 
 @dataclass(frozen=True, slots=True)
 class Endless:
-    """An answer that announces ``size`` bytes and sends as many as the client takes."""
+    """An answer that announces ``size`` bytes, and sends as many as the client reads."""
 
     status: int = 200
     size: int = 1_000_000_000
@@ -77,12 +77,12 @@ class Endless:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """The request is read; no answer comes."""
+    """The request is read, and gets no answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The request is read; ``reply`` comes once ``until`` is set."""
+    """The request is read; ``reply`` is sent once ``until`` is set."""
 
     until: trio.Event
     reply: Reply
@@ -90,7 +90,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The request is read; the connection is reset (``start`` of an answer goes first)."""
+    """The request is read, ``start`` of an answer is sent, and the connection is reset."""
 
     start: bytes = b""
 
@@ -99,7 +99,7 @@ Answer = Reply | Raw | Drip | Endless | Silence | Held | Reset | WireAnswer
 
 
 def gzip_bomb(size: int = 20_000_000, status: int = 200) -> Reply:
-    """A small answer that unpacks to ``size`` bytes."""
+    """A small answer that decompresses to ``size`` bytes."""
     body = gzip.compress(b"\0" * size, compresslevel=9)
     return Reply(status, body, {"content-encoding": "gzip"})
 
@@ -112,14 +112,14 @@ class LoopbackServer:
         self.replies: deque[Answer] = deque()
         self.respond: Callable[[Received], Answer] = lambda _request: Reply()
         self.connections = 0
-        """Open at the moment."""
+        """The number of open connections."""
         self.port = 0
         self.bytes_sent = 0
         self._nursery = nursery
         self._listener: PausableListener | None = None
         self._listening: trio.CancelScope | None = None
         self._closed = trio.Event()
-        self._news = trio.Condition()
+        self._changed = trio.Condition()
 
     @property
     def base(self) -> str:
@@ -127,17 +127,17 @@ class LoopbackServer:
         return f"http://{HOST}:{self.port}"
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Return when ``condition()`` holds; it is looked at after each request and each connection's end."""
-        async with self._news:
+        """Return once ``condition()`` is true; it is checked after each request and each end of a connection."""
+        async with self._changed:
             while not condition():
-                await self._news.wait()
+                await self._changed.wait()
 
     async def wait_for_requests(self, count: int) -> None:
-        """Return when ``count`` requests have come in all."""
+        """Return once ``count`` requests have arrived in total."""
         await self.wait_until(lambda: len(self.requests) >= count)
 
     async def come_up(self) -> None:
-        """Listen; on the same port as before, if there was one."""
+        """Listen, on the same port as before if there was one."""
         if self._listener is None:
             self._listener = PausableListener(HOST, 0)
             self.port = self._listener.port
@@ -146,7 +146,7 @@ class LoopbackServer:
         self._listening = await self._nursery.start(self._serve, self._listener)
 
     async def go_down(self) -> None:
-        """Refuse connections and cut those that stand. The port stays ours: another test may look for one."""
+        """Refuse connections and close the open ones. The port stays reserved, so that no other test takes it."""
         if self._listener is not None and self._listening is not None:
             self._listener.pause()
             self._listening.cancel()
@@ -180,11 +180,11 @@ class LoopbackServer:
         try:
             reader = h11.Connection(h11.SERVER)
             while (request := await _read_request(stream, reader)) is not None:
-                async with self._news:
-                    # Decided before anybody hears of the request, so that what it changes is there to be seen.
+                async with self._changed:
+                    # Decided before waiters are notified, so that they see the effects of ``respond``.
                     answer = self.replies.popleft() if self.replies else self.respond(request)
                     self.requests.append(request)
-                    self._news.notify_all()
+                    self._changed.notify_all()
                 if not await self._answer(stream, answer):
                     return
                 reader = h11.Connection(h11.SERVER)
@@ -193,11 +193,11 @@ class LoopbackServer:
         finally:
             self.connections -= 1
             with trio.CancelScope(shield=True):
-                async with self._news:
-                    self._news.notify_all()
+                async with self._changed:
+                    self._changed.notify_all()
 
     async def _answer(self, stream: trio.SocketStream, answer: Answer) -> bool:
-        """Whether the connection can be used again."""
+        """Returns whether the connection can be used again."""
         match answer:
             case Reply():
                 await stream.send_all(answer.encode())
@@ -233,7 +233,7 @@ class LoopbackServer:
 
 
 async def _read_request(stream: trio.SocketStream, reader: h11.Connection) -> Received | None:
-    """The next request; None when the client has closed."""
+    """The next request, None if the client has closed."""
     head: h11.Request | None = None
     body = bytearray()
     while True:
@@ -268,7 +268,7 @@ async def open_server() -> AsyncIterator[LoopbackServer]:
 
 @asynccontextmanager
 async def open_servers(count: int) -> AsyncIterator[Sequence[LoopbackServer]]:
-    """So many of them."""
+    """``count`` such servers."""
     async with trio.open_nursery() as nursery:
         servers = [LoopbackServer(nursery) for _ in range(count)]
         for server in servers:

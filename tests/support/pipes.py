@@ -1,4 +1,4 @@
-"""Pipes and terminals that take nothing, as a process's standard output or error."""
+"""Full pipes and paused terminals, for a process's standard output or error."""
 
 import os
 import pty
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def full_pipe() -> Iterator[tuple[int, int]]:
-    """The two ends of a pipe that takes not one byte more until somebody reads. It holds dots."""
+    """The two ends of a pipe that is full of dots: a write blocks until somebody reads."""
     reader, writer = os.pipe()
     try:
         os.set_blocking(writer, False)
@@ -27,7 +27,7 @@ def full_pipe() -> Iterator[tuple[int, int]]:
 
 
 def read_until(reader: int, text: bytes) -> bytes:
-    """What is in the pipe, to the end of the line that holds ``text``, or further; waits for it."""
+    """Read the pipe until a line with ``text`` has ended, and return everything read. Blocks."""
     content = b""
     while text not in content or not content.endswith(b"\n"):
         chunk = os.read(reader, 65536)

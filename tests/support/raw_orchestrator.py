@@ -1,8 +1,8 @@
-"""A second orchestrator for the tests, on bare trio sockets: it does exactly what a test tells it to.
+"""A second orchestrator for the tests, on bare trio sockets, under full control of a test.
 
-The simulator behaves as an orchestrator does; this one also misbehaves to the byte. Hypercorn is not involved:
-HTTP is read by hand, and wsproto is only asked what the client's frames mean. What the server sends is either a
-well-formed frame (``send_text``, ``close``) or bytes as they are (``send_bytes_raw``, ``blast``).
+The simulator behaves as an orchestrator does; this one can also misbehave, byte by byte. Hypercorn is not
+involved: HTTP is parsed here, and wsproto only decodes the client's frames. The server sends well-formed frames
+(``send_text``, ``close``) or any bytes (``send_bytes_raw``, ``blast``).
 
     async with open_raw_orchestrator() as raw:
         raw.upgrade_answers.append(Refuse(401))          # the next upgrade; later ones are accepted
@@ -42,7 +42,7 @@ _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Accept the upgrade; ``then`` goes out in the same segment as the answer."""
+    """Accept the upgrade; ``then`` is sent in the same segment as the answer."""
 
     then: bytes = b""
 
@@ -68,7 +68,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Answer with bytes that are no HTTP, and close."""
+    """Answer with bytes that are not HTTP, and close."""
 
     data: bytes = b"\x16\x03\x01\x00\x05\xff\xfe\x00\x01\x02 this is no HTTP\r\n\r\n"
 
@@ -83,9 +83,9 @@ UpgradeAnswer = Accept | Refuse | WrongAccept | Silence | Garbage | Reset | Wire
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request as it came; ``path`` without the query, header names in lower case.
+    """A request; ``path`` without the query, header names in lower case.
 
-    ``at`` is when, in seconds of trio's clock.
+    ``at`` is its time, in seconds of trio's clock.
     """
 
     method: str
@@ -102,7 +102,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class RestAnswer:
-    """What a REST call is answered with; ``body`` is sent as JSON unless it is bytes."""
+    """The answer to a REST call; ``body`` is sent as JSON unless it is bytes."""
 
     body: Any = None
     status: int = 200
@@ -110,7 +110,7 @@ class RestAnswer:
 
 
 def frame(payload: str | bytes, *, opcode: int = 0x1, final: bool = True) -> bytes:
-    """One server frame, whatever it holds; text (opcode 1) need not be UTF-8."""
+    """One server frame with any payload; text (opcode 1) need not be UTF-8."""
     content = payload.encode() if isinstance(payload, str) else payload
     first = opcode | (0x80 if final else 0)
     if len(content) < 126:
@@ -127,7 +127,7 @@ def event_text(event_type: str, project_id: str, **fields: Any) -> str:
 
 
 def make_token(number: int, lifetime: float) -> str:
-    """A token in the form of a JWT that expires ``lifetime`` seconds from now; the signature is none."""
+    """A token in the form of a JWT that expires in ``lifetime`` seconds; its signature is invalid."""
 
     def part(content: Mapping[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
@@ -139,9 +139,9 @@ def make_token(number: int, lifetime: float) -> str:
 class RawSocket:
     """One accepted subscription, seen from the server.
 
-    ``received`` holds every text or binary message of the client, ``pings`` the payloads of its protocol
-    pings, ``close_code`` the code of its close frame (1006: it went without one; None: still there).
-    ``answers_pings`` and ``answers_json_pings`` switch the pongs; with ``reads`` false nothing is read at all.
+    ``received`` holds every text or binary message of the client, ``pings`` the payloads of its protocol pings.
+    ``close_code`` is the code of its close frame (1006: it left without one; None: it is still connected).
+    ``answers_pings`` and ``answers_json_pings`` switch the pongs.
     """
 
     def __init__(self, stream: trio.SocketStream, request: HttpRequest) -> None:
@@ -178,12 +178,12 @@ class RawSocket:
         await self.send_text(event_text(event_type, fields.pop("projectId", self.project_id), **fields))
 
     async def send_bytes_raw(self, content: bytes) -> None:
-        """Bytes as they are; they may be half a frame, or none."""
+        """Any bytes; they may be half a frame, or no frame."""
         async with self._sending:
             await self._stream.send_all(content)
 
     async def blast(self, frames: bytes, times: int = 1) -> None:
-        """Pre-encoded frames over and over, as fast as the socket takes them."""
+        """Pre-encoded frames, repeated, as fast as the socket takes them."""
         async with self._sending:
             for _ in range(times):
                 await self._stream.send_all(frames)
@@ -198,30 +198,30 @@ class RawSocket:
         await self.closed.wait()
 
     async def drop(self) -> None:
-        """End the TCP connection in order, without a close frame."""
+        """Close the TCP connection without a close frame."""
         await self._stream.aclose()
 
     async def reset(self) -> None:
-        """End the TCP connection with a reset."""
+        """Reset the TCP connection."""
         reset_on_close(self._stream)
         await self._stream.aclose()
 
     def fall_silent(self) -> None:
-        """Read on, but answer no ping of either kind from now on."""
+        """Go on reading, but answer no ping of either kind from now on."""
         self.answers_pings = self.answers_json_pings = False
 
     def stop_reading(self) -> None:
-        """Leave what the client sends in the kernel's buffers from now on."""
+        """Leave the client's messages in the kernel's buffers from now on."""
         self._reading = trio.Event()
 
     def go_on_reading(self) -> None:
         """Undo ``stop_reading``."""
         self._reading.set()
 
-    async def _serve(self, rest: bytes) -> None:
+    async def _serve(self, first_bytes: bytes) -> None:
         """Read until the client goes."""
         try:
-            self._connection.receive_data(rest)
+            self._connection.receive_data(first_bytes)
             while await self._take_events():
                 await self._reading.wait()
                 content = await self._stream.receive_some(65536)
@@ -233,7 +233,7 @@ class RawSocket:
             self.closed.set()
 
     async def _take_events(self) -> bool:
-        """Whether the connection goes on."""
+        """Returns whether the connection goes on."""
         for event in self._connection.events():
             match event:
                 case TextMessage() | BytesMessage():
@@ -260,13 +260,13 @@ class RawSocket:
 
 @dataclass
 class RawOrchestrator:
-    """The server. All of it may be changed while it runs.
+    """The server. All fields may be changed while it runs.
 
-    ``upgrade_answers`` are used up one an upgrade, then what ``upgrades_by_project`` has for the project counts,
-    then ``default_upgrade``. ``rest`` maps ``"GET /api/projects"`` (method and path as requested) to a JSON value,
-    a ``RestAnswer``, a ``WireAnswer`` or a function of the request; what is not there is answered as an empty
-    orchestrator would, and what is in ``delays`` not before the event there is set. ``prefixes`` are the places
-    where the API lives; requests elsewhere are answered 404. ``connections`` gives each accepted subscription.
+    Each upgrade takes the next of ``upgrade_answers``; then the project's entry in ``upgrades_by_project``
+    applies, then ``default_upgrade``. ``rest`` maps ``"GET /api/projects"`` (method and path as requested) to a
+    JSON value, a ``RestAnswer``, a ``WireAnswer`` or a function of the request. Other requests are answered as by
+    an empty orchestrator. A request in ``delays`` is answered once the event there is set. ``prefixes`` are the
+    bases of the API; requests elsewhere are answered 404. ``connections`` gives each accepted subscription.
     """
 
     port: int
@@ -301,16 +301,16 @@ class RawOrchestrator:
 
     @property
     def open_sockets(self) -> list[RawSocket]:
-        """The accepted subscriptions that are still there."""
+        """The accepted subscriptions that are still open."""
         return [socket for socket in self.sockets if not socket.closed.is_set()]
 
     def new_token(self) -> str:
-        """The next token in a row."""
+        """The next token."""
         self._tokens += 1
         return make_token(self._tokens, self.token_lifetime)
 
     async def go_away(self) -> None:
-        """Cut every connection and refuse new ones, on the same port, until ``come_back``."""
+        """Close every connection and refuse new ones, on the same port, until ``come_back``."""
         self._listener.pause()
         for stream in list(self._streams):
             await stream.aclose()
@@ -320,7 +320,7 @@ class RawOrchestrator:
         self._listener.resume()
 
     async def until_left(self) -> None:
-        """Return when no connection is left, and so all that came over them has been read."""
+        """Return once no connection is left, so that all their bytes have been read."""
         while self._streams:
             await self._left.wait()
 
@@ -364,7 +364,7 @@ class RawOrchestrator:
                 await stream.send_all(_switching(generate_accept_token(key)) + then)
                 self.sockets.append(socket)
                 self._arrivals.send_nowait(socket)
-                await socket._serve(reader.rest())
+                await socket._serve(reader.remaining())
             case Refuse(status=status, headers=headers, body=body):
                 await stream.send_all(_http_answer(RestAnswer(body, status, headers)))
             case WrongAccept():
@@ -380,7 +380,7 @@ class RawOrchestrator:
                 reset_on_close(stream)
 
     async def _answer(self, stream: trio.SocketStream, request: HttpRequest) -> bool:
-        """Whether the connection goes on."""
+        """Returns whether the connection goes on."""
         self.requests.append(request)
         if (delay := self.delays.get(f"{request.method} {request.path}")) is not None:
             await delay.wait()
@@ -454,14 +454,14 @@ async def open_raw_orchestrator(port: int = 0, **settings: Any) -> AsyncIterator
 
 
 class _Reader:
-    """Reads HTTP/1.1 requests off a stream and keeps what came after them."""
+    """Reads HTTP/1.1 requests from a stream, and keeps the bytes after them."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._buffer = bytearray()
 
     async def request(self) -> HttpRequest | None:
-        """The next request, None when the client has gone."""
+        """The next request, None if the client has gone."""
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if not await self._more():
                 return None
@@ -481,12 +481,12 @@ class _Reader:
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         return HttpRequest(method, url.path, query, headers, body, trio.current_time())
 
-    def rest(self) -> bytes:
-        """What came after the last request."""
+    def remaining(self) -> bytes:
+        """The bytes after the last request."""
         return bytes(self._buffer)
 
     async def until_closed(self) -> None:
-        """Read and forget until the client goes."""
+        """Read and discard until the client goes."""
         while await self._more():
             self._buffer.clear()
 

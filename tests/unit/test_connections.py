@@ -1,4 +1,4 @@
-"""Whose connection makes place for another."""
+"""The connection that is closed to make room for another."""
 
 from typing import cast
 
@@ -18,7 +18,7 @@ NOW = 100.0
 
 
 class Stream:
-    """What a guest closes."""
+    """The stream of a connection, with a socket that records its close."""
 
     def __init__(self) -> None:
         self.socket = self
@@ -28,33 +28,33 @@ class Stream:
         self.closed = True
 
 
-def guest(*, waited: float = 1.0, known: bool = False, working: int = 0) -> ClientConnection:
-    made = ClientConnection(cast("trio.SocketStream", Stream()))
-    made.idle_since, made.is_authenticated, made.active_requests = NOW - waited, known, working
-    return made
+def connection(*, waited: float = 1.0, known: bool = False, working: int = 0) -> ClientConnection:
+    new = ClientConnection(cast("trio.SocketStream", Stream()))
+    new.idle_since, new.is_authenticated, new.active_requests = NOW - waited, known, working
+    return new
 
 
 async def test_the_one_that_has_waited_longest_goes_first() -> None:
-    first, second = guest(waited=2), guest(waited=1)
+    first, second = connection(waited=2), connection(waited=1)
     assert find_idlest([second, first], NOW) is first
 
 
 async def test_whoever_has_shown_the_token_goes_last() -> None:
-    stranger, known = guest(waited=1), guest(waited=9, known=True)
+    stranger, known = connection(waited=1), connection(waited=9, known=True)
     assert find_idlest([known, stranger], NOW) is stranger
     assert find_idlest([known], NOW) is known
 
 
 async def test_a_request_with_the_token_is_not_cut_off_and_one_without_is() -> None:
-    asking = guest(waited=9, known=True, working=1)
+    asking = connection(waited=9, known=True, working=1)
     assert find_idlest([asking], NOW) is None
-    stranger = guest(working=1)
+    stranger = connection(working=1)
     assert find_idlest([asking, stranger], NOW) is stranger
 
 
 async def test_a_connection_has_a_moment_to_itself() -> None:
-    assert find_idlest([guest(waited=GRACE_S / 2)], NOW) is None
-    assert find_idlest([guest(waited=GRACE_S)], NOW) is not None
+    assert find_idlest([connection(waited=GRACE_S / 2)], NOW) is None
+    assert find_idlest([connection(waited=GRACE_S)], NOW) is not None
     assert find_idlest([], NOW) is None
 
 
@@ -64,9 +64,9 @@ async def test_a_request_of_a_known_one_begins_its_wait_anew(autojump_clock: tri
         with limiter.register(cast("trio.SocketStream", Stream())) as known:
             came = known.idle_since
             mark_authenticated({"aintandem_notify.connection": known})
-            for one in (stranger, known):
-                with limiter.request_in_progress(one):
-                    assert one.active_requests == 1
+            for client in (stranger, known):
+                with limiter.request_in_progress(client):
+                    assert client.active_requests == 1
                     await trio.sleep(5)
             assert stranger.idle_since == came
             assert known.idle_since == came + 10
@@ -89,25 +89,25 @@ async def test_room_is_there_once_a_request_with_the_token_is_over(autojump_cloc
     with limiter.register(cast("trio.SocketStream", stream)) as busy:
         mark_authenticated({"aintandem_notify.connection": busy})
 
-        async def ask() -> None:
+        async def send_request() -> None:
             with limiter.request_in_progress(busy):
                 await trio.sleep(60)
                 assert not stream.closed
 
         async with trio.open_nursery() as nursery:
-            await nursery.start(_begun, ask)
+            await nursery.start(_begun, send_request)
             await limiter.make_room()
     assert trio.current_time() >= 60
 
 
 async def test_those_with_a_token_take_no_room_where_they_may_be_many() -> None:
     few, many = ConnectionLimiter(1, counts_busy=True), ConnectionLimiter(1, counts_busy=False)
-    for limiter, taken in ((few, 1), (many, 0)):
-        with limiter.register(cast("trio.SocketStream", Stream())) as guest:
-            mark_authenticated({"aintandem_notify.connection": guest})
+    for limiter, count in ((few, 1), (many, 0)):
+        with limiter.register(cast("trio.SocketStream", Stream())) as client:
+            mark_authenticated({"aintandem_notify.connection": client})
             assert len(limiter) == 1
-            with limiter.request_in_progress(guest):
-                assert len(limiter) == taken
+            with limiter.request_in_progress(client):
+                assert len(limiter) == count
 
 
 async def _begun(work: object, *, task_status: trio.TaskStatus[None]) -> None:

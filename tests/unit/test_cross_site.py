@@ -1,4 +1,4 @@
-"""What a web page may not ask of a server on loopback: every cell of host, origin and type of the body."""
+"""Requests that a web page may not send to a server on loopback: every cell of host, origin and body type."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What cannot be an event: every flaw by its name, and nothing that raises or cannot be sent on."""
+"""Frames that are no event: each flaw has its name, and none raises or yields text that cannot be encoded."""
 
 import json
 import random
@@ -39,7 +39,7 @@ def failed_with(more: str) -> str:
 
 
 def nested(depth: int, opening: str = "[", closing: str = "]") -> str:
-    """A frame whose objects and lists lie ``depth`` deep, the frame itself included."""
+    """A frame whose objects and lists are nested ``depth`` deep, the frame itself included."""
     return failed_with(f'"output": {opening * (depth - 1)}{closing * (depth - 1)}')
 
 
@@ -242,7 +242,7 @@ near_frames = st.fixed_dictionaries(
 
 
 def is_sound(outcome: Event | ControlMessage | InvalidFrame) -> None:
-    """What every outcome promises, whatever came in."""
+    """The promises of every result, for all input."""
     if not isinstance(outcome, Event):
         return
     sendable = json.dumps(outcome.wire(), ensure_ascii=False, allow_nan=False).encode()

@@ -1,4 +1,4 @@
-"""A budget of bytes: never more than there is, in turn, and nothing is lost when somebody gives up."""
+"""A budget of bytes: never exceeded, first come first served, and nothing is lost by a cancelled wait."""
 
 import pytest
 import trio

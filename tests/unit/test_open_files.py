@@ -1,4 +1,4 @@
-"""How descriptors are shared out: what delivers and answers has its part, whatever is watched."""
+"""The shares of the descriptors: HTTP and control connections have their part for any number of projects."""
 
 import errno
 import math

@@ -1,4 +1,4 @@
-"""Where the API and the sockets are."""
+"""The addresses of the API and of the sockets."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the end of a connection means, code by code."""
+"""The typed error for every close code and status."""
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_statuses_of_a_refused_upgrade(status: int, kind: type[OrchestratorError
 
 
 def test_leaves_of_nested_groups() -> None:
-    one, two, three = ValueError(1), ValueError(2), KeyboardInterrupt()
-    group = BaseExceptionGroup("", [ExceptionGroup("", [one, ExceptionGroup("", [two])]), three])
-    assert list(leaf_exceptions(group)) == [one, two, three]
-    assert list(leaf_exceptions(one)) == [one]
+    first, second, third = ValueError(1), ValueError(2), KeyboardInterrupt()
+    group = BaseExceptionGroup("", [ExceptionGroup("", [first, ExceptionGroup("", [second])]), third])
+    assert list(leaf_exceptions(group)) == [first, second, third]
+    assert list(leaf_exceptions(first)) == [first]

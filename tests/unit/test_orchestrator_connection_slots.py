@@ -1,4 +1,4 @@
-"""Places for links: taken in order, said once where they are too few, and always one for a handover."""
+"""Slots for links: given out in order, a shortage is logged once, and first is always left for a handover."""
 
 import trio
 import trio.testing
@@ -8,51 +8,51 @@ from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 
 
 async def test_who_has_no_place_waits_for_a_turn_and_knows_why(autojump_clock: trio.testing.MockClock) -> None:
-    places = ConnectionSlots(2)
+    slots = ConnectionSlots(2)
     turns: list[tuple[str, float]] = []
 
     async def watch(name: str) -> None:
-        async with places.acquire():
+        async with slots.acquire():
             turns.append((name, trio.current_time()))
             await trio.sleep(1)
 
-    assert places.wait_reason is None
+    assert slots.wait_reason is None
     with capture_logs() as logs:
         async with trio.open_nursery() as nursery:
             for name in "abcde":
                 nursery.start_soon(watch, name)
                 await trio.testing.wait_all_tasks_blocked()
-            assert places.wait_reason == (
+            assert slots.wait_reason == (
                 "waits for a place: the limit of open files leaves room for 2 projects at a time"
             )
-    # Two places come free in one moment, and trio lets either task run first.
+    # Two slots become free at the same moment, and trio may run either task first.
     assert sorted(turns) == [("a", 0), ("b", 0), ("c", 1), ("d", 1), ("e", 2)]
-    assert places.wait_reason is None
+    assert slots.wait_reason is None
     assert [(entry["log_level"], entry["watched"]) for entry in logs] == [("warning", 2)]
 
 
 async def test_one_at_a_time_may_go_over_to_another_link_where_all_places_are_taken() -> None:
-    places = ConnectionSlots(1)
-    async with places.acquire():
-        with places.acquire_second() as first, places.acquire_second() as other:
+    slots = ConnectionSlots(1)
+    async with slots.acquire():
+        with slots.acquire_second() as first, slots.acquire_second() as other:
             assert (first, other) == (True, False)
-        with places.acquire_second() as again:
+        with slots.acquire_second() as again:
             assert again
 
 
 async def test_many_may_go_over_at_a_time_where_there_are_places() -> None:
-    places = ConnectionSlots(3)
-    async with places.acquire():
+    slots = ConnectionSlots(3)
+    async with slots.acquire():
         with (
-            places.acquire_second() as one,
-            places.acquire_second() as two,
-            places.acquire_second() as three,
-            places.acquire_second() as four,
+            slots.acquire_second() as first,
+            slots.acquire_second() as second,
+            slots.acquire_second() as third,
+            slots.acquire_second() as fourth,
         ):
-            assert (one, two, three, four) == (True, True, True, False)
+            assert (first, second, third, fourth) == (True, True, True, False)
 
 
 async def test_without_a_limit_nobody_waits() -> None:
-    places = ConnectionSlots()
-    async with places.acquire(), places.acquire(), places.acquire():
-        assert places.wait_reason is None
+    slots = ConnectionSlots()
+    async with slots.acquire(), slots.acquire(), slots.acquire():
+        assert slots.wait_reason is None

@@ -1,4 +1,4 @@
-"""The memory that all links share: large messages one after the other, small frames no further than the store."""
+"""The memory that all links share: large messages one at a time, small frames as fast as the store takes them."""
 
 import pytest
 import trio
@@ -10,58 +10,58 @@ from aintandem_notify.orchestrator.link.frame_memory import COPIES, FRAME_OVERHE
 
 
 @pytest.fixture
-def room() -> FrameMemory:
-    room = FrameMemory()
-    room.large = MemoryBudget(COPIES * 1000)
-    return room
+def memory() -> FrameMemory:
+    memory = FrameMemory()
+    memory.large = MemoryBudget(COPIES * 1000)
+    return memory
 
 
 async def test_a_large_message_waits_until_the_events_of_the_one_before_are_safe(
-    room: FrameMemory, nursery: trio.Nursery
+    memory: FrameMemory, nursery: trio.Nursery
 ) -> None:
-    first, second = LinkMemory(room), LinkMemory(room)
+    first, second = LinkMemory(memory), LinkMemory(memory)
     await first.reserve(1000)
     nursery.start_soon(second.reserve, 500)
     for step in (lambda: first.add_frame(1000), first.hand_over):
         await wait_all_tasks_blocked()
-        assert (second.is_waiting, room.large.used) == (True, COPIES * 1000)
+        assert (second.is_waiting, memory.large.used) == (True, COPIES * 1000)
         step()
     await wait_all_tasks_blocked()
     assert second.is_waiting, "it is handed over, and not safe yet"
     first.hand_over()
     await wait_all_tasks_blocked()
-    assert (second.is_waiting, room.large.used) == (False, COPIES * 500)
+    assert (second.is_waiting, memory.large.used) == (False, COPIES * 500)
 
 
-@pytest.mark.parametrize("taken", [False, True])
-async def test_a_link_that_ends_gives_everything_back(room: FrameMemory, taken: bool) -> None:
-    link = LinkMemory(room)
+@pytest.mark.parametrize("was_read", [False, True])
+async def test_a_link_that_ends_gives_everything_back(memory: FrameMemory, was_read: bool) -> None:
+    link = LinkMemory(memory)
     link.add_frame(10)
     link.hand_over()
     link.add_frame(20)
     await link.reserve(1000)
-    if taken:
+    if was_read:
         link.add_frame(1000)
-    assert (room.large.used, room.buffered) == (COPIES * 1000, 30 + 2 * FRAME_OVERHEAD_BYTES)
+    assert (memory.large.used, memory.buffered) == (COPIES * 1000, 30 + 2 * FRAME_OVERHEAD_BYTES)
     link.close()
-    assert (room.large.used, room.buffered) == (0, 0)
+    assert (memory.large.used, memory.buffered) == (0, 0)
     await link.reserve(1000)
-    assert room.large.used == 0, "its reader may be about to ask"
+    assert memory.large.used == 0, "its reader may be about to ask"
 
 
 async def test_where_much_is_buffered_each_link_hands_over_what_it_has(
-    room: FrameMemory, monkeypatch: pytest.MonkeyPatch
+    memory: FrameMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frame_memory, "MAX_BUFFERED_CHARS", 10_000)
     monkeypatch.setattr(frame_memory, "MIN_LINK_CHARS", 1_000)
-    busy, other = LinkMemory(room), LinkMemory(room)
-    taken = 0
+    busy, other = LinkMemory(memory), LinkMemory(memory)
+    was_read = 0
     while busy.add_frame(436):
-        taken += 1
-    assert taken == 19
+        was_read += 1
+    assert was_read == 19
     assert other.add_frame(436), "also now it may read a little"
     assert not other.add_frame(500)
     busy.hand_over()
-    assert not busy.add_frame(1_000), "what is handed over is not safe yet"
+    assert not busy.add_frame(1_000), "the events of handed over frames are not stored yet"
     busy.hand_over()
     assert other.add_frame(1)

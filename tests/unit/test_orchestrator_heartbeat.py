@@ -1,4 +1,4 @@
-"""The heartbeat's decisions."""
+"""The decisions of the heartbeat."""
 
 import json
 from datetime import UTC, datetime
@@ -23,11 +23,11 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         (0.0, 0.0, 29.0, HeartbeatAction.WAIT, 1.0),
         (0.0, 0.0, 30.0, HeartbeatAction.PING, 0.0),
         (0.0, 30.0, 30.0, HeartbeatAction.WAIT, 30.0),
-        (0.0, 60.0, 60.0, HeartbeatAction.WAIT, 15.0),  # the verdict is nearer than the next ping
+        (0.0, 60.0, 60.0, HeartbeatAction.WAIT, 15.0),  # the connection counts as dead before the next ping
         (0.0, 60.0, 74.0, HeartbeatAction.WAIT, 1.0),
         (0.0, 60.0, 75.0, HeartbeatAction.DEAD, 0.0),
-        (0.0, 0.0, 80.0, HeartbeatAction.DEAD, 0.0),  # nobody pings the dead
-        (74.0, 60.0, 75.0, HeartbeatAction.WAIT, 15.0),  # any frame is life
+        (0.0, 0.0, 80.0, HeartbeatAction.DEAD, 0.0),  # a dead connection gets no ping
+        (74.0, 60.0, 75.0, HeartbeatAction.WAIT, 15.0),  # any frame proves that the peer is alive
     ],
 )
 def test_what_comes_next(
@@ -45,7 +45,7 @@ def test_no_verdict_while_our_reader_pauses(now: float, beat: HeartbeatAction, w
 
 
 def test_waiting_always_gets_somewhere() -> None:
-    """Whatever the times, a wait is longer than nothing, so that nobody spins."""
+    """For all times, a wait is longer than 0 s, so that there is no busy loop."""
     for tenths in range(1000):
         beat, wait = next_action(HeartbeatState(30.0, 0.0, 60.0), tenths / 10)
         assert beat is not HeartbeatAction.WAIT or wait > 0

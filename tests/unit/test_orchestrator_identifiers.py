@@ -1,4 +1,4 @@
-"""What may be an id."""
+"""Valid and invalid ids."""
 
 from datetime import UTC, datetime
 

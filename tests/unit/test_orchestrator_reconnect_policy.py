@@ -1,4 +1,4 @@
-"""What is done about trouble, and after how long."""
+"""The reaction to each kind of trouble, and the pauses."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What answers of the API mean, status by status and code by code, and how defensively lists are read."""
+"""The meaning of responses, by status and by code; lists are read tolerantly."""
 
 import json
 from contextlib import suppress
@@ -190,5 +190,5 @@ def test_records_are_read_tolerantly() -> None:
 
 
 def test_projects_have_an_id_and_perhaps_a_name() -> None:
-    found = parse_records(ProjectRecord, [{"projectId": "a"}, {"id": "b", "name": "B"}])
-    assert [(project.id, project.name) for project in found] == [("a", None), ("b", "B")]
+    projects = parse_records(ProjectRecord, [{"projectId": "a"}, {"id": "b", "name": "B"}])
+    assert [(project.id, project.name) for project in projects] == [("a", None), ("b", "B")]

@@ -1,4 +1,4 @@
-"""Work that a cancellation does not cut in two."""
+"""Work that a cancellation does not interrupt in the middle."""
 
 import pytest
 import trio
@@ -27,23 +27,23 @@ async def test_an_error_comes_out_as_it_is() -> None:
     assert raised.value is failure
 
 
-@pytest.mark.parametrize(("takes", "ends_at", "kept"), [(4, 4, ["kept"]), (9, 7, []), (1, 2, ["kept"])])
+@pytest.mark.parametrize(("takes", "ends_at", "results"), [(4, 4, ["result"]), (9, 7, []), (1, 2, ["result"])])
 async def test_a_cancellation_waits_for_the_end_or_for_the_grace(
-    takes: float, ends_at: float, kept: list[str], autojump_clock: trio.testing.MockClock
+    takes: float, ends_at: float, results: list[str], autojump_clock: trio.testing.MockClock
 ) -> None:
-    """The caller gives up after 2 s; the grace is 5."""
+    """The caller is cancelled after 2 s; the grace is 5 s."""
     done: list[str] = []
 
     async def act() -> None:
         await trio.sleep(takes)
-        done.append("kept")
+        done.append("result")
 
     with trio.move_on_after(2) as scope:
         await run_to_completion(act, grace_s=5)
         await trio.sleep_forever()
     assert scope.cancelled_caught
     assert trio.current_time() == ends_at
-    assert done == kept
+    assert done == results
 
 
 @pytest.mark.parametrize("error", [None, ValueError()])

@@ -1,4 +1,4 @@
-"""Every cell of the table of connection states."""
+"""Every cell of the table of connection states and signals."""
 
 from itertools import product
 

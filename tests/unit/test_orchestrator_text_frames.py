@@ -1,4 +1,4 @@
-"""What is taken off the library's hands, and that everything else reaches it as it came."""
+"""Text frames are decoded past the library; everything else reaches it unchanged."""
 
 import struct
 
@@ -20,8 +20,8 @@ def framed(payload: bytes, first: int = 0x81) -> bytes:
     return struct.pack("!BBQ", first, 127, len(payload)) + payload
 
 
-class Taken(list[str]):
-    """Takes texts while there is room for them."""
+class Texts(list[str]):
+    """Collects texts while there is room for them."""
 
     def __init__(self, room: int = 10**9) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ class Taken(list[str]):
 
 
 def split(content: bytes, size: int = 10**9) -> tuple[list[str], bytes]:
-    """The texts that were taken and the bytes that were left, when ``content`` arrives in such pieces."""
-    taken = Taken()
-    whole = TextFrameReader(taken.take, limit=LIMIT)
+    """The texts, and the bytes for the library, if ``content`` arrives in these pieces."""
+    texts = Texts()
+    reader = TextFrameReader(texts.take, limit=LIMIT)
     pieces = [content[start : start + size] for start in range(0, len(content), size)]
-    left = b"".join(bytes(whole.split(piece)) for piece in pieces)
-    return list(taken), left
+    for_library = b"".join(bytes(reader.split(piece)) for piece in pieces)
+    return list(texts), for_library
 
 
 PING, PONG, CLOSE = framed(b"x", 0x89), framed(b"", 0x8A), framed(b"\x03\xe8", 0x88)
@@ -91,9 +91,9 @@ def test_pings_and_pongs_are_the_library_s_and_texts_go_on(control: bytes) -> No
     ],
 )
 def test_what_only_the_library_understands_is_its_own_with_all_that_follows(foreign: bytes) -> None:
-    rest = foreign + framed(b"c") + PING
+    following = foreign + framed(b"c") + PING
 
-    assert split(framed(b"a") + PING + framed(b"b") + rest) == (["a", "b"], PING + rest)
+    assert split(framed(b"a") + PING + framed(b"b") + following) == (["a", "b"], PING + following)
 
 
 def test_what_is_too_large_is_not_waited_for() -> None:
@@ -103,18 +103,18 @@ def test_what_is_too_large_is_not_waited_for() -> None:
 
 
 def test_it_stops_when_there_is_no_room_and_goes_on_where_it_was() -> None:
-    taken = Taken(room=2)
-    whole = TextFrameReader(taken.take, limit=LIMIT)
+    texts = Texts(room=2)
+    reader = TextFrameReader(texts.take, limit=LIMIT)
     content = b"".join(framed(text.encode()) for text in "abcde")
 
-    assert whole.split(content + PING) == b""
-    assert (list(taken), whole.is_full) == (["a", "b"], True)
-    taken.room = 4
-    assert whole.split() == b""
-    assert (list(taken), whole.is_full) == (["a", "b", "c", "d"], True)
-    taken.room = 9
-    assert whole.split() == PING
-    assert (list(taken), whole.is_full) == (["a", "b", "c", "d", "e"], False)
+    assert reader.split(content + PING) == b""
+    assert (list(texts), reader.is_full) == (["a", "b"], True)
+    texts.room = 4
+    assert reader.split() == b""
+    assert (list(texts), reader.is_full) == (["a", "b", "c", "d"], True)
+    texts.room = 9
+    assert reader.split() == PING
+    assert (list(texts), reader.is_full) == (["a", "b", "c", "d", "e"], False)
 
 
 frames = st.lists(
@@ -128,15 +128,15 @@ frames = st.lists(
 @given(frames, st.integers(1, 40), st.integers(1, 3))
 def test_nothing_is_lost_doubled_or_reordered(pieces: list[bytes], size: int, room: int) -> None:
     content = b"".join(pieces)
-    taken = Taken(room)
-    whole = TextFrameReader(taken.take, limit=LIMIT)
+    texts = Texts(room)
+    reader = TextFrameReader(texts.take, limit=LIMIT)
     passed = b""
     for start in range(0, len(content), size):
-        passed += whole.split(content[start : start + size])
-        while whole.is_full:
-            taken.room = len(taken) + room
-            passed += whole.split()
+        passed += reader.split(content[start : start + size])
+        while reader.is_full:
+            texts.room = len(texts) + room
+            passed += reader.split()
 
-    texts, left = split(content)
-    assert list(taken) == texts
-    assert passed == left
+    expected_texts, expected_bytes = split(content)
+    assert list(texts) == expected_texts
+    assert passed == expected_bytes

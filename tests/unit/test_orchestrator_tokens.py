@@ -1,4 +1,4 @@
-"""What a token says about its end."""
+"""The end of a token, and the times for its renewal."""
 
 import base64
 import json
@@ -27,24 +27,24 @@ def jwt(claims: Any) -> str:
     return f"eyJhbGciOiJIUzI1NiJ9.{payload}.c2ln"
 
 
-def made(text: str) -> Token:
+def token_of(text: str) -> Token:
     return make_token(text, TokenOrigin.LOGIN, now=NOW, current_time=100.0)
 
 
 def test_life_is_counted_from_arrival() -> None:
-    token = made(jwt({"exp": SECONDS + 1000}))
+    token = token_of(jwt({"exp": SECONDS + 1000}))
     assert token.expires_at == datetime.fromtimestamp(SECONDS + 1000, UTC)
     assert (token.renew_from, token.renew_until) == (850.0, 1000.0)
 
 
 @pytest.mark.parametrize("skew", [-3600, 3600, 365 * 86400])
 def test_with_an_issue_time_our_own_clock_does_not_matter(skew: float) -> None:
-    token = made(jwt({"iat": SECONDS + skew, "exp": SECONDS + skew + 1000}))
+    token = token_of(jwt({"iat": SECONDS + skew, "exp": SECONDS + skew + 1000}))
     assert (token.renew_from, token.renew_until) == (850.0, 1000.0)
 
 
 def test_a_life_of_no_length_is_no_hot_loop() -> None:
-    token = made(jwt({"iat": SECONDS, "exp": SECONDS + 0.001}))
+    token = token_of(jwt({"iat": SECONDS, "exp": SECONDS + 0.001}))
     assert (token.renew_from, token.renew_until) == (100.75, 100.9)
 
 
@@ -65,9 +65,9 @@ def test_what_was_kept_has_lived_already(claims: dict[str, float], renew: tuple[
     assert (token.renew_from, token.renew_until) == pytest.approx(renew)
 
 
-@pytest.mark.parametrize("left", [0, -1, -1e6])
-def test_what_was_kept_too_long_is_none(left: float) -> None:
-    assert make_stored_token(jwt({"exp": SECONDS + left}), now=NOW, current_time=100.0) is None
+@pytest.mark.parametrize("remaining", [0, -1, -1e6])
+def test_a_stored_token_that_has_expired_is_none(remaining: float) -> None:
+    assert make_stored_token(jwt({"exp": SECONDS + remaining}), now=NOW, current_time=100.0) is None
 
 
 @pytest.mark.parametrize(
@@ -92,30 +92,30 @@ def test_what_was_kept_too_long_is_none(left: float) -> None:
     ],
 )
 def test_what_says_nothing_is_renewed_on_refusal_only(text: str) -> None:
-    token = made(text)
+    token = token_of(text)
     assert (token.renew_from, token.renew_until) == (math.inf, math.inf)
     assert renewal_time(token, lambda: 0.5) == math.inf
 
 
 @given(st.text(max_size=80))
 def test_any_text_is_a_token(text: str) -> None:
-    assert made(text).text == text
+    assert token_of(text).text == text
 
 
 @given(
     st.dictionaries(st.sampled_from(["exp", "iat"]), st.one_of(st.integers(), st.floats(), st.text(), st.none()))
 )
 def test_any_claims_are_survived(claims: dict[str, Any]) -> None:
-    token = made(jwt(claims))
+    token = token_of(jwt(claims))
     assert token.renew_from <= token.renew_until
     assert token.renew_from > 100.0
 
 
 def test_each_holder_draws_its_moment() -> None:
-    token = made(jwt({"exp": SECONDS + 1000}))
+    token = token_of(jwt({"exp": SECONDS + 1000}))
     moments = [renewal_time(token, iter([part]).__next__) for part in (0.0, 0.5, 1.0)]
     assert moments == [850.0, 925.0, 1000.0]
 
 
 def test_a_token_does_not_show() -> None:
-    assert "canary" not in repr(made("canary"))
+    assert "canary" not in repr(token_of("canary"))

@@ -1,4 +1,4 @@
-"""The border for all that is printed: nothing steers a terminal, forges a line, hides or turns what is read."""
+"""Untrusted text made safe to print: it cannot steer a terminal, forge a line, hide text or turn its direction."""
 
 import json
 import sys
@@ -74,8 +74,8 @@ def test_what_people_write_stays_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize("character", UNPRINTABLE.values(), ids=UNPRINTABLE)
 def test_what_is_unprintable_is_shown_by_its_number_or_taken_out(character: str) -> None:
-    shown = repr(character)[1:-1] if not character.isprintable() else f"\\u{ord(character):04x}"
-    assert escape(f"a{character}b") == escape_lines(f"a{character}b") == f"a{shown}b"
+    escaped = repr(character)[1:-1] if not character.isprintable() else f"\\u{ord(character):04x}"
+    assert escape(f"a{character}b") == escape_lines(f"a{character}b") == f"a{escaped}b"
     assert character not in strip(f"a{character}b")
 
 
@@ -92,9 +92,11 @@ def test_line_breaks_and_tabs_stay_where_lines_are_wanted() -> None:
 
 @given(ANY_TEXT)
 def test_nothing_unprintable_passes(text: str) -> None:
-    for shown, kept in ((escape(text), ""), (escape_lines(text), "\n\t"), (strip(text), "\n\t")):
-        left = {c for c in shown if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in kept}
-        assert left <= {"\u200c", "\u200d", *FORMATS_OF_SCRIPTS}
+    for result, allowed in ((escape(text), ""), (escape_lines(text), "\n\t"), (strip(text), "\n\t")):
+        remaining = {
+            c for c in result if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in allowed
+        }
+        assert remaining <= {"\u200c", "\u200d", *FORMATS_OF_SCRIPTS}
 
 
 FORMATS_OF_SCRIPTS = (
@@ -155,7 +157,7 @@ def test_to_strip_twice_is_to_strip_once(text: str) -> None:
 
 
 def test_no_text_takes_long() -> None:
-    # each of these took minutes with a pattern that backtracks
+    # each of these takes minutes with a pattern that backtracks
     hard = (
         "x" * 300_000 + "\r",
         *(start * 100_000 for start in ("\x1bP", "\x1b]", "\x1b[", "\x1b[0", "x\r")),

@@ -1,4 +1,4 @@
-"""What the agent, its commands and its plugins make on disk is for their owner only, whatever the umask is."""
+"""Folders and files of the agent, its commands and its plugins are for their owner only, with any umask."""
 
 import ast
 import os
@@ -38,7 +38,7 @@ def control_file(folder: Path) -> None:
 def store(folder: Path) -> None:
     opened = Store(folder / "store.db", reserve_bytes=4096)
     with opened.transaction():
-        assert_private(folder)  # with what the database keeps beside it
+        assert_private(folder)  # with the files that the database keeps beside it
     opened.close()
 
 
@@ -57,8 +57,8 @@ def mode(path: Path) -> int:
 
 
 def assert_private(folder: Path) -> None:
-    made = [path for path in (folder, *folder.parents, *folder.rglob("*")) if "mine" in path.parts]
-    assert [path for path in made if mode(path) & OTHERS] == []
+    created = [path for path in (folder, *folder.parents, *folder.rglob("*")) if "mine" in path.parts]
+    assert [path for path in created if mode(path) & OTHERS] == []
 
 
 @pytest.mark.parametrize("make", [control_file, store, token_file, log_file], ids=lambda make: make.__name__)

@@ -1,4 +1,4 @@
-"""Being told to stop, in processes of their own: what is tested ends the process."""
+"""Signals, in processes of their own: the tested code ends the process."""
 
 import signal
 import subprocess
@@ -30,7 +30,7 @@ trio.run(main)
 
 @asynccontextmanager
 async def _process(wait: str, after: str, limit: float = MOST_S) -> AsyncIterator[trio.Process]:
-    """A process that has told that it is ready; killed at the end if it still runs."""
+    """A process that is ready; killed at the end if it still runs."""
     program = _PROGRAM.format(limit=limit, wait=wait, after=after)
     with trio.fail_after(MOST_S):
         process = await trio.lowlevel.open_process(
@@ -49,14 +49,14 @@ async def _process(wait: str, after: str, limit: float = MOST_S) -> AsyncIterato
 
 
 async def _ended(process: trio.Process) -> tuple[int, str]:
-    """Its exit code, and what it wrote to stderr."""
+    """Its exit code, and its output to stderr."""
     assert process.stderr is not None
-    said = b"".join([chunk async for chunk in process.stderr])
-    return await process.wait(), said.decode()
+    output = b"".join([chunk async for chunk in process.stderr])
+    return await process.wait(), output.decode()
 
 
-async def _told_again_and_again(process: trio.Process, number: signal.Signals) -> int:
-    """Its exit code; two signals that come at once count as one, so one is sent until it ends."""
+async def _signal_until_it_ends(process: trio.Process, number: signal.Signals) -> int:
+    """Its exit code. Two signals at once count as one, so the signal is repeated until the process ends."""
     while process.returncode is None:
         process.send_signal(number)
         with trio.move_on_after(0.1):
@@ -95,20 +95,20 @@ async def test_two_signals_within_a_moment_are_one() -> None:
 
 async def test_a_second_signal_ends_it_at_once() -> None:
     async with _process("await stop.wait()", "await trio.sleep_forever()") as process:
-        assert await _told_again_and_again(process, signal.SIGTERM) == 128 + signal.SIGTERM
+        assert await _signal_until_it_ends(process, signal.SIGTERM) == 128 + signal.SIGTERM
 
 
 async def test_a_second_signal_ends_a_blocked_event_loop() -> None:
     async with _process("time.sleep(3600)", "pass") as process:
-        assert await _told_again_and_again(process, signal.SIGINT) == 128 + signal.SIGINT
+        assert await _signal_until_it_ends(process, signal.SIGINT) == 128 + signal.SIGINT
 
 
 async def test_a_blocked_event_loop_is_left_at_the_limit() -> None:
     async with _process("time.sleep(3600)", "pass", limit=0.05) as process:
         process.send_signal(signal.SIGTERM)
-        code, said = await _ended(process)
+        code, output = await _ended(process)
     assert code == 1
-    assert "held the exit back for 0.05 s" in said
+    assert "held the exit back for 0.05 s" in output
 
 
 _HANGUPS = """
@@ -118,23 +118,23 @@ from aintandem_notify.foundation.signals import receive_sighups
 def hang_up():
     os.kill(os.getpid(), signal.SIGHUP)
 
-async def main(asked):
-    await asked.wait()
+async def main(sighups):
+    await sighups.wait()
     hang_up()
     hang_up()
-    await asked.wait()
+    await sighups.wait()
     with trio.move_on_after(0):
-        await asked.wait()
+        await sighups.wait()
         print("one too many")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(asked.wait)
+        nursery.start_soon(sighups.wait)
         await trio.testing.wait_all_tasks_blocked()
         hang_up()
 
 import trio.testing
-with receive_sighups() as asked:
+with receive_sighups() as sighups:
     hang_up()
-    trio.run(main, asked)
+    trio.run(main, sighups)
     hang_up()
 print("alive")
 """
@@ -153,7 +153,7 @@ from functools import partial
 from aintandem_notify.foundation.signals import interruptible_reads
 
 def interrupted_before_it_reads():
-    # One call of C after the other, with no bytecode between them at which Python would look for signals.
+    # Calls of C without a bytecode between them, at which Python would check for signals.
     to_self = partial(ctypes.CDLL(None).kill, os.getpid(), signal.SIGINT)
     never_written, kept = os.pipe()
     list(map(operator.call, [to_self, partial(os.read, never_written, 1)]))
@@ -183,12 +183,12 @@ async def test_an_interrupt_just_before_a_read_ends_it_as_well() -> None:
 def test_a_sigint_is_raised_where_something_is_to_be_closed_unless_it_is_ignored() -> None:
     before = signal.getsignal(signal.SIGINT)
     try:
-        heard: list[int] = []
-        signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+        received: list[int] = []
+        signal.signal(signal.SIGINT, lambda number, _: received.append(number))
         with pytest.raises(KeyboardInterrupt), raise_keyboard_interrupt():
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
-        assert heard == [signal.SIGINT]
+        assert received == [signal.SIGINT]
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         with raise_keyboard_interrupt():
             signal.raise_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""What waits for a stream that takes nothing: in order, bounded, counted."""
+"""Lines that wait for a blocked stream: in order, bounded, and lost ones are counted."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,16 +36,16 @@ def test_a_line_that_is_longer_than_all_of_it_waits_alone() -> None:
 
 @given(st.lists(st.one_of(st.binary(max_size=20), st.none())))
 def test_no_line_gets_lost_without_being_counted(steps: list[bytes | None]) -> None:
-    """None takes."""
+    """None stands for ``take``."""
     buffer = LineBuffer(limit=30)
-    put = told = 0
+    put = accounted_for = 0
     for step in [*steps, None]:
         if step is not None:
             put += count_lines(step)
             buffer.put(step)
             continue
-        taken, dropped = buffer.take()
-        told += sum(map(count_lines, taken)) + dropped
-        assert sum(map(len, taken)) <= 30
+        texts, dropped = buffer.take()
+        accounted_for += sum(map(count_lines, texts)) + dropped
+        assert sum(map(len, texts)) <= 30
         assert not buffer
-    assert told == put
+    assert accounted_for == put

@@ -1,4 +1,4 @@
-"""Standard error, written by a thread: nobody waits for it, and what was lost is told of."""
+"""Standard error, written by a thread: no writer blocks, and lost lines are reported."""
 
 import io
 import json
@@ -21,14 +21,14 @@ LONG_S = 60.0
 """Nothing waits so long where it works."""
 
 
-def say(text: str) -> None:
+def print_to_stderr(text: str) -> None:
     """As ``print`` to standard error does."""
     sys.stderr.write(f"{text}\n")
 
 
 @contextmanager
 def standard_error(monkeypatch: pytest.MonkeyPatch, descriptor: int) -> Iterator[ThreadedStderr]:
-    """The process's is this descriptor, written by a thread."""
+    """Within the block ``sys.stderr`` writes to this descriptor in a thread."""
     with open(descriptor, "w", encoding="utf-8", closefd=False) as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         with stderr_in_thread():
@@ -42,7 +42,7 @@ def test_all_of_it_is_written_in_order_before_the_block_ends(
 ) -> None:
     with (tmp_path / "err").open("wb") as file, standard_error(monkeypatch, file.fileno()):
         for number in range(500):
-            say(f"line {number} ü")
+            print_to_stderr(f"line {number} ü")
     written = (tmp_path / "err").read_text(encoding="utf-8").splitlines()
     assert written == [f"line {number} ü" for number in range(500)]
     assert threaded_stderr() is None
@@ -58,15 +58,15 @@ def test_a_stream_that_takes_nothing_holds_nobody_up_and_afterwards_the_lost_lin
         for number in range(3000):
             logger.info("a line that is lost to nobody", number=number, filler="." * 1000)
         assert not threaded.drain(0)
-        say("nobody waits")
+        print_to_stderr("nobody waits")
         read = read_until(reader, b"log lines were lost")
         logger.info("and on it goes")
         read = (read + read_until(reader, b"and on it goes")).lstrip(b".")
         entries = [json.loads(line) for line in read.splitlines()]
-    *told, lost, last = entries
-    assert [entry["number"] for entry in told] == list(range(len(told)))
-    assert sum(map(len, read.splitlines(keepends=True)[: len(told)])) > 0.9 * MAX_WAITING_BYTES
-    assert lost["lines"] == 3000 - len(told) + 1
+    *written_entries, lost, last = entries
+    assert [entry["number"] for entry in written_entries] == list(range(len(written_entries)))
+    assert sum(map(len, read.splitlines(keepends=True)[: len(written_entries)])) > 0.9 * MAX_WAITING_BYTES
+    assert lost["lines"] == 3000 - len(written_entries) + 1
     assert lost["level"] == "warning"
     assert last["event"] == "and on it goes"
 
@@ -91,8 +91,8 @@ def test_a_full_disk_is_no_trouble_and_what_it_refused_is_told_of_once_it_has_ro
         assert out.drain(LONG_S)
     out.write(b"there is room\n")
     assert out.drain(LONG_S)
-    told = b"".join(written).decode()
-    assert told == ("tor\naintandem-notify: 2 lines could not be written to standard error\nthere is room\n")
+    output = b"".join(written).decode()
+    assert output == ("tor\naintandem-notify: 2 lines could not be written to standard error\nthere is room\n")
 
 
 def test_a_pipe_that_somebody_made_non_blocking_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_a_pipe_that_somebody_made_non_blocking_gets_all_of_it(monkeypatch: pyte
         got: list[bytes] = []
         reading = threading.Thread(target=lambda: got.append(pipe.read()), daemon=True)
         with standard_error(monkeypatch, end.fileno()) as threaded:
-            say("." * 300_000)
+            print_to_stderr("." * 300_000)
             reading.start()
             assert threaded.drain(LONG_S)
         end.close()
@@ -114,7 +114,7 @@ def test_a_reader_that_has_gone_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as end, standard_error(monkeypatch, end.fileno()) as threaded:
-        say("nobody hears it")
+        print_to_stderr("nobody hears it")
         assert threaded.drain(LONG_S)
 
 
@@ -122,10 +122,10 @@ def test_what_was_not_taken_at_the_end_holds_up_nobody_after_it_either(monkeypat
     monkeypatch.setattr(stderr_thread, "FLUSH_TIMEOUT_S", 0.01)
     with full_pipe() as (reader, writer):
         with standard_error(monkeypatch, writer) as threaded:
-            say("nobody hears it")
+            print_to_stderr("nobody hears it")
         assert threaded_stderr() is threaded
-        say("nor this")
-        # Else the thread would write it into whatever gets the descriptor's number next.
+        print_to_stderr("nor this")
+        # Otherwise the thread would write into the next file that gets the descriptor's number.
         read_until(reader, b"nor this\n")
         assert threaded.drain(LONG_S)
 

@@ -1,4 +1,4 @@
-"""Threads that the system refuses: who needs one waits, and nothing is done twice."""
+"""Threads that the system refuses to start: work waits for one, and does not run twice."""
 
 import logging
 from pathlib import Path
@@ -16,12 +16,12 @@ REFUSED = "can't start new thread"
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """The system starts no thread so many times."""
-    start, left = trio.to_thread.run_sync, [times]
+    """The system refuses to start a thread so many times."""
+    start, refusals = trio.to_thread.run_sync, [times]
 
     async def run_sync(*args: Any, **kwargs: Any) -> Any:
-        left[0] -= 1
-        if left[0] >= 0:
+        refusals[0] -= 1
+        if refusals[0] >= 0:
             raise RuntimeError(REFUSED)
         return await start(*args, **kwargs)
 
@@ -68,10 +68,10 @@ def test_other_errors_are_no_refusal(error: Exception) -> None:
 
 def test_it_is_the_one_way_into_a_thread() -> None:
     package = Path(aintandem_notify.__file__).parent
-    found = {
+    modules = {
         path.relative_to(package).as_posix()
         for path in package.rglob("*.py")
         if "trio.to_thread" in path.read_text()
     }
-    # A start without a thread for the store is a sentence; the library's calls tell their callers.
-    assert found == {"foundation/threads.py", "store/storage.py", "client/token_stores.py"}
+    # Without a thread for the store the start fails with a sentence; the library's calls raise.
+    assert modules == {"foundation/threads.py", "store/storage.py", "client/token_stores.py"}

@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote: read, or refused in one way, before it takes more memory than it may."""
+"""JSON that others wrote is read, or refused with one error before it takes too much memory."""
 
 import json
 import tracemalloc
@@ -36,7 +36,7 @@ def flaw_of(content: str | bytes, **limits: Any) -> JsonFlaw | None:
 
 
 def values_in(value: Any) -> int:
-    """Lists, objects and the commas between what they hold."""
+    """The number of lists, objects, and commas between items."""
     if not isinstance(value, list | dict):
         return 0
     items = list(value.values()) if isinstance(value, dict) else value

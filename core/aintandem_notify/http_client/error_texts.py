@@ -17,7 +17,7 @@ def describe(error: Exception, origin: str, *, sent: bool, answered: bool) -> st
     """
     match error:
         case httpcore.LocalProtocolError():
-            return "the request cannot be sent: a header holds what HTTP does not allow"
+            return "the request cannot be sent: a header is not valid in HTTP"
         case httpcore.ProxyError():
             return f"the proxy opened no way to {origin}{_proxy_status(error)}"
         case httpcore.ConnectError():

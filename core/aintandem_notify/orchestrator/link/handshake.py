@@ -179,7 +179,7 @@ class HandshakeStream(trio.abc.Stream):
         """
         await self._stream.aclose()
         if not self._open.is_set():
-            raise LinkLost("what answered broke the WebSocket handshake", 1002)
+            raise LinkLost("the server broke the WebSocket handshake", 1002)
 
 
 def _check_head(head: bytearray, arrived: bytes | bytearray) -> bytearray | None:
@@ -189,7 +189,7 @@ def _check_head(head: bytearray, arrived: bytes | bytearray) -> bytearray | None
     head += arrived
     status = _STATUS_LINE.match(head)
     if status is None and len(head) >= _MIN_STATUS_BYTES:
-        raise LinkLost("what answered does not speak HTTP", 1002)
+        raise LinkLost("the server does not speak HTTP", 1002)
     if status is not None and int(status[1]) != SWITCHING_PROTOCOLS:
         raise error_for_status(int(status[1]))
     if b"\r\n\r\n" in head:

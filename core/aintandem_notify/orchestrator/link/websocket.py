@@ -190,7 +190,7 @@ def _as_link_error(error: BaseException) -> OrchestratorError | None:
             # Without a reason the library's reader ended by itself: it could not decode the bytes.
             return error_for_close(*((1002, None) if reason is None else (reason.code, reason.reason)))
         case HandshakeError() | WebSocketProtocolError() | HttpProtocolError() | UnicodeError():
-            return LinkLost("what answered broke the WebSocket protocol", 1002)
+            return LinkLost("the server broke the WebSocket protocol", 1002)
         case MemoryError():
             return LinkLost("there was no memory for a message", TOO_BIG)
         case trio.BrokenResourceError() | trio.ClosedResourceError():
@@ -355,7 +355,7 @@ class _WebSocketLink:
             except ConnectionClosed:
                 return  # the reader reports the reason
         if scope.cancelled_caught:
-            self._end(LinkLost("the orchestrator does not take what we send"))
+            self._end(LinkLost("the orchestrator does not read our messages"))
 
     async def _ping(self) -> None:
         # A protocol ping beside the JSON one, for the proxies and servers between us and a busy orchestrator. The
