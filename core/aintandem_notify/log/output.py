@@ -37,7 +37,7 @@ def configure(level: LogLevel = "info", log_format: LogFormat = "auto", stream: 
 
 
 def _configure(minimum: int, log_format: LogFormat, stream: TextIO | None) -> None:
-    _write_lines(minimum, log_format, stream)
+    _configure_structlog(minimum, log_format, stream)
     # Libraries log through the standard module; only their warnings help an operator.
     logging.basicConfig(level=max(minimum, logging.WARNING), handlers=[_Bridge()], force=True)
     logging.captureWarnings(True)
@@ -51,10 +51,10 @@ def silence() -> None:
 def configure_for_library() -> None:
     """The default of the library: warnings and errors to stderr; the standard module stays as it is."""
     if not structlog.is_configured():
-        _write_lines(logging.WARNING, "text", None)
+        _configure_structlog(logging.WARNING, "text", None)
 
 
-def _write_lines(level: int, log_format: LogFormat, stream: TextIO | None) -> None:
+def _configure_structlog(level: int, log_format: LogFormat, stream: TextIO | None) -> None:
     terminal = bool(out.isatty()) if (out := stream or sys.stderr) is not None else False
     colours = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     readable = log_format == "text" or (log_format == "auto" and terminal)
