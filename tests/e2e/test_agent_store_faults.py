@@ -161,7 +161,7 @@ async def test_a_disk_that_fails_is_waited_for(tmp_path: Path) -> None:
             limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, limits[1]))
             await socket.send_bytes_raw(flood(1, 100))
-            assert "the disk failed to take more" in await agent.wait_for_log("reading pauses")
+            assert "the disk failed to store more" in await agent.wait_for_log("reading pauses")
             resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
             await bench.wait_for_tasks(*tasks(0, 100))
             await ended_well(agent)

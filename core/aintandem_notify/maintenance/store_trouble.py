@@ -47,7 +47,7 @@ async def _watch(storage: Storage, announce: Callable[[AgentEvent], None], clock
         if notice is not None:
             announce(StoreDegradedEvent(timestamp=clock.now(), reason=notice))
         with trio.CancelScope() if status.is_well else trio.move_on_after(RECHECK_INTERVAL_S):
-            await storage.wait_for_change(status)
+            await storage.wait_for_status_change(status)
         status = storage.status
 
 

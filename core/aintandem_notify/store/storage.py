@@ -48,7 +48,7 @@ class Storage:
         """Whether a function waits for the store now."""
         return self._limiter.statistics().tasks_waiting > 0
 
-    async def wait_for_change(self, status: StoreStatus) -> StoreStatus:
+    async def wait_for_status_change(self, status: StoreStatus) -> StoreStatus:
         """Waits until the store has another status than ``status``, and returns it."""
         while self.status == status:
             await self._status_changed.wait()

@@ -23,12 +23,12 @@ SQLITE_MESSAGES: Final[Mapping[str, str]] = {
     "SQLITE_BUSY": "it is in use by another agent; stop that one, or set another [store] url for this one",
     "SQLITE_LOCKED": "it is in use by another agent; stop that one, or set another [store] url for this one",
     "SQLITE_NOTADB": "it is not a database; move it away, or set another [store] url",
-    "SQLITE_CORRUPT": "it is damaged; nothing more is written into it, and the next start looks into it",
+    "SQLITE_CORRUPT": "it is damaged; nothing more is written into it, and the next start checks it",
     "SQLITE_READONLY": "it cannot be written; check the permissions of the file and its folder",
     "SQLITE_PERM": "it cannot be written; check the permissions of the file and its folder",
     "SQLITE_CANTOPEN": "it cannot be opened; check that its folder exists and can be written",
     "SQLITE_FULL": "the disk is full",
-    "SQLITE_IOERR_WRITE": "the disk failed to take more; a quota or a limit on file sizes may be used up",
+    "SQLITE_IOERR_WRITE": "the disk failed to store more; a quota or a limit on file sizes may be used up",
     "SQLITE_IOERR": "the disk failed to read or write it",
 }
 """The operator's message for each SQLite error code; extended codes stand before primary ones."""
