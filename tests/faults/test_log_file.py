@@ -31,7 +31,7 @@ async def _fail_into_new_file(case: Case, run: str) -> None:
     case.due += before
 
 
-async def test_a_folder_in_the_files_place_parks_it_with_a_word(tmp_path: Path) -> None:
+async def test_a_folder_in_place_of_the_file_parks_the_destination_with_a_reason(tmp_path: Path) -> None:
     async with open_case(tmp_path) as case:
         case.configure()
         case.log.mkdir()

@@ -78,7 +78,7 @@ async def test_no_plugin_that_raises_harms_another(tmp_path: Path) -> None:
         assert not any(canary in agent.everything for canary in CANARIES)
 
 
-async def test_no_plugin_that_does_what_it_should_not_harms_another(tmp_path: Path) -> None:
+async def test_no_misbehaving_plugin_harms_another(tmp_path: Path) -> None:
     async with open_odd_case(tmp_path) as case:
         names = put(case, beginning("acts"))
         case.configure(*tables(names))
@@ -86,13 +86,13 @@ async def test_no_plugin_that_does_what_it_should_not_harms_another(tmp_path: Pa
             await case.connected()
             await case.fail("t1", "t2")
             await case.arrived()
-            for what, words in (
+            for description, words in (
                 ("acts in async: time.sleep", "blocked the whole agent"),
                 ("acts in async: leaves a nursery open", "left a nursery open"),
                 ("acts in async: leaves a cancel scope open", "a cancel scope was left open"),
                 ("acts in async: leaves a task behind that exits", "background task: plugins/"),
             ):
-                assert words in await agent.wait_for_log(f'"{names[what]}"', times=2)
+                assert words in await agent.wait_for_log(f'"{names[description]}"', times=2)
             assert "an exception that nobody caught" in await agent.wait_for_log("ZeroDivisionError")
             await case.fail("t3")
             await case.arrived()
@@ -108,11 +108,11 @@ async def test_no_plugin_that_answers_with_junk_or_lives_wrongly_harms_another(t
             await case.fail("t1", "t2")
             await case.arrived()
             status = json.dumps(await run_json(case, "status", case.config))
-            for what in ("lifespan raises before", "lifespan does not yield", "lifespan exits before"):
-                assert f"plugins/{names[what].removesuffix('.x')}.py" in status
-            for what in ("diagnostics returns junk", "diagnostics returns 10 MB", "diagnostics exits"):
-                detail = await run_json(case, "plugins", "show", case.config, names[what])
-                assert f"plugins/{names[what].removesuffix('.x')}.py:" in str(detail["silence"])
+            for description in ("lifespan raises before", "lifespan does not yield", "lifespan exits before"):
+                assert f"plugins/{names[description].removesuffix('.x')}.py" in status
+            for description in ("diagnostics returns junk", "diagnostics returns 10 MB", "diagnostics exits"):
+                detail = await run_json(case, "plugins", "show", case.config, names[description])
+                assert f"plugins/{names[description].removesuffix('.x')}.py:" in str(detail["silence"])
             await run_json(case, "plugins", "show", case.config, names["diagnostics tells a secret"])
         assert not any(canary in agent.everything for canary in CANARIES)
 
@@ -126,13 +126,13 @@ async def test_a_reload_refuses_wrong_plugins_with_a_line_for_each_and_takes_the
             names = put(case, sources)
             case.configure(*tables(names))
             agent.reload()
-            for what in ("a syntax error", "is interrupted", "rate: a wrong text", "in_flight: zero"):
-                kind = names[what].removesuffix(".x")
+            for description in ("a syntax error", "is interrupted", "rate: a wrong text", "in_flight: zero"):
+                kind = names[description].removesuffix(".x")
                 assert "reload refused" in await agent.wait_for_log(f"plugins/{kind}.py")
             await case.fail("t1")
             await case.arrived()
             refused = {name for name in names.values() if f"plugins.{name}" in agent.everything}
-            right = {what: name for what, name in names.items() if name not in refused}
+            right = {description: name for description, name in names.items() if name not in refused}
             assert {"prints", "rate: a text", "max_age: a text", "token: a text"} <= right.keys()
             case.configure(*tables(right))
             agent.reload()

@@ -19,7 +19,7 @@ STEERING = ("\x1b", "\x9b", "\x00")
 SLACK: Mapping[str, WireAnswer] = {**receivers_http.PORTALS, **receivers_http.SLACK}
 
 
-async def test_every_answer_of_a_webhook_loses_nothing_and_holds_up_nobody(tmp_path: Path) -> None:
+async def test_no_response_of_a_webhook_loses_or_delays_messages_of_others(tmp_path: Path) -> None:
     answers = receivers_http.ANSWERS
     async with open_case(tmp_path) as case, open_servers(len(answers)) as servers:
         hooks = {f"r{number}": WebhookReceiver(server, None) for number, server in enumerate(servers)}
@@ -35,12 +35,12 @@ async def test_every_answer_of_a_webhook_loses_nothing_and_holds_up_nobody(tmp_p
         ]
         agent = await deliver(case, hooks.values(), well)
         check(case, [f"webhook.{name}" for name in hooks], agent)
-        for name, what in zip(hooks, answers, strict=True):
-            if what in receivers_http.ACCEPTED:
-                assert {state for state, _, _ in stored(case, f"webhook.{name}")} == {"delivered"}, what
+        for name, description in zip(hooks, answers, strict=True):
+            if description in receivers_http.ACCEPTED:
+                assert {state for state, _, _ in stored(case, f"webhook.{name}")} == {"delivered"}, description
 
 
-async def test_every_answer_of_slack_loses_nothing_and_holds_up_nobody(tmp_path: Path) -> None:
+async def test_no_response_of_slack_loses_or_delays_messages_of_others(tmp_path: Path) -> None:
     async with open_case(tmp_path) as case, open_servers(2 * len(SLACK)) as servers:
         channels = {f"c{number}": SlackReceiver(server) for number, server in enumerate(servers)}
         tables: list[str] = []

@@ -36,7 +36,7 @@ ANY_TEXT = st.text(st.characters(codec=None))
         ("[bold]no markup[/bold] :smile:", "[bold]no markup[/bold] :smile:"),
     ],
 )
-def test_what_steers_a_terminal_is_removed(text: str, expected: str) -> None:
+def test_terminal_control_is_removed(text: str, expected: str) -> None:
     assert safe(text) == expected
 
 
@@ -98,7 +98,7 @@ def test_the_plain_line_of_an_agents_event_has_a_dash_for_the_project() -> None:
 
 
 @given(ANY_TEXT, ANY_TEXT)
-def test_a_plain_line_is_one_line_of_six_columns_whatever_the_texts(title: str, body: str) -> None:
+def test_a_plain_line_has_six_columns_for_any_texts(title: str, body: str) -> None:
     line = plain_line(failed_task(title=title, body=body), 5)
 
     assert line.endswith("\n")

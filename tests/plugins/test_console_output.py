@@ -254,7 +254,7 @@ def test_a_block_goes_out_whole_where_the_reader_is_slow() -> None:
 
 
 @pytest.mark.parametrize(("variable", "expected"), [("72", 72), ("", 100), ("0", 100), ("wide", 100), (None, 100)])
-def test_columns_has_the_first_word_on_width(variable: str | None, expected: int) -> None:
+def test_the_variable_columns_sets_the_width(variable: str | None, expected: int) -> None:
     with environment({"COLUMNS": variable}), pipe() as (_, sink):
         assert Output("stdout", sink).width() == expected
 

@@ -20,7 +20,7 @@ def render(notification: Notification, *, width: int = 80, unicode: bool = True,
     return terminal.render(notification, width=width, limit=limit, now=NOON)
 
 
-def test_a_block_says_when_what_where_and_why() -> None:
+def test_a_block_has_time_title_project_and_body() -> None:
     failed = failed_task(
         body="no space left\ncopying 7 of 9",
         fields=(Field("Duration", "42s"), Field("Attempt", "2")),
@@ -70,7 +70,7 @@ def test_a_project_that_the_title_names_is_not_named_twice() -> None:
     )
 
 
-def test_what_was_caught_up_says_so_once() -> None:
+def test_a_caught_up_event_is_marked_once() -> None:
     old = restore_event(failed_task().event.wire() | {"caughtUp": True})
 
     assert render(failed_task(event=old)).count("(caught up)") == 1

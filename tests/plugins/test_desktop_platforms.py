@@ -67,7 +67,7 @@ def test_a_platform_without_a_way_is_named() -> None:
         backend_for("plan9")
 
 
-def test_without_jeepney_linux_says_what_to_install() -> None:
+def test_without_jeepney_the_error_on_linux_names_the_package() -> None:
     program = (
         "import sys\n"
         "sys.modules['jeepney'] = None\n"

@@ -113,7 +113,7 @@ def test_any_text_can_be_sent_and_is_sound_markup(title: str, body: str) -> None
         ("&lt;b&gt;", "&amp;lt;b&amp;gt;", "&lt;b&gt;"),
     ],
 )
-def test_a_body_is_escaped_for_who_reads_markup_and_stripped_for_who_does_not(
+def test_a_body_is_escaped_for_servers_with_markup_and_stripped_for_others(
     text: str, markup: str, plain: str
 ) -> None:
     assert body_for(with_body(text), MARKUP) == markup
@@ -196,7 +196,7 @@ def test_an_id_is_replaced_only_where_it_was_given(previous: dict[str, Any] | No
         ("com.example.Whatever", RuntimeError),
     ],
 )
-def test_each_error_has_its_outcome_and_its_words(name: str, expected: type[Exception]) -> None:
+def test_each_error_has_its_outcome_and_reason(name: str, expected: type[Exception]) -> None:
     error = outcome(name, "why")
 
     assert type(error) is expected

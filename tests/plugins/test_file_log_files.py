@@ -62,7 +62,7 @@ def without_privileges() -> Iterator[None]:
             os.seteuid(0)
 
 
-def test_lines_are_appended_to_what_is_there(log_file: LogFile) -> None:
+def test_lines_are_appended_to_an_existing_file(log_file: LogFile) -> None:
     log_file.path.write_bytes(b"old\n")
 
     log_file.append(b"one\n")
@@ -155,7 +155,7 @@ def test_a_line_that_a_crash_cut_is_not_continued(log_file: LogFile) -> None:
     assert log_file.path.read_bytes() == b'one\n{"half":\ntwo\n'
 
 
-def test_what_a_full_disk_cut_short_is_taken_back_and_comes_whole_later(log_file: LogFile) -> None:
+def test_a_line_cut_by_a_full_disk_is_removed_and_written_again_later(log_file: LogFile) -> None:
     log_file.append(b"one\n")
     line = b"x" * 100 + b"\n"
 
@@ -269,7 +269,7 @@ def test_threads_do_not_mix_their_lines(log_file: LogFile) -> None:
     assert len(lines) == 400
 
 
-def test_a_probe_makes_nothing_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_probe_creates_and_writes_nothing(tmp_path: Path) -> None:
     LogFile(tmp_path / "logs" / "log.jsonl").probe()
     standing = tmp_path / "standing"
     standing.write_bytes(b"half")
@@ -279,7 +279,7 @@ def test_a_probe_makes_nothing_and_writes_nothing(tmp_path: Path) -> None:
     assert standing.read_bytes() == b"half"
 
 
-def test_a_probe_finds_what_a_delivery_would(tmp_path: Path) -> None:
+def test_a_probe_raises_the_outcome_of_a_delivery(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").touch()
     (tmp_path / "closed").mkdir(mode=0o500)

@@ -76,7 +76,7 @@ def test_time_is_the_events_and_not_the_notifications() -> None:
 
 
 @pytest.mark.parametrize("severity", Severity)
-def test_severity_is_its_word(severity: Severity) -> None:
+def test_severity_is_written_as_its_value(severity: Severity) -> None:
     assert json.loads(json_line(failed_task(severity=severity)))["severity"] == severity.value
 
 

@@ -167,7 +167,7 @@ async def test_junk_for_a_receipt_is_the_plugins_fault(
         (lambda: Broken(), PluginCodeFailed, "bad.x: OSError: unreadable"),
     ],
 )
-async def test_what_is_raised_is_the_result(
+async def test_an_exception_becomes_the_result(
     autojump_clock: MockClock, act: Callable[[], Any], kind: type[Exception], text: str
 ) -> None:
     async with hosting(good=good(), bad=answering(act)) as bench:
@@ -266,7 +266,7 @@ async def test_check_and_diagnostics_give_the_plugins_answer(autojump_clock: Moc
         (trio.sleep_forever, DeadlineExceeded, "took longer than 5 s"),
     ],
 )
-async def test_check_and_diagnostics_raise_what_the_plugin_raised(
+async def test_check_and_diagnostics_raise_the_plugins_outcome_or_fault(
     autojump_clock: MockClock, act: Callable[[], Any], kind: type[Exception], reason: str
 ) -> None:
     async with hosting(bad=answering(act)) as bench:

@@ -98,9 +98,7 @@ def test_its_defaults_are_read_as_the_config_would_be(folder: Path) -> None:
         ),
     ],
 )
-def test_a_mistake_is_reported_in_the_words_of_the_page(
-    folder: Path, right: str, wrong: str, message: str
-) -> None:
+def test_the_page_quotes_the_error_for_a_mistake(folder: Path, right: str, wrong: str, message: str) -> None:
     path = folder / "plugins" / "chime.py"
     path.write_text(path.read_text().replace(right, wrong))
     with pytest.raises(ConfigError) as caught:

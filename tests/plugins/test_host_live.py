@@ -113,7 +113,7 @@ async def test_a_watcher_is_filtered_by_its_events_and_projects(
     assert [event_type for hook, event_type in plugin.seen if hook == "on_event"] == types
 
 
-async def test_the_events_of_a_destination_filter_nothing_that_it_sees_live(autojump_clock: MockClock) -> None:
+async def test_the_key_events_of_a_destination_does_not_filter_its_live_hooks(autojump_clock: MockClock) -> None:
     plugin = good()
     async with hosting(good=plugin) as bench:
         await bench.load("good", events=("task_failed",), projects=("other",))

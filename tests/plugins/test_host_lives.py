@@ -96,7 +96,7 @@ async def test_config_and_context_are_set_before_any_hook(autojump_clock: MockCl
         assert seen == [(7.0, "bad.x", clock.now())]
 
 
-async def test_not_ready_is_tried_again_and_told_at_the_third_time(autojump_clock: MockClock) -> None:
+async def test_not_ready_is_retried_and_announced_at_the_third_failure(autojump_clock: MockClock) -> None:
     plugin = scripted(*[PluginNotReady("no bus yet")] * 4)
     async with hosting(good=good(), bad=plugin) as bench:
         await bench.start("good")
@@ -128,7 +128,7 @@ async def test_not_ready_is_tried_again_and_told_at_the_third_time(autojump_cloc
         ("hang", "lifespan, set-up: took longer than 5 s"),
     ],
 )
-async def test_a_lifespan_that_breaks_is_told_once_and_tried_again(
+async def test_a_failed_lifespan_is_announced_once_and_retried(
     autojump_clock: MockClock, act: Any, reason: str
 ) -> None:
     plugin = scripted(act, act)
@@ -167,7 +167,7 @@ class Crashing(Plugin[PluginConfig]):
     """A background task that raises when the class's event is set."""
 
     go: trio.Event
-    what: BaseException
+    error: BaseException
     torn_down: ClassVar[list[str]] = []
     delivering: ClassVar[list[str]] = []
 
@@ -183,7 +183,7 @@ class Crashing(Plugin[PluginConfig]):
     async def _poll(self) -> None:
         await self.go.wait()
         type(self).go = trio.Event()
-        raise self.what
+        raise self.error
 
     @hookimpl
     async def deliver(self) -> None:
@@ -192,13 +192,13 @@ class Crashing(Plugin[PluginConfig]):
         await trio.sleep_forever()
 
 
-def crashing(what: BaseException) -> type[Crashing]:
+def crashing(error: BaseException) -> type[Crashing]:
     """A new subclass of ``Crashing``."""
-    return type("Crashing", (Crashing,), {"go": trio.Event(), "what": what, "torn_down": [], "delivering": []})
+    return type("Crashing", (Crashing,), {"go": trio.Event(), "error": error, "torn_down": [], "delivering": []})
 
 
 @pytest.mark.parametrize(
-    ("what", "reason"),
+    ("error", "reason"),
     [
         (ValueError("boom"), "background task: ValueError: boom"),
         (SystemExit(3), "background task: sys.exit(3) was called"),
@@ -207,9 +207,9 @@ def crashing(what: BaseException) -> type[Crashing]:
     ],
 )
 async def test_a_crash_in_the_background_tears_down_in_order_and_starts_again(
-    autojump_clock: MockClock, what: BaseException, reason: str
+    autojump_clock: MockClock, error: BaseException, reason: str
 ) -> None:
-    plugin = crashing(what)
+    plugin = crashing(error)
     async with hosting(good=good(), bad=plugin) as bench:
         await bench.start("good")
         name = await bench.start("bad")
@@ -225,7 +225,7 @@ async def test_a_crash_in_the_background_tears_down_in_order_and_starts_again(
     assert plugin.torn_down == ["bad.x", "bad.x"]
 
 
-async def test_a_crash_while_setting_up_is_the_crash_that_is_told(autojump_clock: MockClock) -> None:
+async def test_a_crash_during_set_up_is_the_announced_fault(autojump_clock: MockClock) -> None:
     class Hasty(Plugin[PluginConfig]):
         @hookimpl
         @asynccontextmanager
@@ -299,14 +299,14 @@ async def test_a_tear_down_that_hangs_is_cut_short(autojump_clock: MockClock) ->
     assert bench.failures == []
 
 
-@pytest.mark.parametrize("what", [ValueError("boom"), SystemExit(1)])
-async def test_a_tear_down_that_raises_ends_nothing_else(autojump_clock: MockClock, what: BaseException) -> None:
+@pytest.mark.parametrize("error", [ValueError("boom"), SystemExit(1)])
+async def test_a_tear_down_that_raises_ends_nothing_else(autojump_clock: MockClock, error: BaseException) -> None:
     class Sour(Plugin[PluginConfig]):
         @hookimpl
         @asynccontextmanager
         async def lifespan(self) -> AsyncIterator[None]:
             yield
-            raise what
+            raise error
 
     async with hosting(good=good(), bad=Sour) as bench:
         await bench.start("good")
@@ -326,7 +326,7 @@ async def test_a_tear_down_is_in_good_order_when_the_agent_is_cancelled(autojump
 
 
 @pytest.mark.parametrize("script", [["hang"], [PluginNotReady()], [DestinationBroken()], [ValueError()]])
-async def test_stopping_what_is_not_loaded_takes_no_time(autojump_clock: MockClock, script: list[Any]) -> None:
+async def test_stopping_an_unloaded_instance_takes_no_time(autojump_clock: MockClock, script: list[Any]) -> None:
     async with hosting(bad=scripted(*script)) as bench:
         name = await bench.start("bad")
         await trio.testing.wait_all_tasks_blocked()
@@ -407,7 +407,7 @@ async def test_live_events_that_waited_for_a_set_up_in_vain_are_counted(autojump
         assert bench.status(name).dropped_events == 1
 
 
-async def test_secrets_stay_out_of_what_is_told(autojump_clock: MockClock) -> None:
+async def test_announcements_contain_no_secrets(autojump_clock: MockClock) -> None:
     plugin = scripted(ValueError("token=abcdefgh is wrong"))
     async with hosting(bad=plugin) as bench:
         name = await bench.start("bad")

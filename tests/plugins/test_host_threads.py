@@ -93,7 +93,7 @@ async def test_a_def_runs_in_a_thread_and_its_batch_in_one() -> None:
         (RetryLater("busy"), RetryLater),
     ],
 )
-async def test_what_a_thread_raises_is_the_result(error: BaseException, kind: type[Exception]) -> None:
+async def test_an_exception_in_a_thread_becomes_the_result(error: BaseException, kind: type[Exception]) -> None:
     class Raising(Plugin[PluginConfig]):
         @hookimpl
         def deliver(self) -> None:
@@ -178,7 +178,7 @@ async def test_a_blocked_thread_does_not_hold_the_exit_back(released: threading.
     assert not released.is_set()
 
 
-async def test_what_is_left_of_a_cancelled_batch_is_not_sent(released: threading.Event) -> None:
+async def test_the_rest_of_a_cancelled_batch_is_not_sent(released: threading.Event) -> None:
     plugin: Any = blocking(released)
     async with hosting(bad=plugin) as bench:
         name = await bench.start("bad")

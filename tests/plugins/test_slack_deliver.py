@@ -91,7 +91,7 @@ async def test_a_bot_posts_to_its_channel_and_keeps_the_receipt(receiver: SlackR
 
 
 @pytest.mark.parametrize("odd", [None, 7, {}, [], "", "1" * 20_000, "1" * 256])
-async def test_a_message_that_slack_has_taken_is_delivered_whatever_it_is_called(
+async def test_an_accepted_message_is_delivered_for_any_channel_and_ts(
     receiver: SlackReceiver, odd: object
 ) -> None:
     async with open_plugin(Slack, Config, _settings(receiver, "bot")) as slack:
@@ -171,7 +171,7 @@ async def test_a_last_try_is_text_alone(receiver: SlackReceiver, slack: Slack) -
         Endless(),
     ],
 )
-async def test_what_slack_never_says_is_no_success(receiver: SlackReceiver, slack: Slack, reply: Any) -> None:
+async def test_an_unknown_response_is_no_success(receiver: SlackReceiver, slack: Slack, reply: Any) -> None:
     receiver.replies.append(reply)
     with pytest.raises(SlackAnswerError) as caught:
         await slack.deliver(sample_notification())
@@ -260,7 +260,7 @@ async def test_checking_posts_nothing(receiver: SlackReceiver, slack: Slack) -> 
 
 
 @pytest.mark.parametrize("error", ["invalid_token", "no_service", "invalid_auth"])
-async def test_checking_finds_what_is_broken(receiver: SlackReceiver, slack: Slack, error: str) -> None:
+async def test_a_check_raises_for_a_broken_destination(receiver: SlackReceiver, slack: Slack, error: str) -> None:
     receiver.fail_with(error)
     with pytest.raises(DestinationBroken, match=error):
         await slack.check()
@@ -273,7 +273,7 @@ async def test_checking_a_wrong_token(receiver: SlackReceiver) -> None:
             await slack.check()
 
 
-async def test_checking_something_that_is_not_slack(receiver: SlackReceiver, slack: Slack) -> None:
+async def test_a_check_raises_for_a_server_that_is_not_slack(receiver: SlackReceiver, slack: Slack) -> None:
     receiver.replies.append(Reply(200, b"<html>"))
     with pytest.raises(SlackAnswerError):
         await slack.check()
@@ -310,7 +310,7 @@ async def test_the_default_api_is_slacks_own() -> None:
         ({"webhook_url": "canary-secret"}, "webhook_url is not a URL that begins with https://"),
     ],
 )
-def test_what_is_wrong_with_a_table(settings: dict[str, str], sentence: str) -> None:
+def test_an_invalid_table_has_a_sentence(settings: dict[str, str], sentence: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Config.model_validate(settings)
     (error,) = caught.value.errors(include_input=False, include_url=False)

@@ -97,7 +97,7 @@ def test_every_event_makes_a_message_that_slack_takes(event_type: str, build: An
 
 
 @pytest.mark.parametrize("severity", list(Severity))
-def test_each_severity_has_its_sign_and_word(severity: Severity) -> None:
+def test_each_severity_has_its_emoji_and_word(severity: Severity) -> None:
     message = rich_message(sample_notification(severity=severity))
     emoji, word = SEVERITIES[severity]
     assert message["text"].startswith(emoji)
@@ -110,7 +110,7 @@ def test_several_lines_are_a_code_block() -> None:
     assert "```\nTraceback\n  File &lt;x&gt;\nKeyError: 'a'\n```" in text
 
 
-def test_what_we_say_ourselves_is_prose_and_names_the_project_once() -> None:
+def test_our_own_texts_are_prose_and_name_the_project_once() -> None:
     lost = sample_notification(
         "connection_disconnected", title="Connection to project Sales pipeline lost", body="lost\nTrying again."
     )
@@ -119,7 +119,7 @@ def test_what_we_say_ourselves_is_prose_and_names_the_project_once() -> None:
     assert "lost\nTrying again." in texts(message["blocks"])
 
 
-def test_output_is_shown_only_where_something_went_wrong_and_only_once() -> None:
+def test_output_is_shown_once_and_only_for_errors() -> None:
     assert "*Last output*" not in _text_of(rich_message(sample_notification("task_completed")))
     failed = sample_notification("task_failed")
     assert failed.run is not None
@@ -203,7 +203,7 @@ def test_links(url: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "c.example", "https://x/" + "y" * 3000, "https://x/\n"])
-def test_what_is_no_link_is_left_out(url: str) -> None:
+def test_an_invalid_link_is_left_out(url: str) -> None:
     message = rich_message(sample_notification(url=url))
     assert problem(message) is None
     assert "Open in the console" not in _text_of(message)
@@ -251,7 +251,7 @@ def _notifications(draw: st.DrawFn) -> Notification:
 
 
 @given(_notifications())
-def test_slack_takes_a_message_whatever_it_holds(notification: Notification) -> None:
+def test_slack_accepts_the_message_of_any_notification(notification: Notification) -> None:
     message = rich_message(notification)
     assert problem(message) is None
     assert sum(map(strict_length, texts(message["blocks"]))) < MAX_TOTAL
@@ -260,7 +260,7 @@ def test_slack_takes_a_message_whatever_it_holds(notification: Notification) -> 
 
 
 @given(_NASTY)
-def test_nobody_is_called_by_what_a_task_wrote(text: str) -> None:
+def test_no_text_of_a_task_mentions_anybody(text: str) -> None:
     notification = sample_notification("task_failed").model_copy(update={"title": text, "body": text})
     for message in (rich_message(notification), plain_message(notification)):
         markup = [message["text"]] + [

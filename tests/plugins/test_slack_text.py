@@ -76,7 +76,7 @@ def test_a_fence_in_a_code_block_keeps_its_look(backticks: int) -> None:
     assert result.count("```") == 2
 
 
-def test_what_is_too_long_for_a_code_block_loses_its_middle() -> None:
+def test_a_long_text_in_a_code_block_loses_its_middle() -> None:
     text = "Traceback\n" + "frame\n" * 100 + "KeyError: <a>\n"
     assert code(text, 60) == "```\nTraceback\nfra\n…\nrame\nframe\nframe\nKeyError: &lt;a&gt;\n```"
 
@@ -100,7 +100,7 @@ def test_length_counts_as_strictly_as_anybody(text: str) -> None:
         ("lone \ud83d surrogate", "lone  surrogate"),
     ],
 )
-def test_a_text_is_what_a_terminal_would_show(text: str, expected: str) -> None:
+def test_a_text_is_cleaned_as_a_terminal_shows_it(text: str, expected: str) -> None:
     assert clean(text) == expected
 
 

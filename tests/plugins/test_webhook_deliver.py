@@ -107,7 +107,7 @@ def test_unknown_fields_of_an_event_go_along() -> None:
     assert (event["gpuHours"], event["nested"]) == (3, {"a": [1, None]})
 
 
-def test_a_lone_surrogate_keeps_nothing_back() -> None:
+def test_a_lone_surrogate_prevents_no_delivery() -> None:
     notification = sample_notification().model_copy(update={"title": "a\ud800b"})
     assert json.loads(encode(notification))["data"]["title"] == "a?b"
 
@@ -183,7 +183,9 @@ async def test_a_message_that_is_disliked_is_left_to_the_agent(
     assert len(receiver.requests) == 1
 
 
-async def test_a_receivers_words_end_with_no_half_of_a_secret(receiver: WebhookReceiver, webhook: Webhook) -> None:
+async def test_the_receivers_text_is_never_cut_within_a_secret(
+    receiver: WebhookReceiver, webhook: Webhook
+) -> None:
     register_secret("receivercanary0123456789")
     receiver.fail_with(400, body=b"x" + b" " * (MAX_ANSWER_BYTES - 15) + b"receivercanary0123456789")
     with pytest.raises(Rejected) as caught:
@@ -276,7 +278,7 @@ async def test_no_answer_is_left_to_the_agent(receiver: WebhookReceiver, webhook
 @pytest.mark.parametrize(
     "answer", [Endless(), gzip_bomb(), Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")]
 )
-async def test_an_accepted_delivery_stays_accepted_whatever_follows(
+async def test_an_accepted_delivery_stays_accepted_after_any_body(
     receiver: WebhookReceiver, webhook: Webhook, answer: Any
 ) -> None:
     receiver.replies.append(answer)

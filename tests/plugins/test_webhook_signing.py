@@ -77,7 +77,7 @@ def test_keys_of_the_right_size(size: int) -> None:
     ],
 )
 @pytest.mark.parametrize("several", [False, True])
-def test_what_is_wrong_with_a_secret(secret: str, sentence: str, several: bool) -> None:
+def test_an_invalid_secret_has_a_sentence(secret: str, sentence: str, several: bool) -> None:
     with pytest.raises(ValidationError) as caught:
         Config.model_validate({"url": URL, "secret": [SECRET, secret] if several else secret})
     (error,) = caught.value.errors(include_input=False, include_url=False)

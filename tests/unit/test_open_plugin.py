@@ -84,7 +84,7 @@ async def test_its_requests_can_be_answered_by_a_script(
     assert http.asked == [("POST", KEYS["url"], {"json": {"text": "no"}})] * 3
 
 
-async def test_what_the_test_raises_comes_out_as_it_is(open_plugin: OpenPlugin) -> None:
+async def test_an_exception_of_the_test_is_not_wrapped(open_plugin: OpenPlugin) -> None:
     with pytest.raises(AssertionError, match="mine"):
         async with open_plugin(Poster, **KEYS):
             raise AssertionError("mine")

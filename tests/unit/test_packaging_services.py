@@ -71,7 +71,7 @@ def seconds(text: str) -> float:
     return parse_duration(text.replace("min", "m"))
 
 
-def test_a_unit_starts_what_the_command_understands(unit: configparser.SectionProxy) -> None:
+def test_the_command_accepts_the_arguments_of_a_unit(unit: configparser.SectionProxy) -> None:
     program, *arguments = shlex.split(unit["ExecStart"])
     assert Path(program).name == PROGRAM
     context = parsed(arguments)
@@ -101,7 +101,7 @@ def test_the_service_of_the_machine_runs_as_the_user_that_is_made_for_it() -> No
     assert f"\nStateDirectory={name}\n" in unit
 
 
-def test_the_image_is_made_of_what_the_repository_has() -> None:
+def test_the_image_is_built_from_files_of_the_repository() -> None:
     build, image = instructions()
     bases = [only(stage, "FROM").split()[0] for stage in (build, image)]
     # A virtual environment runs only with the Python that created it.
@@ -118,7 +118,7 @@ def test_the_image_is_made_of_what_the_repository_has() -> None:
     assert extra in project["project"]["optional-dependencies"]
 
 
-def test_the_image_runs_and_is_asked_with_words_that_the_command_understands() -> None:
+def test_the_command_accepts_the_arguments_of_the_image_and_its_health_check() -> None:
     image = instructions()[1]
     assert json.loads(only(image, "ENTRYPOINT")) == [PROGRAM]
     run = parsed(json.loads(only(image, "CMD")))

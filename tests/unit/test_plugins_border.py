@@ -240,7 +240,7 @@ WRONG = "should be a whole number from 1 to 1000, not"
         ("machine_local", None, "should be True or False, not None"),
     ],
 )
-def test_a_class_cannot_say_what_nobody_could_use(name: str, value: object, problem: str) -> None:
+def test_an_invalid_class_attribute_is_an_error(name: str, value: object, problem: str) -> None:
     odd = type("Odd", (Plugin,), {name: value})
     with pytest.raises(ConventionBroken) as caught:
         read_class_attributes(odd)
@@ -262,7 +262,7 @@ class Lying(Plugin[Any], metaclass=LyingMeta):
     pass
 
 
-def test_what_a_class_says_is_read_and_its_line_is_told() -> None:
+def test_class_attributes_are_read_and_errors_name_their_line() -> None:
     assert read_class_attributes(Named) == ClassAttributes(7, None, False)
     line = HERE.read_text().split("\n").index("    in_flight = 0  # this one") + 1
     with pytest.raises(ConventionBroken) as caught:
@@ -283,7 +283,7 @@ def test_json_may_just_fit(parse: Callable[[object], dict[str, Any] | None], max
         parse({"k": fits["k"] + "x"})
 
 
-def test_junk_is_told_with_the_line_of_its_hook() -> None:
+def test_an_invalid_result_is_reported_with_the_line_of_its_hook() -> None:
     class Own(Plugin[Any]):
         def deliver(self) -> int:
             return 7
@@ -310,7 +310,7 @@ class Ticking:
         return self.times.pop(0)
 
 
-async def test_each_step_that_keeps_the_loop_too_long_is_told() -> None:
+async def test_each_step_that_blocks_the_loop_is_reported() -> None:
     async def work() -> str:
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(0):
@@ -323,7 +323,7 @@ async def test_each_step_that_keeps_the_loop_too_long_is_told() -> None:
     assert reported == [2.0]
 
 
-async def test_what_a_timed_coroutine_raises_comes_out_and_cancelling_reaches_it() -> None:
+async def test_a_timed_coroutine_can_raise_and_be_cancelled() -> None:
     async def raises() -> None:
         await trio.lowlevel.checkpoint()
         raise ValueError("no")
@@ -365,7 +365,7 @@ async def leaves_a_scope() -> str:
 
 
 @pytest.mark.parametrize(("work", "reports"), [(leaves_a_nursery, 1), (leaves_a_task, 1), (leaves_a_scope, 0)])
-async def test_what_is_left_open_ends_with_its_task(work: Callable[[], Any], reports: int) -> None:
+async def test_an_open_nursery_or_scope_ends_with_its_task(work: Callable[[], Any], reports: int) -> None:
     incidents: list[str] = []
     async with trio.open_nursery() as nursery:
         for _ in range(2):
@@ -377,7 +377,7 @@ async def test_what_is_left_open_ends_with_its_task(work: Callable[[], Any], rep
     assert len(incidents) == 2 * reports
 
 
-async def test_what_is_contained_is_cancelled_from_outside_and_raises_what_it_raised() -> None:
+async def test_contained_work_can_be_cancelled_and_raise() -> None:
     async def fails() -> None:
         raise Rejected("no")
 

@@ -131,7 +131,7 @@ def test_two_packages_with_one_name_are_both_named(tmp_path: Path, plugins_dir: 
 
 
 @pytest.mark.parametrize("name", ["beep", "../beep", "", "_hidden"])
-def test_what_is_nowhere_is_refused(catalog: Catalog, tmp_path: Path, plugins_dir: Path, name: str) -> None:
+def test_a_missing_plugin_is_refused(catalog: Catalog, tmp_path: Path, plugins_dir: Path, name: str) -> None:
     (tmp_path / "beep.py").write_text(BEEP)
     (plugins_dir / "_hidden.py").write_text(BEEP)
     assert refusal(catalog, plugins_dir, name).startswith("no such plugin")
@@ -146,7 +146,7 @@ def test_names_lists_everything_and_imports_nothing(tmp_path: Path, plugins_dir:
     assert catalog.names(tmp_path / "missing") == ["honk"]
 
 
-def test_only_what_is_asked_for_is_imported(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
+def test_only_the_requested_plugin_is_imported(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
     write("broken", "raise AssertionError('imported')")
     write("beep", BEEP)
     assert catalog.find("beep", plugins_dir).name == "beep"
@@ -219,7 +219,7 @@ def test_an_import_that_fails_names_file_and_line(
     assert refusal(catalog, plugins_dir).startswith(reason)
 
 
-def test_what_a_module_prints_stays_out_of_standard_output(
+def test_prints_of_a_module_stay_out_of_standard_output(
     catalog: Catalog, plugins_dir: Path, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write("beep", f"import sys\nprint('hello')\nsys.stdout.close()\n{BEEP}")
@@ -365,7 +365,7 @@ def method(text: str) -> str:
         ),
     ],
 )
-def test_what_is_no_plugin_is_refused_with_a_sentence(
+def test_a_class_that_is_no_plugin_is_refused_with_a_sentence(
     catalog: Catalog, plugins_dir: Path, write: Write, source: str, reason: str
 ) -> None:
     write("beep", source)
@@ -390,7 +390,7 @@ def test_what_is_no_plugin_is_refused_with_a_sentence(
         "@asynccontextmanager\n@hookimpl\nasync def lifespan(self): yield",
     ],
 )
-def test_what_is_right_is_taken(catalog: Catalog, plugins_dir: Path, write: Write, text: str) -> None:
+def test_valid_plugins_are_accepted(catalog: Catalog, plugins_dir: Path, write: Write, text: str) -> None:
     write("beep", method(text))
     plugin_type = catalog.find("beep", plugins_dir)
     assert plugin_type.live_hooks == {"on_event"}
@@ -424,7 +424,7 @@ def test_a_reserved_key_may_have_another_default(catalog: Catalog, plugins_dir: 
     assert catalog.find("beep", plugins_dir).config_model().timeout == 5.0
 
 
-def test_latest_knows_only_what_was_looked_up(catalog: Catalog) -> None:
+def test_latest_knows_only_plugins_that_were_looked_up(catalog: Catalog) -> None:
     with pytest.raises(PluginError, match="no such plugin was looked up"):
         catalog.latest("beep")
 

@@ -48,7 +48,7 @@ class Strange(Plugin[PluginConfig]):
         """Never called."""
 
 
-def test_hooks_are_bound_to_their_instance_and_get_what_they_ask_for() -> None:
+def test_hooks_are_bound_to_their_instance_and_get_their_arguments() -> None:
     hooks = Registry().register("beep.x", Beep())
     assert set(hooks) == {"deliver", "on_event", "on_task_event", "check"}
     assert [name for name, hook in hooks.items() if hook.is_async] == ["on_event"]
@@ -74,7 +74,7 @@ def test_two_instances_of_a_plugin_stand_side_by_side() -> None:
     ("plugin", "reason"),
     [(Misspelt, "delivr is no hook; did you mean deliver?"), (Strange, "note")],
 )
-def test_what_pluggy_refuses_leaves_no_trace(plugin: type[Plugin[Any]], reason: str) -> None:
+def test_an_instance_refused_by_pluggy_leaves_no_trace(plugin: type[Plugin[Any]], reason: str) -> None:
     registry = Registry()
     registry.register("beep.x", Beep())
     with pytest.raises(PluginError, match=reason.replace("?", r"\?")):

@@ -31,21 +31,21 @@ FOR_A_WHILE = [
 
 @pytest.mark.parametrize("fault", FOR_GOOD, ids=repr)
 @pytest.mark.parametrize("failures", [0, 1, 100])
-def test_what_only_a_person_can_mend_is_told_and_not_tried_again(fault: Exception, failures: int) -> None:
+def test_a_permanent_fault_is_announced_and_not_retried(fault: Exception, failures: int) -> None:
     step = transition_after(fault, failures, lambda: 0.5)
     assert (step.state, step.announce, step.pause_s) == (InstanceState.FAILED, True, None)
 
 
 @pytest.mark.parametrize("fault", FOR_A_WHILE, ids=repr)
 @pytest.mark.parametrize("failures", range(7))
-def test_any_other_fault_is_told_and_tried_again(fault: Exception, failures: int) -> None:
+def test_any_other_fault_is_announced_and_retried(fault: Exception, failures: int) -> None:
     step = transition_after(fault, failures, lambda: 0.0)
     assert (step.state, step.announce) == (InstanceState.RETRYING, True)
     assert step.pause_s == RETRY_PAUSES_S[min(failures, len(RETRY_PAUSES_S) - 1)]
 
 
 @pytest.mark.parametrize("failures", range(7))
-def test_not_ready_is_told_only_when_it_goes_on(failures: int) -> None:
+def test_not_ready_is_announced_only_after_repeated_failures(failures: int) -> None:
     step = transition_after(PluginNotReady(), failures, lambda: 0.0)
     assert step.state is InstanceState.RETRYING
     assert step.announce == (failures >= SILENT_FAILURES)
