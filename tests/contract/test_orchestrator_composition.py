@@ -1,4 +1,4 @@
-"""The whole orchestrator side over real sockets: sessions, links and projects together."""
+"""The whole orchestrator package over real sockets: sessions, links and projects together."""
 
 from contextlib import suppress
 
@@ -70,7 +70,7 @@ async def test_garbage_does_not_cost_the_connection() -> None:
 
 
 async def test_many_projects_live_through_many_restarts_of_the_server() -> None:
-    """No herd at the login, no project that stays away."""
+    """No thundering herd at the login, and every project reconnects."""
     projects = [ProjectConfig(id=f"p{n}", name="x") for n in range(40)]
     async with open_raw_orchestrator() as raw, watching(raw, *projects, reconnect_max_delay=0.1) as (fleet, _):
         await arrivals(raw, 40)
@@ -101,9 +101,9 @@ async def test_a_project_that_is_given_up_is_logged_once() -> None:
         ):
             await journal.until("a", "connection_error")
             await trio.testing.wait_all_tasks_blocked()
-    told = [line for line in logs if line["log_level"] == "warning"]
+    reported = [line for line in logs if line["log_level"] == "warning"]
     reason = "the orchestrator did not open a WebSocket (HTTP 503)"
-    assert [(line["event"], line["project"], line["reason"]) for line in told] == [
+    assert [(line["event"], line["project"], line["reason"]) for line in reported] == [
         ("the project is given up", "a", reason)
     ]
 
@@ -114,7 +114,7 @@ async def test_globs_and_reload() -> None:
         watching(raw, ProjectConfig(id="sales-*")) as (fleet, journal),
     ):
         assert list(await arrivals(raw, 1)) == ["sales-1"]
-        await journal.until("sales-1", "connection_connected")  # before that it has nobody to say goodbye to
+        await journal.until("sales-1", "connection_connected")  # before that there is no connection to close
         await fleet.reconcile([A], ConnectionConfig())
         assert list(await arrivals(raw, 1)) == ["a"]
         await journal.until("a", "connection_connected")
@@ -141,11 +141,11 @@ async def test_a_token_that_ends_soon_is_replaced_in_time() -> None:
 
 
 async def test_nothing_is_missed_when_the_token_is_replaced() -> None:
-    """A server that speaks all the time to whoever is there: each event arrives, in order."""
+    """A server that sends all the time to every open socket: each event arrives, in order."""
     sent = 0
     async with open_raw_orchestrator(token_lifetime=1.0) as raw, watching(raw, A) as (_, journal):
         await arrivals(raw, 1)
-        # Not cancelled, which could leave an event that is counted unsent.
+        # Not cancelled: that could leave a counted event unsent.
         while len(raw.sockets) < 3 or not raw.sockets[1].closed.is_set():
             sent += 1
             for socket in raw.open_sockets:

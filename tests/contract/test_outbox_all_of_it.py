@@ -1,4 +1,4 @@
-"""Outages, refusals, kills, summaries and fallbacks together: whatever happens, each notification has its end."""
+"""Outages, refusals, kills, summaries and fallbacks together: each notification reaches a final state."""
 
 from collections import deque
 from datetime import timedelta
@@ -46,7 +46,7 @@ def rows(store: Store) -> list[Any]:
 async def live_through(
     store: Store, answers: list[Answer], waves: list[tuple[int, str, float]], fallback: bool
 ) -> None:
-    """Each wave comes in a life of its own; the last one lasts until nothing waits."""
+    """Each wave runs in a life of its own; the last one runs until nothing is waiting."""
     storage = Storage(store, inline=True)
     host = FakeHost(answers=deque(answers))
     clock = TrioClock(NOW)
@@ -80,7 +80,7 @@ async def live_through(
 def test_each_notification_has_its_end(
     answers: list[tuple[Answer, int]], waves: list[tuple[int, str, float]], fallback: bool
 ) -> None:
-    """Each of the answers comes as often as it says there."""
+    """Each response occurs as often as the table requires."""
     given_answers = [answer for answer, times in answers for _ in range(times)]
     store = Store("sqlite://")
     trio.run(live_through, store, given_answers, waves, fallback, clock=MockClock(autojump_threshold=0))
@@ -88,8 +88,8 @@ def test_each_notification_has_its_end(
     store.close()
     by_id = {(row.id, row.destination): row for row in ended}
     assert all(row.state in {"delivered", "dead", "folded"} for row in ended)
-    told = [row for row in ended if row.type != "backlog_folded" and row.destination == FIRST]
-    assert len(told) == sum(count for count, _, _ in waves)
+    reported = [row for row in ended if row.type != "backlog_folded" and row.destination == FIRST]
+    assert len(reported) == sum(count for count, _, _ in waves)
     for row in ended:
         if row.state == "folded":
             assert row.type != "task_failed"

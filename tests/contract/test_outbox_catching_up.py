@@ -1,4 +1,4 @@
-"""Comparing with REST on a real store: what is made of it, a store in trouble, and how far projects are seen."""
+"""Reconciliation on a real store: the synthesized events, a failing store, and ``seen_until`` of projects."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -26,12 +26,12 @@ def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
 
 
-def seen(name: str, state: str = "failed", **facts: Any) -> Observation:
+def observation(name: str, state: str = "failed", **facts: Any) -> Observation:
     usual = {"started_at": ago(20), "ended_at": ago(10)} if state == "failed" else {}
     return Observation(RunRef("p", Family.TASK, name), RunState(state), **(usual | facts))
 
 
-def look(
+def batch_of(
     *observations: Observation, transaction_no: int, buffered_since: Mapping[RunRef, datetime] | None = None
 ) -> ObservationBatch:
     return ObservationBatch(observations, GAP, transaction_no, buffered_since or {})
@@ -45,34 +45,34 @@ async def test_what_is_made_is_journaled_routed_and_published_like_any_event() -
     async with memory() as storage, open_bench(storage) as bench:
         await bench.ingest.commit(PROJECT, [event("task_started", run="t1", at=-100)])
         outcome = await bench.ingest.reconcile(
-            PROJECT, look(seen("t1"), seen("t2"), transaction_no=bench.ingest.transaction_no)
+            PROJECT, batch_of(observation("t1"), observation("t2"), transaction_no=bench.ingest.transaction_no)
         )
         assert (outcome.changed, outcome.too_old, outcome.doubtful) == (2, 0, [])
-        told = ["task_started t1", "task_failed t1", "task_started t2", "task_failed t2"]
-        assert await titles(storage) == told
+        notified = ["task_started t1", "task_failed t1", "task_started t2", "task_failed t2"]
+        assert await titles(storage) == notified
         assert [one.caught_up for one in bench.published] == [False, True, True, True]
         assert bench.woken[-1] == {"file_log.a"}
-        # The same look again, and the live event after all: nothing is made twice.
+        # The same batch again, and then the live event: no event is made twice.
         again = await bench.ingest.reconcile(
-            PROJECT, look(seen("t1"), seen("t2"), transaction_no=bench.ingest.transaction_no)
+            PROJECT, batch_of(observation("t1"), observation("t2"), transaction_no=bench.ingest.transaction_no)
         )
         assert again.changed == 0
         await bench.ingest.commit(PROJECT, [event("task_started", "t2", -19.5), event("task_failed", "t2", -9.9)])
-        assert await titles(storage) == told
+        assert await titles(storage) == notified
 
 
 @pytest.mark.parametrize("failure", ["before", "after"])
 async def test_a_look_whose_commit_failed_can_be_compared_again(failure: str) -> None:
     store = new_store()
     async with open_bench(FlakyStorage(store, failure)) as bench:
-        first = look(seen("t1"), transaction_no=bench.ingest.transaction_no)
+        first = batch_of(observation("t1"), transaction_no=bench.ingest.transaction_no)
         with pytest.raises(StoreError, match="the disk is full"):
             await bench.ingest.reconcile(PROJECT, first)
-        # Nothing in memory is certain now, so what was asked for before is doubtful.
-        found = await bench.ingest.reconcile(PROJECT, first)
-        assert found.changed + len(found.doubtful) == (1 if failure == "before" else 0)
+        # The cache is not certain now, so earlier observations are doubtful.
+        result = await bench.ingest.reconcile(PROJECT, first)
+        assert result.changed + len(result.doubtful) == (1 if failure == "before" else 0)
         await bench.ingest.reconcile(
-            PROJECT, look(seen("t1", confirmed=True), transaction_no=bench.ingest.transaction_no)
+            PROJECT, batch_of(observation("t1", confirmed=True), transaction_no=bench.ingest.transaction_no)
         )
         assert await titles(bench.storage) == ["task_started t1", "task_failed t1"]
 
@@ -82,20 +82,24 @@ async def test_what_a_live_event_has_moved_since_it_was_asked_for_is_doubtful() 
         await bench.ingest.commit(PROJECT, [event("task_started", "t1", -100), event("task_started", "t2", -100)])
         asked_for = bench.ingest.transaction_no
         await bench.ingest.commit(PROJECT, [event("task_completed", "t1", -50), event("output", "t2", -9)])
-        outcome = await bench.ingest.reconcile(PROJECT, look(seen("t1"), seen("t2"), transaction_no=asked_for))
+        outcome = await bench.ingest.reconcile(
+            PROJECT, batch_of(observation("t1"), observation("t2"), transaction_no=asked_for)
+        )
         assert outcome.doubtful == [RunRef("p", Family.TASK, "t1")]
         assert outcome.changed == 1, "output moves nothing that REST could be older than"
 
 
 async def test_many_observations_are_compared_a_portion_at_a_time() -> None:
-    many = [seen(f"t{number}") for number in range(2 * batch_limits.MAX_EVENTS + 1)]
+    many = [observation(f"t{number}") for number in range(2 * batch_limits.MAX_EVENTS + 1)]
     async with memory() as storage, open_bench(storage, FakeRouter(types=frozenset())) as bench:
-        outcome = await bench.ingest.reconcile(PROJECT, look(*many, transaction_no=bench.ingest.transaction_no))
+        outcome = await bench.ingest.reconcile(
+            PROJECT, batch_of(*many, transaction_no=bench.ingest.transaction_no)
+        )
         assert outcome.changed == len(many)
 
 
 class StumblingRouter(FakeRouter):
-    """Cannot take the events of one run as they are."""
+    """Fails on the events of one run."""
 
     def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
         if event.run_id == "odd":
@@ -104,7 +108,7 @@ class StumblingRouter(FakeRouter):
 
 
 class FallingRouter(StumblingRouter):
-    """Not even without their texts."""
+    """Fails on them even without their texts."""
 
     def route_bare(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
         raise RecursionError
@@ -115,11 +119,11 @@ async def test_an_observation_that_cannot_be_taken_in_as_it_is_is_told_without_i
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, StumblingRouter()) as bench:
             for _ in range(2):
-                observed = look(*map(seen, names), transaction_no=bench.ingest.transaction_no)
+                observed = batch_of(*map(observation, names), transaction_no=bench.ingest.transaction_no)
                 outcome = await bench.ingest.reconcile(PROJECT, observed)
             odd = ["Task started", "Task failed"]
-            told = ["task_started a", "task_failed a", *odd, "task_started b", "task_failed b"]
-            assert await titles(storage) == told
+            notified = ["task_started a", "task_failed a", *odd, "task_started b", "task_failed b"]
+            assert await titles(storage) == notified
     assert outcome.changed == 0, "all of it was told the first time"
     assert [line["type"] for line in logs if line["log_level"] == "error"] == ["observation"]
 
@@ -129,7 +133,7 @@ async def test_an_observation_that_cannot_be_taken_in_at_all_is_left_out_alone()
         async with memory() as storage, open_bench(storage, FallingRouter()) as bench:
             names = ["a", "odd", "b"]
             outcome = await bench.ingest.reconcile(
-                PROJECT, look(*map(seen, names), transaction_no=bench.ingest.transaction_no)
+                PROJECT, batch_of(*map(observation, names), transaction_no=bench.ingest.transaction_no)
             )
             assert await titles(storage) == ["task_started a", "task_failed a", "task_started b", "task_failed b"]
     assert outcome.changed == 2
@@ -162,10 +166,10 @@ async def test_the_outlook_has_the_runs_that_are_open() -> None:
         ended = [event("task_started", "t1"), event("task_failed", "t1", 1)]
         await bench.ingest.commit(PROJECT, [*ended, event("task_started", "t2"), event("task_queued", "t3", 5)])
         await bench.ingest.commit(PROJECT, [event("task_started", "t4", project="another")])
-        outlook = await bench.ingest.watch_state("p")
-        assert (outlook.seen_until, outlook.watched_since) == (NOW, NOW)
-        assert [run.ref.id for run in outlook.open_runs] == ["t3", "t2"], "what moved last comes first"
-        assert not outlook.more_open
+        state = await bench.ingest.watch_state("p")
+        assert (state.seen_until, state.watched_since) == (NOW, NOW)
+        assert [run.ref.id for run in state.open_runs] == ["t3", "t2"], "the run that changed last comes first"
+        assert not state.more_open
 
 
 async def test_the_outlook_says_when_more_runs_are_open_than_are_looked_up(
@@ -175,9 +179,9 @@ async def test_the_outlook_says_when_more_runs_are_open_than_are_looked_up(
     async with memory() as storage, open_bench(storage) as bench:
         for number, more in ((1, False), (2, False), (3, True)):
             await bench.ingest.commit(PROJECT, [event("task_started", f"t{number}", number)])
-            outlook = await bench.ingest.watch_state("p")
-            assert (len(outlook.open_runs), outlook.more_open) == (min(number, 2), more)
-        assert [run.ref.id for run in outlook.open_runs] == ["t3", "t2"]
+            state = await bench.ingest.watch_state("p")
+            assert (len(state.open_runs), state.more_open) == (min(number, 2), more)
+        assert [run.ref.id for run in state.open_runs] == ["t3", "t2"]
 
 
 async def test_a_project_that_somebody_else_moved_is_read_again() -> None:
@@ -186,5 +190,7 @@ async def test_a_project_that_somebody_else_moved_is_read_again() -> None:
         async with open_bench(storage) as other:
             await other.ingest.commit(PROJECT, [event("task_failed", "t1", -10)])
         await bench.ingest.forget(["p"])
-        found = await bench.ingest.reconcile(PROJECT, look(seen("t1"), transaction_no=bench.ingest.transaction_no))
-        assert (found.changed, await titles(storage)) == (0, ["task_started t1", "task_failed t1"])
+        result = await bench.ingest.reconcile(
+            PROJECT, batch_of(observation("t1"), transaction_no=bench.ingest.transaction_no)
+        )
+        assert (result.changed, await titles(storage)) == (0, ["task_started t1", "task_failed t1"])

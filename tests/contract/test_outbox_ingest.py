@@ -1,4 +1,4 @@
-"""Ingest on a real store: group commit, what is on disk afterwards, and a store in trouble."""
+"""Ingest on a real store: group commit, the stored rows, and a failing store."""
 
 from datetime import datetime
 from pathlib import Path
@@ -124,7 +124,7 @@ async def test_a_failed_commit_is_told_and_the_same_events_can_be_handed_in_agai
         assert bench.woken == []
         await bench.ingest.commit(PROJECT, batch)
         assert [claim.notification.event for claim in claim_all()(with_store)] == batch
-        # Woken also when the first commit had stored it all and the second one finds nothing new.
+        # Workers are woken even if the first commit had stored everything and the second one finds nothing new.
         assert bench.woken == [{"file_log.a"}]
         (run,) = (await runs(bench.storage, *batch)).values()
         assert (run.attempt, run.state) == (1, RunState.FAILED)
@@ -132,7 +132,7 @@ async def test_a_failed_commit_is_told_and_the_same_events_can_be_handed_in_agai
 
 
 class StumblingRouter(FakeRouter):
-    """Cannot take the events of one run as they are."""
+    """Fails on the events of one run."""
 
     def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
         if event.run_id == "odd":
@@ -141,7 +141,7 @@ class StumblingRouter(FakeRouter):
 
 
 class FallingRouter(StumblingRouter):
-    """Not even without their texts."""
+    """Fails on them even without their texts."""
 
     def route_bare(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
         raise RecursionError
@@ -157,7 +157,7 @@ async def test_an_event_that_cannot_be_taken_in_as_it_is_is_told_without_its_tex
     names.insert(place, "odd")
     with capture_logs() as logs:
         async with open_bench(Storage(store, inline=True), StumblingRouter()) as bench:
-            for _ in range(2):  # with every reconnect again
+            for _ in range(2):  # again with every reconnect
                 await bench.ingest.commit(PROJECT, batch)
             await bench.ingest.commit(PROJECT, [event("task_failed", run="odd", at=9, error="another")])
             await bench.ingest.commit(PROJECT, [event("task_failed", run="e")])
@@ -226,6 +226,6 @@ async def test_runs_beyond_those_in_memory_are_read_again() -> None:
         for kind in ("task_started", "task_failed"):
             for name in names:
                 await bench.ingest.commit(PROJECT, [event(kind, run=name)])
-        found = await runs(storage, *(event("task_started", run=name) for name in names))
-        assert {run.state for run in found.values()} == {RunState.FAILED}
-        assert {run.started_at for run in found.values()} == {NOW}
+        rows = await runs(storage, *(event("task_started", run=name) for name in names))
+        assert {run.state for run in rows.values()} == {RunState.FAILED}
+        assert {run.started_at for run in rows.values()} == {NOW}

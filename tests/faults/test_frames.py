@@ -1,4 +1,4 @@
-"""What an orchestrator must not send: it is counted, told of once a kind, and hurts nothing else."""
+"""Invalid frames of an orchestrator: they are counted, logged once for each kind, and affect nothing else."""
 
 import resource
 from contextlib import suppress
@@ -69,7 +69,7 @@ async def test_half_a_character_reaches_every_destination_as_a_sign_that_can_be_
         async with case.agent():
             socket = await case.connected()
             case.miss("t1")
-            # As JSON has it: two escapes of six characters, of which only one has a partner.
+            # In JSON: two escapes of six characters, of which only one has a partner.
             await socket.send_event("task_failed", taskId="t1", error="cut: \ud83d, whole: \U0001f600 & <b>")
             await case.arrived()
             await slack.wait_for(1)
@@ -79,7 +79,7 @@ async def test_half_a_character_reaches_every_destination_as_a_sign_that_can_be_
 
 
 async def _outlives(case: Case, *pieces: bytes, closes: bool) -> None:
-    """The agent gets the bytes; whatever becomes of the connection, what fails afterwards is told."""
+    """The agent gets the bytes. Later failures are reported, even if the connection was closed."""
     async with case.agent():
         socket = await case.connected()
         try:
@@ -126,7 +126,7 @@ async def test_a_flood_of_output_drops_nothing_that_matters(
             for number, run in enumerate(runs):
                 await trio.sleep_until(began + number * counts.flood_every_s)
                 (end,) = case.miss(run)
-                # No faster than the agent reads: what it cannot take waits in the network.
+                # No faster than the agent reads: the rest waits in the network.
                 await socket.send_bytes_raw(burst + frame(end))
             await case.arrived()
             took = trio.current_time() - began

@@ -21,16 +21,16 @@ from support.raw_orchestrator import (
 
 PROJECTS = tuple(f"project-{number}" for number in range(30))
 SPARE_DESCRIPTORS = 20
-"""Calls to REST, and files that are open for a moment."""
+"""File descriptors for REST requests and for files that are open briefly."""
 
 
 def _connection(case: Case, setting: str) -> None:
-    """One more setting of the connection. Short times must leave a busy machine enough to answer in."""
+    """One more connection setting. Short times must still be long enough for a busy machine."""
     _rewrite(case, "[connection]\n", f"[connection]\n{setting}\n")
 
 
 def _pauses(case: Case, length: str) -> None:
-    """Pauses before reconnecting, from the first on."""
+    """The pauses before reconnects, from the first on."""
     _rewrite(case, 'reconnect_initial_delay = "50ms"', f'reconnect_initial_delay = "{length}"')
     _rewrite(case, 'reconnect_max_delay = "200ms"', f'reconnect_max_delay = "{length}"')
 
@@ -59,7 +59,7 @@ async def test_every_wrong_answer_to_a_handshake_is_tried_again_once(tmp_path: P
             await case.fail("t1")
             await case.arrived()
         assert len(case.raw.upgrades) == len(answers) + 1
-        # The first refusal asked for another token, the second for another login.
+        # The first refusal renewed the token, the second one logged in again.
         assert (len(case.raw.refreshes), len(case.raw.logins)) == (1, 2)
 
 
@@ -75,7 +75,7 @@ async def test_a_handshake_that_is_not_answered_is_tried_again(tmp_path: Path) -
 
 
 async def _fail_or_be_found(case: Case, socket: RawSocket, run: str) -> None:
-    """A failure that is told if the connection lives: where times are short, the agent may have given it up."""
+    """A failure that is reported if the connection is alive: with short times, the agent may have closed it."""
     (text,) = case.miss(run)
     with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         await socket.send_text(text)
@@ -88,7 +88,7 @@ async def test_a_forbidden_project_is_not_asked_for_again_and_again(tmp_path: Pa
         _pauses(case, "30s")
         async with case.agent() as agent:
             await agent.wait_for_log("cannot connect")
-            # Two new tokens are tried at once; then it waits for ten times the first pause, and for longer.
+            # Two new tokens are tried at once; then the pauses are ten times the first one and more.
             assert len(case.raw.upgrades) == 3
 
 
@@ -129,13 +129,13 @@ async def test_what_ended_while_nobody_listened_is_told_once_also_when_the_live_
 
 async def _connections(case: Case, projects: tuple[str, ...] = PROJECTS) -> dict[str, RawSocket]:
     """The next connections, by project; one for each."""
-    found = [await case.connected() for _ in projects]
-    assert sorted(socket.project_id for socket in found) == sorted(projects)
-    return {socket.project_id: socket for socket in found}
+    sockets_list = [await case.connected() for _ in projects]
+    assert sorted(socket.project_id for socket in sockets_list) == sorted(projects)
+    return {socket.project_id: socket for socket in sockets_list}
 
 
 async def _fail_in_each(case: Case, sockets: dict[str, RawSocket], run: str) -> None:
-    """One failure a project; all of them arrive."""
+    """One failure in each project; all of them arrive."""
     for project, socket in sockets.items():
         case.due.append(f"{run}-{project}")
         await socket.send_event(KIND, taskId=f"{run}-{project}", error="x")
@@ -157,7 +157,7 @@ async def test_one_refresh_serves_all_projects_and_one_that_fails_leads_to_a_log
 
 
 async def _expire(sockets: dict[str, RawSocket]) -> None:
-    """The server finds that the token of all connections has run out."""
+    """The server closes all connections because their token has expired."""
     async with trio.open_nursery() as nursery:
         for socket in sockets.values():
             nursery.start_soon(socket.close, 4401)
@@ -170,7 +170,7 @@ async def test_a_kill_right_after_a_refresh_costs_one_login(tmp_path: Path) -> N
         async with case.agent(ends=-9):
             await case.connected()
             await case.connected()
-        await case.raw.until_left()  # what it sent before the kill may not have been read
+        await case.raw.until_left()  # frames that were sent before the kill may not have been read
         refreshes = len(case.raw.refreshes)
         case.raw.token_lifetime = 3600.0
         async with case.agent():
@@ -203,7 +203,7 @@ async def test_many_projects_outlive_restarts_of_their_server(
             await _fail_in_each(case, sockets, "last")
             assert len(case.raw.open_sockets) == len(projects)
             assert len(descriptors(agent.process.pid)) <= open_before + SPARE_DESCRIPTORS
-        # One try a project and restart, all with the token of the one login, and not all at once.
+        # One try for each project and restart, all with the token of one login, spread over time.
         assert len(case.raw.upgrades) == len(projects) * (counts.restarts + 1)
         assert (len(case.raw.logins), len(case.raw.refreshes)) == (1, 0)
         record(
@@ -215,6 +215,6 @@ async def test_many_projects_outlive_restarts_of_their_server(
 
 
 def _width(moments: list[float]) -> float:
-    """Seconds in which the middle half of them came."""
+    """Seconds in which the middle half of them arrived."""
     first, _, last = quantiles(moments, n=4)
     return last - first

@@ -1,4 +1,4 @@
-"""Whatever answers in the orchestrator's place, the agent lives, says so in sentences, and recovers in the end."""
+"""With any response in the orchestrator's place, the agent stays alive, logs a clear sentence, and recovers."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -17,10 +17,10 @@ from support.raw_orchestrator import event_text, frame
 
 SECRETS = ("pwcanary0123", "locationcanary01", "answercanary0123", "errorcanary0123")
 STEERING = ("\x1b", "\x9b", "\x00")
-"""What no line of a log may hold as it is."""
+"""Texts that no log line may contain unescaped."""
 
 LISTS = ("/api/projects/{}/tasks", "/api/workflows/projects/{}/executions", "/api/flexy/projects/{}/operations")
-"""What is asked for a project after each connection, by its id."""
+"""The paths that are requested for a project after each connection, by its id."""
 
 
 @asynccontextmanager
@@ -32,12 +32,12 @@ async def at_work(case: Case) -> AsyncIterator[AgentProcess]:
 
 
 def named(answers: Mapping[str, object]) -> Mapping[str, str]:
-    """A project for each answer, by its name."""
+    """A project id for each response, by the name of the response."""
     return {name: f"p{number}" for number, name in enumerate(answers)}
 
 
 async def all_fail_and_arrive(case: Case, projects: Mapping[str, str]) -> None:
-    """One failure in each project, told live, once all of them are connected."""
+    """One live failure in each project, once all of them are connected."""
     while {socket.project_id for socket in case.raw.open_sockets} < set(projects.values()):  # noqa: ASYNC110
         await trio.sleep(0.05)
     for socket in case.raw.open_sockets:
@@ -46,22 +46,22 @@ async def all_fail_and_arrive(case: Case, projects: Mapping[str, str]) -> None:
     await case.arrived()
 
 
-async def asked(case: Case, paths: set[str], times: int = 1) -> None:
-    """Return when each of the paths has been asked for so often."""
+async def wait_for_requests(case: Case, paths: set[str], times: int = 1) -> None:
+    """Returns when each of the paths has been requested so often."""
     while True:
-        found = Counter(request.path for request in case.raw.requests)
-        if all(found[path] >= times for path in paths):
+        request_counts = Counter(request.path for request in case.raw.requests)
+        if all(request_counts[path] >= times for path in paths):
             return
         await trio.sleep(0.05)
 
 
 def tried_again(name: str) -> bool:
-    """Whether REST is asked again at once after such an answer."""
+    """Whether the request is retried at once after this response."""
     return name in orchestrator_http.BYTES or name.startswith(("429", "5"))
 
 
 async def test_every_answer_to_the_lists_of_rest(tmp_path: Path, counts: Counts) -> None:
-    # Who never answers is waited for to its deadline each time, and what is asked for again pauses in between.
+    # A server that never responds takes the whole deadline each time, and retries pause in between.
     answers = {
         name: answer
         for number, (name, answer) in enumerate(orchestrator_http.ANSWERS.items())
@@ -71,11 +71,12 @@ async def test_every_answer_to_the_lists_of_rest(tmp_path: Path, counts: Counts)
     async with open_case(tmp_path) as case:
         case.max_descriptors += 2 * len(projects)
         case.configure(projects=tuple(projects.values()))
-        # In turn, so that each list gets answers of all kinds: to ask for all of each takes three times as long.
+        # In turn, so that each list gets responses of all kinds: all of them for each list would take three
+        # times as long.
         paths = {path.format(project): name for path, (name, project) in zip(cycle(LISTS), projects.items())}
         case.raw.rest |= {f"GET {path}": answers[name] for path, name in paths.items()}
         async with at_work(case):
-            await asked(case, set(paths))
+            await wait_for_requests(case, set(paths))
             for path in paths:
                 case.raw.rest[f"GET {path}"] = []
             await all_fail_and_arrive(case, projects)
@@ -90,7 +91,7 @@ async def test_every_page_of_a_list(tmp_path: Path) -> None:
                 request.query
             )
         async with at_work(case):
-            await asked(case, {f"/api/projects/{project}/tasks" for project in projects.values()})
+            await wait_for_requests(case, {f"/api/projects/{project}/tasks" for project in projects.values()})
             await all_fail_and_arrive(case, projects)
 
 

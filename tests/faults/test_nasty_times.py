@@ -1,4 +1,4 @@
-"""Whatever time an event or a record claims, and wherever and whenever it is read, its end is told once."""
+"""An end is reported once, for any time in an event or a record, any time zone and any clock."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from support.shifted_clock import shifted_clock
 
 
 def live(prefix: str) -> list[dict[str, Any]]:
-    """A failure for each time, with it as its ``timestamp``."""
+    """A failure for each time, as its ``timestamp``."""
     return [
         {"type": "task_failed", "taskId": f"{prefix}-{number}", "error": name, "timestamp": moment}
         for number, (name, moment) in enumerate(times.TIMES.items())
@@ -19,7 +19,7 @@ def live(prefix: str) -> list[dict[str, Any]]:
 
 
 def rows(prefix: str) -> list[dict[str, Any]]:
-    """A failed task for each time, with it in each place where REST tells one."""
+    """A failed task for each time, in all time fields of its REST record."""
     return [
         {
             "id": f"{prefix}-{number}",
@@ -38,18 +38,18 @@ async def test_every_time_is_told_once_wherever_the_agent_runs(tmp_path: Path, z
     async with open_nasty_case(tmp_path) as case:
         async with case.agent(environ={"TZ": zone}):
             await case.live(live("t"))
-            # How long ago something ended is the orchestrator's word: what it dates before the gap is no news.
+            # The orchestrator dates the ends: those before the gap are not reported.
             await case.catch_up(tasks=rows("r"), due=False)
             await case.live([{"type": "task_failed", "taskId": "after", "error": "still here"}])
-        told = case.arrivals()["webhook.ops"]
-        case.due += [one for one in told if one[1].startswith("r-")]
+        arrivals = case.arrivals()["webhook.ops"]
+        case.due += [arrival for arrival in arrivals if arrival[1].startswith("r-")]
         case.check()
 
 
 async def test_every_time_is_told_once_whatever_the_agents_clock_shows(tmp_path: Path) -> None:
     clock = shifted_clock(tmp_path)
     async with open_nasty_case(tmp_path) as case:
-        # The receiver's clock is right, and so it would take no signature of another day.
+        # The receiver's clock is right, so it would reject a signature of another day.
         case.case.webhook.secret = None
         async with case.agent(environ=clock.environ):
             for number, shift in enumerate(times.CLOCKS_S.values()):

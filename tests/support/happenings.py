@@ -1,4 +1,4 @@
-"""One event of every type, with the run and the project that go with it."""
+"""One event of every type, with its run and project."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -66,7 +66,7 @@ _NAMES = {Family.TASK: "data-analysis", Family.WORKFLOW: "nightly-report", Famil
 
 
 def happening(event_type: str, **fields: Any) -> Event:
-    """An event of that type; ``fields`` in the wire's names replace or add to the usual ones."""
+    """An event of that type; ``fields``, in the wire's names, replace or add fields."""
     model = EVENT_TYPES.get(event_type, UnknownEvent)
     usual = _BY_FAMILY.get(model.family, {"projectId": "p1"}) | _BY_TYPE.get(event_type, {})
     return model.from_wire({"type": event_type} | usual | fields, NOW)

@@ -1,4 +1,4 @@
-"""Ingest at work on a store, with what it tells others, and a store that fails as it is told."""
+"""Ingest on a store, with its published events and woken destinations, and a store that fails on demand."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class FlakyStorage(Storage):
-    """Fails as told: "before" does nothing, "after" did it all and says otherwise (a failed COMMIT)."""
+    """Fails on demand: "before" does nothing; "after" does everything and then fails (a failed COMMIT)."""
 
     def __init__(self, store: Store, *failures: str) -> None:
         super().__init__(store, inline=True)

@@ -1,4 +1,4 @@
-"""What ingest decides, from one transaction to the next, without a database."""
+"""The decisions of ingest over several transactions, without a database."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,31 +14,31 @@ from support.outbox import PROJECT, FakeRouter
 
 @dataclass
 class PlannedStore:
-    """What a store would hold of one project, and in ``told`` what its destinations get."""
+    """A store with one project in memory; ``notified`` has the events with notifications."""
 
     runs: dict[RunRef, Run] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
     recent: RecentChanges = field(default_factory=lambda: RecentChanges(100))
-    told: list[Event] = field(default_factory=list)
+    notified: list[Event] = field(default_factory=list)
 
-    def take(self, now: datetime, handed: Submission) -> ReconcileResult:
-        """One transaction."""
+    def take(self, now: datetime, submission: Submission) -> ReconcileResult:
+        """Run one transaction."""
         done = plan(
-            [handed],
+            [submission],
             router=FakeRouter(),
             runs=self.runs,
-            known=self.keys & {one.key for one in handed.events},
+            known=self.keys & {event.key for event in submission.events},
             projects={"p"},
             now=now,
             recent=self.recent,
             is_known=self.keys.__contains__,
         )
         self.runs |= done.runs
-        self.keys |= {one.key for one in done.changes.events}
+        self.keys |= {event.key for event in done.changes.events}
         self.recent.remember(done.moved_refs, done.synthesized)
-        self.told += [sent.event for sent, _ in done.changes.notifications]
+        self.notified += [sent.event for sent, _ in done.changes.notifications]
         return done.results.get("p", ReconcileResult())
 
     def live(self, now: datetime, events: Sequence[Event]) -> None:
-        """Events off the socket, in one transaction."""
+        """Store live events in one transaction."""
         self.take(now, Submission(PROJECT, events))

@@ -1,9 +1,9 @@
-"""The recorded stream of frames that both libraries are fed: ``tests/conformance/stream.jsonl``, a frame a line.
+"""The recorded stream of frames that both libraries get: ``tests/conformance/stream.jsonl``, one frame a line.
 
-``text`` or ``binary`` is what the frame holds. ``times`` sends it so many times with ``#n#`` counted up, ``fill``
-puts so many characters in place of ``#fill#``, ``fragments`` sends it in so many pieces. What becomes of it: by
-default both libraries tell of the same event; ``only`` names the one that does (``sdk``, ``ours``, ``none``), and
-``differs`` the fields that they tell differently. ``why`` names the difference in ``differences.toml``.
+``text`` or ``binary`` is the content of the frame. ``times`` sends it so many times, with ``#n#`` counted up.
+``fill`` puts so many characters in place of ``#fill#``. ``fragments`` sends it in so many pieces. By default
+both libraries report the same event. ``only`` names the one that reports it (``sdk``, ``ours``, ``none``).
+``differs`` names the fields that they report differently. ``why`` names the difference in ``differences.toml``.
 """
 
 import json
@@ -16,12 +16,12 @@ from support.raw_orchestrator import frame
 
 STREAM: Final = Path(__file__).parents[1] / "conformance" / "stream.jsonl"
 PROJECT: Final = "project-123"
-"""Whose socket the stream is for."""
+"""The project of the stream's socket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One frame and its fate."""
+    """One frame and its expected result."""
 
     content: str
     wire: bytes
@@ -31,13 +31,13 @@ class Line:
 
     @property
     def event(self) -> dict[str, Any]:
-        """What the frame says, as JSON; raises ValueError for one that is none."""
+        """The event in the frame, as JSON; raises ValueError if it is none."""
         event: dict[str, Any] = json.loads(self.content)
         return event
 
 
 def read_stream() -> list[Line]:
-    """All lines, repeated ones as often as they are sent."""
+    """All lines; a repeated one as often as it is sent."""
     rows = STREAM.read_text(encoding="utf-8").splitlines()
     return [line for row in rows for line in _lines(json.loads(row))]
 

@@ -19,7 +19,7 @@ from support.raw_orchestrator import RawOrchestrator, RawSocket
 
 
 class Journal:
-    """Keeps what the projects hand over, and tells when there is more."""
+    """Records the events of the projects, and signals each new one."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Event]] = []
@@ -34,7 +34,7 @@ class Journal:
         return [event.type for owner, event in self.events if owner == project_id]
 
     async def more(self) -> None:
-        """Wait until there is more."""
+        """Wait for the next events."""
         await self._news.wait()
 
     async def until(self, project_id: str, event_type: str, count: int = 1) -> None:
@@ -50,7 +50,7 @@ async def watching(
         **{**ConnectionConfig().model_dump(), "reconnect_initial_delay": 0.02, **connection}
     )
     journal, chance = Journal(), random.Random(7).random
-    with trio.fail_after(120):  # so long only what hangs takes
+    with trio.fail_after(120):  # only a hang takes so long
         async with HttpClient() as http:
             session = Session(
                 raw.url,
@@ -68,5 +68,5 @@ async def watching(
 
 
 async def arrivals(raw: RawOrchestrator, count: int) -> dict[str, RawSocket]:
-    found = [await raw.connections.receive() for _ in range(count)]
-    return {socket.project_id: socket for socket in found}
+    sockets = [await raw.connections.receive() for _ in range(count)]
+    return {socket.project_id: socket for socket in sockets}

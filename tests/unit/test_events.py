@@ -30,7 +30,7 @@ TASK = HEAD | {"taskId": "task-1"}
 EXECUTION = HEAD | {"executionId": "exec-1", "workflowId": "wf-1"}
 SANDBOX = HEAD | {"sandboxId": "box-1"}
 
-# A frame of each type with every field that the guide gives it, the model, and what the fields become.
+# A frame of each type with every field of the guide, the model, and the values of the fields.
 FRAMES: list[tuple[dict[str, Any], type[Event], dict[str, Any]]] = [
     (
         TASK | {"type": "task_queued", "task": "data-analysis", "input": {"dataset": "sales-2024"}},
@@ -358,7 +358,7 @@ def test_a_timestamp_is_read_whatever_its_form(sent: object, understood: datetim
 
     assert event.timestamp == understood
     assert event.timestamp.tzinfo is UTC
-    # What is kept must say the same time later on, when nobody knows any more when it was received.
+    # A stored event must restore with the same time, although its time of receipt is not stored.
     assert restore_event(event.wire()).timestamp == understood
 
 
@@ -454,7 +454,7 @@ def test_equal_content_is_an_equal_event() -> None:
 
 
 def test_texts_of_our_own_events_can_always_be_encoded() -> None:
-    # File names that are no UTF-8 reach us like this.
+    # File names that are not UTF-8 arrive in this form.
     event = PluginFailedEvent(timestamp=NOW, instance="slack.team", reason="no file caf\udce9.py")
 
     assert event.reason == "no file caf\N{REPLACEMENT CHARACTER}.py"

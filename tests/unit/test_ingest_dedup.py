@@ -1,4 +1,4 @@
-"""What is remembered for a minute: which runs live events have moved, and what catching up has made."""
+"""Duplicates are recognised: the runs that live events have changed, and the synthesized events."""
 
 from datetime import timedelta
 
@@ -22,8 +22,8 @@ RUNNING = Run(*REF, state=RunState.RUNNING, started_at=NOW)
 ENDED = Run(*REF, state=RunState.FAILED, started_at=NOW, ended_at=NOW + timedelta(seconds=10))
 
 
-def made(*types: str, before: float | None = None, begun: bool = False) -> Synthesized:
-    """``before``: it failed before that, at a time that REST does not give."""
+def synthesized(*types: str, before: float | None = None, begun: bool = False) -> Synthesized:
+    """``before``: it failed before that, without a time in REST."""
     ends = () if before is None else (failed(before),)
     return Synthesized(frozenset(types), ends, begun)
 
@@ -33,75 +33,76 @@ def failed(before: float) -> UntimedEnd:
 
 
 @pytest.mark.parametrize(
-    ("run", "live", "what", "again", "late"),
+    ("run", "live", "entry", "again", "late"),
     [
-        (RUNNING, event("task_started", at=1), made("task_started"), True, False),
-        (RUNNING, event("task_queued", at=-1), made("task_started"), True, False),
+        (RUNNING, event("task_started", at=1), synthesized("task_started"), True, False),
+        (RUNNING, event("task_queued", at=-1), synthesized("task_started"), True, False),
         (RUNNING, event("task_started", at=1), NOTHING_SYNTHESIZED, False, False),
-        (RUNNING, event("task_failed", at=1), made("task_started"), False, False),
-        (ENDED, event("task_started", at=1), made("task_failed"), True, True),
-        (ENDED, event("task_started", at=10), made("task_failed"), False, False),
+        (RUNNING, event("task_failed", at=1), synthesized("task_started"), False, False),
+        (ENDED, event("task_started", at=1), synthesized("task_failed"), True, True),
+        (ENDED, event("task_started", at=10), synthesized("task_failed"), False, False),
         (ENDED, event("task_started", at=1), NOTHING_SYNTHESIZED, False, False),
-        (ENDED, event("task_completed", at=5), made("task_failed"), False, True),
-        (ENDED, event("task_failed", at=11), made("task_failed"), False, False),
-        # Its end has no time of REST's, but was there at 8 by the orchestrator's clock.
-        (ENDED, event("task_started", at=7), made("task_queued", before=8), True, True),
-        (ENDED, event("task_started", at=8), made("task_queued", before=8), False, False),
-        (ENDED, event("task_completed", at=7), made("task_queued", before=8), False, True),
-        (ENDED, event("task_started", at=7), made(before=8, begun=True), False, False),
-        (RUNNING, event("task_completed", at=7), made(before=8), False, False),
+        (ENDED, event("task_completed", at=5), synthesized("task_failed"), False, True),
+        (ENDED, event("task_failed", at=11), synthesized("task_failed"), False, False),
+        # Its end has no time in REST, but had happened at 8 by the orchestrator's clock.
+        (ENDED, event("task_started", at=7), synthesized("task_queued", before=8), True, True),
+        (ENDED, event("task_started", at=8), synthesized("task_queued", before=8), False, False),
+        (ENDED, event("task_completed", at=7), synthesized("task_queued", before=8), False, True),
+        (ENDED, event("task_started", at=7), synthesized(before=8, begun=True), False, False),
+        (RUNNING, event("task_completed", at=7), synthesized(before=8), False, False),
     ],
 )
 def test_what_a_live_event_says_after_catching_up(
-    run: Run, live: Event, what: Synthesized, again: bool, late: bool
+    run: Run, live: Event, entry: Synthesized, again: bool, late: bool
 ) -> None:
-    assert (is_repetition(run, live, what), is_late(run, live, what)) == (again, late)
+    assert (is_repetition(run, live, entry), is_late(run, live, entry)) == (again, late)
 
 
 def test_a_pause_that_was_made_is_said_again_only_while_it_lasts() -> None:
     ref = RunRef("p", Family.WORKFLOW, "e1")
     paused = event("workflow_execution_paused", executionId="e1", workflowId="w")
-    what = made("workflow_execution_paused")
-    assert is_repetition(Run(*ref, state=RunState.PAUSED), paused, what)
-    assert not is_repetition(Run(*ref, state=RunState.RUNNING), paused, what)
+    entry = synthesized("workflow_execution_paused")
+    assert is_repetition(Run(*ref, state=RunState.PAUSED), paused, entry)
+    assert not is_repetition(Run(*ref, state=RunState.RUNNING), paused, entry)
 
 
 @pytest.mark.parametrize(
-    ("live", "what", "left"),
+    ("live", "entry", "left"),
     [
-        # However late it says that it was: by how much the orchestrator's clock was ahead of what we knew is open.
-        (event("task_failed", at=99), made("task_queued", before=8), made("task_queued")),
-        (event("task_failed", at=1), made("task_failed"), made("task_failed")),
-        (event("task_completed", at=1), made(before=8, begun=True), made(before=8)),
-        (event("task_started", at=1), made(before=8, begun=True), made(begun=True)),
-        (event("task_started", at=1), made(before=8), made(before=8)),
+        # Even with a late timestamp: the orchestrator's clock may have been ahead of our lower bound by any
+        # amount.
+        (event("task_failed", at=99), synthesized("task_queued", before=8), synthesized("task_queued")),
+        (event("task_failed", at=1), synthesized("task_failed"), synthesized("task_failed")),
+        (event("task_completed", at=1), synthesized(before=8, begun=True), synthesized(before=8)),
+        (event("task_started", at=1), synthesized(before=8, begun=True), synthesized(begun=True)),
+        (event("task_started", at=1), synthesized(before=8), synthesized(before=8)),
     ],
 )
 def test_what_live_events_leave_of_an_end_without_a_time(
-    live: Event, what: Synthesized, left: Synthesized
+    live: Event, entry: Synthesized, left: Synthesized
 ) -> None:
-    assert what.after(live) == left
+    assert entry.after(live) == left
 
 
 def test_an_end_without_a_time_is_known_whatever_came_after_it() -> None:
     completed = UntimedEnd("task_completed", NOW + timedelta(seconds=9))
-    what = Synthesized(ends=(failed(before=5), completed))
+    entry = Synthesized(ends=(failed(before=5), completed))
     late = event("task_failed", at=4)
-    assert what.is_end_repeated_by(late)
-    assert not what.is_end_repeated_by(event("task_failed", at=5))
-    assert what.after(late) == Synthesized(ends=(completed,))
-    assert what.after(event("task_completed", at=8)) == NOTHING_SYNTHESIZED, "the one before it was not heard of"
+    assert entry.is_end_repeated_by(late)
+    assert not entry.is_end_repeated_by(event("task_failed", at=5))
+    assert entry.after(late) == Synthesized(ends=(completed,))
+    assert entry.after(event("task_completed", at=8)) == NOTHING_SYNTHESIZED, "the one before it was not heard of"
 
 
 def test_what_was_made_is_remembered_for_a_while_whatever_the_machines_clock_shows() -> None:
     recent = RecentChanges(10)
     assert not recent.has_synthesized
-    recent.remember([], {(REF, 1): made("task_started")})
+    recent.remember([], {(REF, 1): synthesized("task_started")})
     recent.now_s = MAX_LATENESS_S
-    assert recent.synthesized_for((REF, 1)) == made("task_started")
-    recent.remember([], {(REF, 1): made("task_started", "task_failed")})
+    assert recent.synthesized_for((REF, 1)) == synthesized("task_started")
+    recent.remember([], {(REF, 1): synthesized("task_started", "task_failed")})
     recent.now_s = 2 * MAX_LATENESS_S
-    assert recent.synthesized_for((REF, 1)) == made("task_started", "task_failed")
+    assert recent.synthesized_for((REF, 1)) == synthesized("task_started", "task_failed")
     recent.now_s += 1
     assert recent.synthesized_for((REF, 1)) == recent.synthesized_for((REF, 2)) == NOTHING_SYNTHESIZED
 

@@ -1,4 +1,4 @@
-"""What a batch of events leads to, as values."""
+"""The plan for a batch of events, as values."""
 
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime, timedelta
@@ -25,11 +25,11 @@ def planned(
     router: FakeRouter = EVERYBODY,
     runs: Mapping[RunRef, Run] | None = None,
     known: Set[str] = frozenset(),
-    seen: Set[str] = frozenset(),
+    watched: Set[str] = frozenset(),
     now: datetime = NOW + timedelta(hours=1),
 ) -> Plan:
     batch = [Submission(PROJECT, events)]
-    return plan(batch, router=router, runs=runs or {}, known=known, projects=seen, now=now)
+    return plan(batch, router=router, runs=runs or {}, known=known, projects=watched, now=now)
 
 
 def types(events: Sequence[Event]) -> list[str]:
@@ -103,15 +103,15 @@ def test_events_about_no_run_are_told_too() -> None:
 
 
 def test_events_do_not_say_how_far_a_project_is_seen() -> None:
-    """An event may come before what was missed has been caught up."""
-    changes = planned(event("task_started", at=10), seen={"p"}).changes
+    """An event may arrive before the missed ones are caught up."""
+    changes = planned(event("task_started", at=10), watched={"p"}).changes
     assert (changes.new_projects, changes.seen_until) == ({}, {})
 
 
 def test_a_first_connection_begins_the_watch_and_a_later_one_closes_no_gap() -> None:
     connected = ConnectionConnectedEvent(timestamp=NOW, project_id="p")
     assert planned(connected).changes.new_projects == {"p": NOW}
-    later = planned(connected, seen={"p"}).changes
+    later = planned(connected, watched={"p"}).changes
     assert (later.new_projects, later.seen_until) == ({}, {})
 
 
@@ -153,9 +153,9 @@ some_events = st.lists(
 
 
 @given(some_events, st.integers(0, 15), st.booleans())
-def test_how_events_are_cut_into_batches_changes_nothing(events: list[Event], cut: int, wanted: bool) -> None:
-    """Two batches, the second planned on what the first stored, lead to what one leads to."""
-    router = EVERYBODY if wanted else NOBODY
+def test_how_events_are_cut_into_batches_changes_nothing(events: list[Event], cut: int, is_routed: bool) -> None:
+    """Two batches, the second planned after the first, have the same effect as one."""
+    router = EVERYBODY if is_routed else NOBODY
     whole = planned(*events, router=router)
     first = planned(*events[:cut], router=router)
     known = {one.key for one in first.changes.events}

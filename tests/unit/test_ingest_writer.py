@@ -1,4 +1,4 @@
-"""How much goes into one transaction, as a table."""
+"""The size of a transaction, as a table."""
 
 from datetime import UTC, datetime
 
@@ -19,56 +19,60 @@ from support.outbox import FakeRouter, event
 
 
 @pytest.mark.parametrize(
-    ("kept", "in_memory", "room"),
+    ("journaled", "cached", "limit"),
     [
-        (250, 250, 250),  # every event is told, and somebody fetches from memory
-        (250, 500, 250),  # what was kept before went out meanwhile
-        (250, 125, 500),  # half of the events are told
-        (250, 10, 1000),  # hardly any
-        (250, 0, 1000),  # no rule matches, or memory is full
-        (1000, 1000, 250),  # there is room again
+        (250, 250, 250),  # every event makes a notification, and workers read the cache
+        (250, 500, 250),  # earlier cached notifications were sent meanwhile
+        (250, 125, 500),  # half of the events make a notification
+        (250, 10, 1000),  # hardly any do
+        (250, 0, 1000),  # no rule matches, or the cache is full
+        (1000, 1000, 250),  # the cache has room again
         (1000, 250, 1000),
         (1, 1, 250),
         (0, 0, 250),
     ],
 )
-def test_a_transaction_is_larger_where_nobody_fetches_from_memory(kept: int, in_memory: int, room: int) -> None:
-    assert next_journal_limit(kept, in_memory) == room
+def test_a_transaction_is_larger_where_nobody_fetches_from_memory(journaled: int, cached: int, limit: int) -> None:
+    assert next_journal_limit(journaled, cached) == limit
 
 
 def test_what_is_handed_in_is_cut_into_what_there_is_room_for_at_that_moment() -> None:
-    rooms = iter([MAX_JOURNALED, MAX_EVENTS, MAX_JOURNALED, MAX_JOURNALED])
+    limits = iter([MAX_JOURNALED, MAX_EVENTS, MAX_JOURNALED, MAX_JOURNALED])
     ends = [event("task_completed", run=f"t{number}") for number in range(MAX_JOURNALED + MAX_EVENTS + 7)]
-    cut = list(split_events(ends, FakeRouter(), lambda: next(rooms)))
-    assert [kept for _, kept, _ in cut] == [MAX_JOURNALED, MAX_EVENTS, 7]
-    assert [one for portion, _, _ in cut for one in portion] == ends
+    pieces = list(split_events(ends, FakeRouter(), lambda: next(limits)))
+    assert [journaled for _, journaled, _ in pieces] == [MAX_JOURNALED, MAX_EVENTS, 7]
+    assert [one for piece, _, _ in pieces for one in piece] == ends
 
 
 def test_passing_events_fill_a_portion_too() -> None:
     lines = [event("output", at=number) for number in range(2 * MAX_EVENTS + 1)]
-    cut = list(split_events(lines, FakeRouter(types=frozenset()), lambda: MAX_JOURNALED))
-    assert [(len(portion), kept) for portion, kept, _ in cut] == [(MAX_EVENTS, 0), (MAX_EVENTS, 0), (1, 0)]
+    pieces = list(split_events(lines, FakeRouter(types=frozenset()), lambda: MAX_JOURNALED))
+    assert [(len(piece), journaled) for piece, journaled, _ in pieces] == [
+        (MAX_EVENTS, 0),
+        (MAX_EVENTS, 0),
+        (1, 0),
+    ]
 
 
 def test_long_texts_fill_a_transaction_so_that_other_projects_get_their_turn() -> None:
     long = [event("task_failed", run=f"t{number}", error="x" * (MAX_TEXT_LENGTH // 2)) for number in range(5)]
     short = [event("task_failed", run=f"s{number}") for number in range(3)]
-    cut = list(split_events([*long, *short], FakeRouter(), lambda: MAX_JOURNALED))
-    assert [len(portion) for portion, _, _ in cut] == [2, 2, 4]
-    assert all(text < 2 * MAX_TEXT_LENGTH for _, _, text in cut)
+    pieces = list(split_events([*long, *short], FakeRouter(), lambda: MAX_JOURNALED))
+    assert [len(piece) for piece, _, _ in pieces] == [2, 2, 4]
+    assert all(text < 2 * MAX_TEXT_LENGTH for _, _, text in pieces)
 
 
 def test_a_look_with_long_texts_is_cut_as_events_are() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    seen = tuple(
+    observations = tuple(
         Observation(RunRef("p", Family.TASK, f"t{number}"), RunState.FAILED, error="x" * 8000, output="y" * 8000)
         for number in range(100)
     )
-    cut = list(split_observations(ObservationBatch(seen, Gap(now, now, now, 60.0), 0, {})))
-    assert [one for look, _ in cut for one in look.observations] == list(seen)
-    assert max(text for _, text in cut) < MAX_TEXT_LENGTH + 16_001
+    pieces = list(split_observations(ObservationBatch(observations, Gap(now, now, now, 60.0), 0, {})))
+    assert [one for batch, _ in pieces for one in batch.observations] == list(observations)
+    assert max(text for _, text in pieces) < MAX_TEXT_LENGTH + 16_001
     assert [
-        len(look.observations)
-        for look, _ in split_observations(ObservationBatch(seen[:3], Gap(now, now, now, 60.0), 0, {}))
+        len(batch.observations)
+        for batch, _ in split_observations(ObservationBatch(observations[:3], Gap(now, now, now, 60.0), 0, {}))
     ] == [3]
     assert list(split_observations(ObservationBatch((), Gap(now, now, now, 60.0), 0, {}))) == []

@@ -1,4 +1,4 @@
-"""Any time that an orchestrator may send, in any zone that a machine may have: shown, compared, and kept."""
+"""Any time that an orchestrator may send, in any time zone of the machine: shown, compared and stored."""
 
 import json
 import os

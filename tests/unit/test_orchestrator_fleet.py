@@ -1,4 +1,4 @@
-"""Which projects are watched, and that each fails alone."""
+"""The fleet watches the right projects, and each of them fails alone."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -60,7 +60,7 @@ def test_a_name_of_megabytes_is_cut_for_each_notification_has_it(meant: str) -> 
 
 @dataclass
 class World:
-    """What is listed, and what is being watched; ``listing`` fails while it is None."""
+    """The listed and the watched projects; ``listing`` fails while it is None."""
 
     listing: list[ProjectRecord] | None = field(default_factory=list)
     lists_take: float = 0.0
@@ -154,7 +154,7 @@ async def test_globs_are_looked_up_again(world: World, autojump_clock: MockClock
         world.listing.append(record("b"))
         await trio.sleep(301)
         assert sorted(world.watched) == ["a", "b"]
-        assert world.begun == ["a", "b"], "what was watched was left alone"
+        assert world.begun == ["a", "b"], "the watched ones were left alone"
         world.listing.remove(world.listing[0])
         await trio.sleep(300)
         assert sorted(world.watched) == ["a", "b"], "one odd list stops nothing"
@@ -216,7 +216,7 @@ async def test_reconcile_changes_only_what_changed(world: World, autojump_clock:
     world.ending_takes = 1.0
     async with world.fleet(entry("a", "A"), entry("b", "B")) as fleet:
         await fleet.reconcile([entry("b", "B"), entry("c", "C")], CONNECTION)
-        assert "a" not in world.watched, "returns when what is gone has ended"
+        assert "a" not in world.watched, "returns when the removed ones have ended"
         await wait_all_tasks_blocked()
         assert sorted(world.watched) == ["b", "c"]
         assert world.begun.count("b") == 1

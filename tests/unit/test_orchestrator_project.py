@@ -1,4 +1,4 @@
-"""One project's life, over links that do as they are told, on the clock of trio."""
+"""The supervisor of one project, over scripted links, on trio's clock."""
 
 import math
 import threading
@@ -58,7 +58,7 @@ class Plan:
     batches: Sequence[Sequence[Frame]] = ()
     lasts: float = FOR_EVER
     end: OrchestratorError = field(default_factory=lambda: LinkLost("gone away", 1001))
-    left: Sequence[Frame] = ()
+    unread: Sequence[Frame] = ()
     trouble: OrchestratorError | None = None
 
 
@@ -78,21 +78,21 @@ class PlannedLink:
             return list(self._batches.popleft())
         with trio.move_on_at(self._ends_at):
             await self.closed.wait()
-            if left := self.take_buffered():
-                return left
+            if unread := self.take_buffered():
+                return unread
         raise self._plan.end
 
     async def finish(self) -> None:
         await trio.lowlevel.checkpoint()
 
     def take_buffered(self) -> list[Frame]:
-        left, self._plan = self._plan.left, replace(self._plan, left=())
-        return list(left)
+        unread, self._plan = self._plan.unread, replace(self._plan, unread=())
+        return list(unread)
 
 
 @dataclass
 class World:
-    """The orchestrator and the store as one project meets them. Every try is noted with its time and token."""
+    """The orchestrator and the store of one project. Every try is recorded with its time and token."""
 
     plans: deque[Plan] = field(default_factory=deque)
     tokens: dict[str, Token] = field(default_factory=dict)
@@ -180,12 +180,12 @@ class World:
 
     @property
     def states(self) -> list[ConnectionState]:
-        """Every state in turn."""
-        found: list[ConnectionState] = []
+        """All states, in order."""
+        states: list[ConnectionState] = []
         for status in self.statuses:
-            if not found or found[-1] is not status.state:
-                found.append(status.state)
-        return found
+            if not states or states[-1] is not status.state:
+                states.append(status.state)
+        return states
 
     async def watch(self, seconds: float, *, chance: float = 1.0, **connection: Any) -> None:
         """Watch the project for a while."""
@@ -226,14 +226,14 @@ async def test_long_frames_are_cut_beside_the_loop_and_stay_in_order(
 ) -> None:
     cut_by: list[int] = []
 
-    def cut(event: Event, most: int) -> Event:
+    def cut(event: Event, limit: int) -> Event:
         cut_by.append(threading.get_ident())
         return event
 
     monkeypatch.setattr(frames, "fit_event", cut)
     world.max_event_length = 200
     long, last = (task(number) + " " * 200 for number in (2, 4))
-    world.plans.append(Plan(batches=[[task(1)], [long, task(3)]], left=[last]))
+    world.plans.append(Plan(batches=[[task(1)], [long, task(3)]], unread=[last]))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.watch, FOR_EVER)
         while len(world.events) < 4:
@@ -279,7 +279,7 @@ async def test_backoff_doubles_to_its_maximum_and_is_told_once(world: World, aut
 
 
 async def test_only_a_stable_connection_resets_the_backoff(world: World, autojump_clock: MockClock) -> None:
-    """A server that hangs up after a moment is asked less and less; one that held for a minute at once again."""
+    """A server that closes soon is tried less and less often; after a minute of connection, at once."""
     world.plans += [Plan(lasts=1), Plan(lasts=1), Plan(lasts=59), Plan(lasts=60), Plan(lasts=1)]
     await world.watch(1000)
     pauses = [1, 2, 4, 1, 2]
@@ -314,7 +314,7 @@ async def test_tries_can_be_limited(world: World, autojump_clock: MockClock) -> 
 
 
 @pytest.mark.parametrize(
-    ("refusal", "tries", "told"),
+    ("refusal", "tries", "reported"),
     [
         (ProjectGone("gone"), 1, [False]),
         (LinkRefused("no", 401), 3, [False]),
@@ -323,15 +323,15 @@ async def test_tries_can_be_limited(world: World, autojump_clock: MockClock) -> 
     ],
 )
 async def test_some_trouble_can_be_the_end_at_once(
-    world: World, autojump_clock: MockClock, refusal: OrchestratorError, tries: int, told: list[bool]
+    world: World, autojump_clock: MockClock, refusal: OrchestratorError, tries: int, reported: list[bool]
 ) -> None:
-    """A library has a caller to tell; a token is exchanged all the same before it counts as refused."""
+    """A library reports to its caller. A token is still renewed once before it counts as refused."""
     world.fatal, world.reports_every_try = frozenset({ConnectionTrouble.REFUSED, ConnectionTrouble.GONE}), True
     world.plans += [Plan(refusal=refusal)] * 20
     await world.watch(10_000, reconnect_attempts=3)
     assert world.gave_up_for is refusal
     assert len(world.tries) == tries
-    assert [event.will_reconnect for event in world.errors] == told
+    assert [event.will_reconnect for event in world.errors] == reported
     assert world.states[-1] == "disconnected"
 
 
@@ -358,7 +358,7 @@ async def test_every_try_can_be_told(world: World, autojump_clock: MockClock) ->
     world.plans += [Plan(lasts=100), *[Plan(refusal=LinkLost(f"no {n}")) for n in range(3)]]
     await world.watch(1000)
     assert [event.error for event in world.errors] == ["no 0", "no 1", "no 2"]
-    assert world.types.count("connection_disconnected") == 1, "what is lost is not told as an error too"
+    assert world.types.count("connection_disconnected") == 1, "a lost connection is not reported as an error, too"
 
 
 async def test_a_lost_link_without_another_try(world: World, autojump_clock: MockClock) -> None:
@@ -444,7 +444,7 @@ async def test_a_token_is_renewed_before_its_end(world: World, autojump_clock: M
 
 
 class NoSecond(ConnectionSlots):
-    """Other projects go over to new links all the time."""
+    """Other projects replace their links all the time."""
 
     @contextmanager
     def acquire_second(self) -> Iterator[bool]:
@@ -481,9 +481,9 @@ async def test_a_project_that_waits_for_a_place_says_so_and_is_connected_in_its_
 
 
 async def test_what_arrives_while_the_token_is_renewed_is_kept(world: World, autojump_clock: MockClock) -> None:
-    """In order, and what both links have only once."""
+    """Events keep their order, and a frame on both links counts once."""
     world.lifetime = 1000
-    world.plans += [Plan(left=[task(1), task(2)]), Plan(left=[task(2), task(3)], batches=[[task(4)]])]
+    world.plans += [Plan(unread=[task(1), task(2)]), Plan(unread=[task(2), task(3)], batches=[[task(4)]])]
     await world.watch(900, chance=0.5)
     assert world.types == ["connection_connected", *["task_started"] * 4]
     assert [event.run_id for event in world.events[1:]] == ["t1", "t2", "t3", "t4"]
@@ -529,15 +529,15 @@ async def test_a_store_in_trouble_pauses_reading(world: World, autojump_clock: M
 
 
 async def test_what_was_read_is_stored_before_the_end(world: World, autojump_clock: MockClock) -> None:
-    world.plans += [Plan(batches=[[task(1)]], left=[task(2), task(3)])]
+    world.plans += [Plan(batches=[[task(1)]], unread=[task(2), task(3)])]
     await world.watch(5)
     assert [event.run_id for event in world.events[1:]] == ["t1", "t2", "t3"]
 
 
 async def test_a_batch_on_its_way_to_the_store_is_not_forgotten(world: World, autojump_clock: MockClock) -> None:
-    world.plans += [Plan(batches=[[], [task(1)]], left=[task(2)])]
+    world.plans += [Plan(batches=[[], [task(1)]], unread=[task(2)])]
     await world.watch(5)
-    world.plans += [Plan(batches=[[task(3)]], left=[task(4)])]
+    world.plans += [Plan(batches=[[task(3)]], unread=[task(4)])]
     world.events.clear()
 
     async def fails_until_the_end(project: Project, events: Sequence[Event]) -> None:
@@ -560,7 +560,7 @@ async def test_a_broken_store_does_not_hold_back_the_end(world: World, autojump_
 
 
 async def test_a_message_too_big_is_counted_and_backs_off(world: World, autojump_clock: MockClock) -> None:
-    """Even after a stable time: the server may send the same again, and we will not take it."""
+    """Even after a stable time: the server may send the same frame again, and it is rejected again."""
     world.plans += [Plan(lasts=100, end=LinkLost("too big", 1009))] * 4
     await world.watch(1000)
     assert [when for when, _ in world.tries] == [0, 101, 203, 307, 415]

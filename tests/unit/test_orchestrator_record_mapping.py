@@ -1,4 +1,4 @@
-"""What REST's records say about runs, whatever words and shapes they use."""
+"""REST records become observations, in all spellings of statuses and shapes of records."""
 
 from datetime import timedelta
 from typing import Any
@@ -58,8 +58,8 @@ def execution(**fields: Any) -> Observation | None:
     ],
 )
 def test_status_words(status: object, state: str | None) -> None:
-    for found in (task(status=status), execution(status=status)):
-        assert (found and found.state) == state
+    for observations in (task(status=status), execution(status=status)):
+        assert (observations and observations.state) == state
 
 
 @given(st.text())
@@ -68,7 +68,7 @@ def test_any_status_is_a_word(status: str) -> None:
 
 
 def test_a_task_says_all_that_it_can() -> None:
-    found = task(
+    observations = task(
         title="Train  the\nmodel",
         status="failed",
         createdAt="2026-01-01T00:00:00Z",
@@ -78,9 +78,9 @@ def test_a_task_says_all_that_it_can() -> None:
         output=["a", {"b": 1}],
         duration="9",
     )
-    assert found == Observation(
+    assert observations == Observation(
         RunRef("p", Family.TASK, "t1"),
-        found.state if found else None,  # type: ignore[arg-type]
+        observations.state if observations else None,  # type: ignore[arg-type]
         name="Train the model",
         created_at=NOW,
         started_at=NOW,
@@ -95,33 +95,37 @@ def test_what_no_event_may_hold_is_left_out() -> None:
     for _ in range(200):
         deep = [deep]
     for odd in (deep, float("nan"), [float("inf")]):
-        found = task(status="completed", output=odd)
-        assert found is not None
-        assert found.output is None
-    found = task(status="failed", error="cut \ud83d", output={"a": "\udc00"})
-    assert found is not None
-    assert (found.error, found.output) == ("cut \ufffd", {"a": "\ufffd"})
+        observations = task(status="completed", output=odd)
+        assert observations is not None
+        assert observations.output is None
+    observations = task(status="failed", error="cut \ud83d", output={"a": "\udc00"})
+    assert observations is not None
+    assert (observations.error, observations.output) == ("cut \ufffd", {"a": "\ufffd"})
 
 
 def test_an_execution_is_named_by_its_workflow() -> None:
-    found = execution(status="running", workflowId="w1", startedAt="2026-01-01T00:00:00Z")
-    assert found is not None
-    assert (found.ref.kind, found.workflow_id, found.started_at) == (Family.WORKFLOW, "w1", NOW)
-    found = execution(status="running", workflowName="Nightly")
-    assert found is not None
-    assert found.workflow_id == "Nightly"
+    observations = execution(status="running", workflowId="w1", startedAt="2026-01-01T00:00:00Z")
+    assert observations is not None
+    assert (observations.ref.kind, observations.workflow_id, observations.started_at) == (
+        Family.WORKFLOW,
+        "w1",
+        NOW,
+    )
+    observations = execution(status="running", workflowName="Nightly")
+    assert observations is not None
+    assert observations.workflow_id == "Nightly"
 
 
 KNOWN = [RunRef("p", Family.SANDBOX, "b1"), RunRef("p", Family.TASK, "b9")]
 STOP = {"id": "o1", "sandboxId": "b1", "type": "stop", "status": "completed", "completedAt": NOW}
 SDK_STOP = {"id": "o1", "sandboxId": "b1", "type": "stop", "status": "completed", "startTime": NOW, "endTime": NOW}
-"""As the official SDK has it."""
+"""The shape in the official SDK."""
 EARLIER = NOW - timedelta(hours=1)
 FAILED_START = {**STOP, "type": "start", "status": "failed", "error": "no image", "createdAt": NOW}
 
 
 @pytest.mark.parametrize(
-    ("sandbox", "operations", "said"),
+    ("sandbox", "operations", "expected"),
     [
         ({"status": "running"}, [], "running"),
         ({"status": "Exited"}, [], "completed"),
@@ -144,17 +148,17 @@ FAILED_START = {**STOP, "type": "start", "status": "failed", "error": "no image"
     ],
 )
 def test_a_sandbox_and_what_was_done_to_it(
-    sandbox: dict[str, Any] | None, operations: list[dict[str, Any]], said: str | None
+    sandbox: dict[str, Any] | None, operations: list[dict[str, Any]], expected: str | None
 ) -> None:
     rows = [] if sandbox is None else [{"id": "b1", "projectId": "p"} | sandbox]
-    found = sandbox_observations(
+    observations = sandbox_observations(
         "p", parse_records(SandboxRecord, rows), parse_records(OperationRecord, operations), KNOWN
     )
-    if said is None:
-        assert found == []
+    if expected is None:
+        assert observations == []
         return
-    (only,) = found
-    state, _, timed = said.partition(" ")
+    (only,) = observations
+    state, _, timed = expected.partition(" ")
     assert (only.ref.id, only.state) == ("b1", state)
     if timed:
         assert only.ended_at == NOW
@@ -169,21 +173,21 @@ def test_sandboxes_of_other_projects_are_not_ours() -> None:
 
 def test_a_list_that_names_no_projects_has_ours_by_what_we_know_and_by_our_operations() -> None:
     rows = parse_records(SandboxRecord, [{"id": name, "status": "error"} for name in ("b1", "b2", "b3", "b4")])
-    asked = [
+    operations_rows = [
         {"id": "o1", "sandboxId": "b2", "type": "start", "status": "in_progress"},
         {"id": "o2", "sandboxId": "b3", "projectId": "p", "type": "start", "status": "in_progress"},
         {"id": "o3", "sandboxId": "b4", "projectId": "q", "type": "start", "status": "in_progress"},
     ]
-    found = sandbox_observations("p", rows, parse_records(OperationRecord, asked), KNOWN)
-    assert sorted(one.ref.id for one in found) == ["b1", "b2", "b3"]
+    observations = sandbox_observations("p", rows, parse_records(OperationRecord, operations_rows), KNOWN)
+    assert sorted(one.ref.id for one in observations) == ["b1", "b2", "b3"]
 
 
 def test_an_operation_of_ours_makes_no_foreign_sandbox_ours() -> None:
     rows = parse_records(SandboxRecord, [{"id": "x", "projectId": "q", "status": "error"}])
-    asked = parse_records(
+    operations_rows = parse_records(
         OperationRecord, [{"id": "o1", "sandboxId": "x", "type": "start", "status": "completed"}]
     )
-    assert sandbox_observations("p", rows, asked, KNOWN) == []
+    assert sandbox_observations("p", rows, operations_rows, KNOWN) == []
 
 
 def page(*hours: float | None) -> list[TaskRecord]:

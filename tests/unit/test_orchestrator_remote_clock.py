@@ -1,4 +1,4 @@
-"""What the orchestrator's clock shows at least, on the clock of trio."""
+"""The lower bound of the orchestrator's clock, on trio's clock."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Whose turn it is to ask REST, on the clock of trio."""
+"""The slots for REST requests, on trio's clock."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ SICK = [f"sick{number}" for number in range(MAX_REQUESTS)]
 
 
 class ManyProjects(HttpClient):
-    """Logs anybody in, and answers at once; a project whose name begins with "sick" with 500, or never."""
+    """Accepts every login and responds at once, but to projects named "sick…" with status 500, or never."""
 
     def __init__(self, *, silent: bool) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class ManyProjects(HttpClient):
 
 
 class Nothing:
-    """Knows of no run that what is found could be compared with."""
+    """Expects no observations."""
 
     transaction_no = 0
 
@@ -100,7 +100,7 @@ async def test_a_project_waits_a_moment_for_those_that_are_not_answered_and_then
             nursery.start_soon(look, mine, project, done)
         await trio.testing.wait_all_tasks_blocked()
         await look(mine, "first", done)
-        await trio.sleep(TIMEOUT_S)  # they are asked again, and silent again
+        await trio.sleep(TIMEOUT_S)  # they are requested again, and silent again
         await look(mine, "second", done)
         assert done == {"first": STALLED_S, "second": STALLED_S + TIMEOUT_S}
         nursery.cancel_scope.cancel()
@@ -130,9 +130,9 @@ async def test_a_project_that_is_answered_again_is_no_longer_behind_the_others(a
             assert trio.current_time() == begun
 
 
-async def hold(slots: RequestSlots, who: str, seconds: float, began: list[tuple[float, str]]) -> None:
-    async with slots.acquire(who):
-        began.append((trio.current_time(), who))
+async def hold(slots: RequestSlots, client: str, seconds: float, began: list[tuple[float, str]]) -> None:
+    async with slots.acquire(client):
+        began.append((trio.current_time(), client))
         await trio.sleep(seconds)
 
 
@@ -161,24 +161,24 @@ async def test_who_is_cancelled_takes_no_turn_with_him(autojump_clock: MockClock
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), st.floats(0.0, 40.0)), max_size=60))
-def test_never_are_there_more_requests_than_both_rows_allow(wishes: list[tuple[str, float]]) -> None:
-    slots, most, done = RequestSlots(), 0, 0
+def test_never_are_there_more_requests_than_both_rows_allow(requests: list[tuple[str, float]]) -> None:
+    slots, peak, done = RequestSlots(), 0, 0
 
-    async def ask(who: str, seconds: float) -> None:
-        nonlocal most, done
-        async with slots.acquire(who):
-            most = max(most, len(slots._in_flight))
+    async def send(client: str, seconds: float) -> None:
+        nonlocal peak, done
+        async with slots.acquire(client):
+            peak = max(peak, len(slots._in_flight))
             await trio.sleep(seconds)
         done += 1
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            for who, seconds in wishes:
-                nursery.start_soon(ask, who, seconds)
+            for client, seconds in requests:
+                nursery.start_soon(send, client, seconds)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
-    assert most <= MAX_REQUESTS + MAX_STALLED
-    assert done == len(wishes)
+    assert peak <= MAX_REQUESTS + MAX_STALLED
+    assert done == len(requests)
     assert not slots._in_flight
 
 

@@ -1,4 +1,4 @@
-"""The promise of catching up: whatever the socket and REST tell, and when, each end is told exactly once."""
+"""Catching up reports each end exactly once, for any order of socket events and REST responses."""
 
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ START = NOW - timedelta(days=1)
 
 @dataclass
 class World:
-    """A task that is started again and again, as the orchestrator sees it; each act takes ten seconds."""
+    """A task in the orchestrator that is started again and again; each change takes ten seconds."""
 
     time: int = 0
     running: bool = False
@@ -29,7 +29,7 @@ class World:
     state: RunState | None = None
 
     def act(self, ending: str) -> Event:
-        """The next thing that happens to it."""
+        """Its next change."""
         self.time += 10
         kind = ending if self.running else "task_started"
         self.running = not self.running
@@ -42,7 +42,7 @@ class World:
         return happened
 
     def answer(self, *, confirmed: bool = False) -> tuple[Observation, ...]:
-        """What REST says about it now."""
+        """Its observation over REST now."""
         if self.state is None:
             return ()
         return (
@@ -70,7 +70,7 @@ few = st.lists(endings, max_size=3)
     before=few,
     missed=few,
     opened=few,
-    asked=few,
+    during_request=few,
     later=few,
     at_last=few,
     received=st.integers(0, 9),
@@ -81,7 +81,7 @@ def test_each_end_is_told_once(
     before: list[str],
     missed: list[str],
     opened: list[str],
-    asked: list[str],
+    during_request: list[str],
     later: list[str],
     at_last: list[str],
     received: int,
@@ -90,60 +90,62 @@ def test_each_end_is_told_once(
 ) -> None:
     world, store = World(), PlannedStore()
     wire: deque[Event] = deque()
-    shown: set[datetime] = set()
+    shown_ends: set[datetime] = set()
     late: set[datetime] = set()
 
-    def look(moment: int, held: list[Event], answer: tuple[Observation, ...]) -> bool:
+    def reconcile(transaction_no: int, buffered: list[Event], answer: tuple[Observation, ...]) -> bool:
         newest = max((one.ended_at for one in answer if one.ended_at), default=NOW)
         late.update(one.timestamp for one in wire if one.timestamp < newest)
-        first = {REF: held[0].timestamp} if held else {}
-        outcome = store.take(world.now, Submission(PROJECT, observed=ObservationBatch(answer, gap, moment, first)))
+        first = {REF: buffered[0].timestamp} if buffered else {}
+        outcome = store.take(
+            world.now, Submission(PROJECT, observed=ObservationBatch(answer, gap, transaction_no, first))
+        )
         return bool(outcome.doubtful)
 
     def take(count: int) -> list[Event]:
         return [wire.popleft() for _ in range(min(count, len(wire)))]
 
     store.live(world.now, [world.act(ending) for ending in before])
-    live = list(store.told)
+    live = list(store.notified)
     cut = world.now
     lost = [world.act(ending) for ending in missed]
     gap = Gap(since=cut, until=world.now, watched_since=START, catch_up_max=86400)
     wire.extend(world.act(ending) for ending in opened)
-    moment, answer = store.recent.transaction_no, world.answer()
+    transaction_no, answer = store.recent.transaction_no, world.answer()
     if world.ended:
-        shown.add(world.ended)
-    wire.extend(world.act(ending) for ending in asked)
+        shown_ends.add(world.ended)
+    wire.extend(world.act(ending) for ending in during_request)
     live += wire
-    held = take(received)
+    buffered = take(received)
     if overflows:
-        store.live(world.now, held)
-        held = []
-    doubtful = look(moment, held, answer)
-    store.live(world.now, held)
+        store.live(world.now, buffered)
+        buffered = []
+    doubtful = reconcile(transaction_no, buffered, answer)
+    store.live(world.now, buffered)
     for _ in range(3):
         if not doubtful:
             break
-        moment, answer = store.recent.transaction_no, world.answer(confirmed=True)
+        transaction_no, answer = store.recent.transaction_no, world.answer(confirmed=True)
         more = [world.act(ending) for ending in later]
         later = []
         wire.extend(more)
         live += more
         store.live(world.now, take(then))
-        doubtful = look(moment, [], answer)
+        doubtful = reconcile(transaction_no, [], answer)
     more = [world.act(ending) for ending in at_last]
     live += more
     store.live(world.now, [*wire, *more])
 
-    ends = Counter(one.timestamp for one in store.told if one.type in TERMINAL_TYPES)
+    ends = Counter(one.timestamp for one in store.notified if one.type in TERMINAL_TYPES)
     assert all(count == 1 for count in ends.values()), ends
-    # Nobody can tell of an attempt that began and ended unseen, nor of the end of one whose beginning was lost
-    # together with the end before it, once REST shows the next one.
+    # Two cases cannot be reported: an attempt that began and ended unseen; and the end of an attempt whose
+    # beginning was lost together with the end before it, after REST shows the next attempt.
     begun_unseen = bool(lost) and lost[-1].type == "task_started"
-    certain = {one.timestamp for one in live if one.type in TERMINAL_TYPES} | shown
+    certain = {one.timestamp for one in live if one.type in TERMINAL_TYPES} | shown_ends
     if overflows:
-        return  # what was stored before the comparison may have hidden the end before it
-    # Two ends of one kind, the older one arriving after the newer one was looked up, pass for one.
+        return  # an event stored before the reconciliation may have hidden the end before it
+    # Two ends of one kind count as one if the older one arrives after REST has shown the newer one.
     certain -= late
     if begun_unseen:
-        certain -= {next((one.timestamp for one in live if one.timestamp > lost[-1].timestamp), NOW)} - shown
+        certain -= {next((one.timestamp for one in live if one.timestamp > lost[-1].timestamp), NOW)} - shown_ends
     assert certain <= set(ends), (certain - set(ends), ends)

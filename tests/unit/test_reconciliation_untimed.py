@@ -1,7 +1,7 @@
-"""Catching up on what REST gives no times for: a sandbox that is started and fails again and again.
+"""Catching up on runs without times in REST: a sandbox that is started and fails again and again.
 
-The promise, whatever the clocks show and however late live events come: no end is lost, and none is told twice as
-far as the orchestrator's clock was known when it was asked.
+For any clocks and any delay of live events, no end is lost. None is reported twice, as far as the orchestrator's
+clock was known at the request.
 """
 
 from collections import Counter, deque
@@ -26,10 +26,10 @@ START = NOW - timedelta(days=1)
 
 @dataclass
 class World:
-    """A sandbox as the orchestrator sees it; each act takes a tenth of a second of its clock.
+    """A sandbox in the orchestrator; each change takes a tenth of a second of its clock.
 
-    Ours shows ``skew`` seconds more. ``lag``: its clock is ahead of what we know by so many acts; None: we know
-    nothing of it.
+    Our clock is ``skew`` seconds ahead. ``lag``: our lower bound of its clock is behind by so many changes;
+    None: we have no bound.
     """
 
     skew: float
@@ -39,7 +39,7 @@ class World:
     created: datetime | None = None
 
     def act(self, ending: str) -> Event:
-        """The next thing that happens to it."""
+        """Its next change."""
         self.acts += 1
         if self.state is RunState.RUNNING:
             kind = ending
@@ -51,11 +51,11 @@ class World:
         return happened
 
     def known(self) -> datetime | None:
-        """What its clock shows at least, as far as we know."""
+        """Our lower bound of its clock."""
         return None if self.lag is None else NOW + timedelta(seconds=(self.acts - self.lag) / 10 + 0.05)
 
     def answer(self, *, confirmed: bool = False) -> tuple[Observation, ...]:
-        """What REST says about it now."""
+        """Its observation over REST now."""
         if self.state is None:
             return ()
         known = self.known()
@@ -63,18 +63,18 @@ class World:
 
     @property
     def now(self) -> datetime:
-        """By our clock."""
+        """The time on our clock."""
         return NOW + timedelta(seconds=self.acts / 10 + 0.07 + self.skew)
 
 
-def hear(store: PlannedStore, world: World, events: Iterable[Event]) -> None:
-    """Each in a transaction of its own."""
+def store_one_by_one(store: PlannedStore, world: World, events: Iterable[Event]) -> None:
+    """Stores each event in a transaction of its own."""
     for one in events:
         store.live(world.now, [one])
 
 
 def ends(events: Iterable[Event]) -> Counter[str]:
-    """How many ends of each type."""
+    """The number of ends of each type."""
     return Counter(one.type for one in events if one.type in TERMINAL_TYPES)
 
 
@@ -110,59 +110,59 @@ def test_each_end_of_a_sandbox_is_told_once(
     world, store = World(skew, lag), PlannedStore()
     wire: deque[Event] = deque()
 
-    def happens(some: list[str]) -> list[Event]:
-        return [world.act(ending) for ending in some]
+    def happens(acts: list[str]) -> list[Event]:
+        return [world.act(ending) for ending in acts]
 
     def take(count: int) -> list[Event]:
         return [wire.popleft() for _ in range(min(count, len(wire)))]
 
-    def ask(*, confirmed: bool = False) -> tuple[int, tuple[Observation, ...]]:
-        """Ask, and once more after a moment in which things go on, as the survey does where no time is given."""
-        moment, answer = store.recent.transaction_no, world.answer(confirmed=confirmed)
+    def request(*, confirmed: bool = False) -> tuple[int, tuple[Observation, ...]]:
+        """Request twice, with changes in between, as the snapshot reader does for ends without a time."""
+        transaction_no, answer = store.recent.transaction_no, world.answer(confirmed=confirmed)
         send(settling)
         settling.clear()
-        return moment, tuple(dated_by_later(answer, world.answer(confirmed=confirmed)))
+        return transaction_no, tuple(dated_by_later(answer, world.answer(confirmed=confirmed)))
 
-    def look(moment: int, answer: tuple[Observation, ...], held: list[Event]) -> bool:
-        first = {REF: held[0].timestamp} if held else {}
+    def reconcile(transaction_no: int, answer: tuple[Observation, ...], buffered: list[Event]) -> bool:
+        first = {REF: buffered[0].timestamp} if buffered else {}
         return bool(
             store.take(
-                world.now, Submission(PROJECT, observed=ObservationBatch(answer, gap, moment, first))
+                world.now, Submission(PROJECT, observed=ObservationBatch(answer, gap, transaction_no, first))
             ).doubtful
         )
 
     happened = happens(before)
-    hear(store, world, happened)
+    store_one_by_one(store, world, happened)
     cut = world.now
     lost = happens(missed)
     gap = Gap(since=cut, until=world.now, watched_since=START, catch_up_max=86400)
     came = list(happened)
 
-    def send(some: list[str]) -> None:
-        events = happens(some)
+    def send(acts: list[str]) -> None:
+        events = happens(acts)
         wire.extend(events)
         came.extend(events)
 
     send(opened)
-    moment, answer = ask()
-    held = take(received)
-    doubtful = look(moment, answer, held)
-    hear(store, world, held)
+    transaction_no, answer = request()
+    buffered = take(received)
+    doubtful = reconcile(transaction_no, answer, buffered)
+    store_one_by_one(store, world, buffered)
     for _ in range(3):
         if not doubtful:
             break
         send(later)
         later = []
-        moment, answer = ask(confirmed=True)
-        hear(store, world, take(then))
-        doubtful = look(moment, answer, [])
+        transaction_no, answer = request(confirmed=True)
+        store_one_by_one(store, world, take(then))
+        doubtful = reconcile(transaction_no, answer, [])
     send(at_last)
-    hear(store, world, list(wire))
+    store_one_by_one(store, world, list(wire))
 
-    told, live = ends(store.told), ends(came)
+    told, live = ends(store.notified), ends(came)
     if lag == 0:
-        # Of several ends, some of which nobody saw, it is the number that counts.
+        # With several ends, some of them unseen, only their number is checked.
         assert told <= live if not ends(lost) else told.total() <= (live + ends(lost)).total(), (told, live, lost)
-    # Nobody can tell of the end of an attempt whose beginning was lost together with the end before it.
+    # The end of an attempt cannot be reported if its beginning was lost together with the end before it.
     unseen = bool(lost) and lost[-1].type == "sandbox_started"
     assert (live - told).total() <= unseen, (told, live)

@@ -1,4 +1,4 @@
-"""The life of a run: every cell of the table, and what must hold for any sequence of events."""
+"""The state machine of a run: every cell of the table, and the invariants of any sequence of events."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -39,13 +39,13 @@ def wire(kind: str, at: datetime = LATER, **fields: Any) -> Event:
     """An event of any run type; all are about the run "r"."""
     names = {"taskId": "r", "executionId": "r", "workflowId": "w", "sandboxId": "r", "phaseId": "ph"}
     frame = {"type": kind, "timestamp": at.isoformat(), "artifact": {"path": "a"}} | names | fields
-    made = event_from(frame, "p", NOW)
-    assert isinstance(made, Event), made
-    return made
+    changed = event_from(frame, "p", NOW)
+    assert isinstance(changed, Event), changed
+    return changed
 
 
 def state_expected(before: RunState | None, kind: str) -> tuple[int, RunState, bool]:
-    """The (attempt, state, repeated) after an event, written down a second time, from the contract."""
+    """The (attempt, state, repeated) after an event: a second implementation, from the contract."""
     target = STATE_AFTER.get(kind)
     if before is None:
         return 1, target or RunState.RUNNING, False
@@ -186,10 +186,10 @@ def test_the_same_end_twice_is_a_repetition_whatever_the_time() -> None:
 
 @pytest.mark.parametrize("kind", ["connection_connected", "agent_started"])
 def test_events_about_no_run(kind: str) -> None:
-    made = EVENT_TYPES[kind].model_validate({"timestamp": datetime.now(UTC), "projectId": "p"})
-    assert run_ref(made) is None
+    changed = EVENT_TYPES[kind].model_validate({"timestamp": datetime.now(UTC), "projectId": "p"})
+    assert run_ref(changed) is None
     with pytest.raises(ValueError, match="about no run"):
-        advance(None, made)
+        advance(None, changed)
 
 
 def test_the_tail_keeps_lines_and_characters_within_bounds() -> None:

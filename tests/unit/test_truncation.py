@@ -1,4 +1,4 @@
-"""Long texts are cut to their beginning and end, and no half of a secret is left at the edges."""
+"""Long texts are truncated to their beginning and end, and no half of a secret is left at the edges."""
 
 from typing import Any
 
@@ -102,7 +102,7 @@ def test_of_a_long_event_each_text_is_looked_through_once(monkeypatch: pytest.Mo
 
     assert len(shorter.wire_json) <= 200_000
     assert SECRET not in shorter.wire_json
-    assert len(looked) == 2 * 20  # in the field, and as it came
+    assert len(looked) == 2 * 20  # in the field, and in the wire form
 
 
 def test_a_long_event_keeps_as_much_of_its_text_as_there_is_room_for() -> None:
