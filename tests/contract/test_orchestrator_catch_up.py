@@ -147,7 +147,7 @@ async def begin(bench: Bench, notified: Notified, *names: str) -> RawSocket:
     return socket
 
 
-async def test_an_end_that_was_missed_is_told_once_with_what_it_came_to() -> None:
+async def test_a_missed_end_is_reported_once_with_its_result() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified, "t1", "t2", "t3")
         bench.raw.rest[TASKS] = {
@@ -182,7 +182,7 @@ async def test_an_end_that_was_missed_is_told_once_with_what_it_came_to() -> Non
         assert notified.gaps[1].changed == 0
 
 
-async def test_a_late_live_event_comes_before_the_answer_and_is_told_once() -> None:
+async def test_a_live_event_before_the_response_is_reported_once() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified, "t1")
         bench.raw.rest[TASKS] = [task("t1", "failed", completedAt=now())]
@@ -195,7 +195,7 @@ async def test_a_late_live_event_comes_before_the_answer_and_is_told_once() -> N
         assert [name for name, _, _ in notified.of()] == ["task_started", "task_failed", "task_started"]
 
 
-async def test_a_task_that_ran_again_is_told_again() -> None:
+async def test_a_task_that_ran_again_is_reported_again() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified, "t1", "t2")
         await socket.send_event("task_failed", taskId="t1", timestamp=now())
@@ -211,7 +211,7 @@ async def test_a_task_that_ran_again_is_told_again() -> None:
         assert again == [("task_started", 2), ("task_failed", 2), ("task_started", 2)]
 
 
-async def test_a_list_that_is_older_than_a_live_event_is_asked_about_again() -> None:
+async def test_a_list_older_than_a_live_event_is_requested_again() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified, "t1", "t2")
         await socket.send_event("task_failed", taskId="t1", timestamp=now())
@@ -270,7 +270,7 @@ async def test_workflows_and_sandboxes() -> None:
         assert notified.gaps[0].changed == 6, "the cancelled execution, too"
 
 
-async def test_a_sandbox_whose_live_events_come_after_it_was_looked_up_is_told_once() -> None:
+async def test_a_sandbox_whose_live_events_arrive_after_the_snapshot_is_reported_once() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified, "t1")
         created, started, failed = now(), now(0.05), now(0.1)
@@ -290,7 +290,7 @@ async def test_a_sandbox_whose_live_events_come_after_it_was_looked_up_is_told_o
         assert notified.of()[count:] == [("sandbox_started", "b1", False), ("sandbox_error", "b1", False)]
 
 
-async def test_a_sandbox_that_cannot_be_looked_at_twice_is_told_as_it_was_seen() -> None:
+async def test_a_sandbox_that_cannot_be_read_twice_is_reported_as_first_read() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified, "t1")
         sandbox = {"id": "b1", "projectId": "a", "status": "error", "createdAt": now()}
@@ -309,7 +309,7 @@ async def test_a_sandbox_that_cannot_be_looked_at_twice_is_told_as_it_was_seen()
         assert not notified.gaps[0].incomplete
 
 
-async def test_a_first_start_says_nothing_of_old_runs_and_a_restart_tells_what_ended_since() -> None:
+async def test_a_first_start_reports_no_old_runs_and_a_restart_reports_ends_since_the_stop() -> None:
     async with open_bench() as bench:
         bench.raw.rest[TASKS] = [
             task("old", "failed", completedAt=now(-5)),
@@ -338,7 +338,7 @@ async def test_a_first_start_says_nothing_of_old_runs_and_a_restart_tells_what_e
             assert notified.of() == []
 
 
-async def test_what_ended_too_long_ago_is_only_counted() -> None:
+async def test_ends_too_long_ago_are_only_counted() -> None:
     async with open_bench(catch_up_max=0.0) as bench, bench.agent() as notified:
         socket = await begin(bench, notified, "t1")
         bench.raw.rest[TASKS] = [
@@ -380,7 +380,7 @@ async def test_a_run_that_the_orchestrator_does_not_know_any_more_is_counted_onc
         assert await bench.open_runs() == ["t2"]
 
 
-async def test_a_run_whose_id_no_address_can_hold_is_gone() -> None:
+async def test_a_run_whose_id_fits_no_url_is_gone() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified, "t1", "..")
         bench.raw.rest["GET /api/projects/a/tasks/t1"] = task("t1", "running")
@@ -390,7 +390,7 @@ async def test_a_run_whose_id_no_address_can_hold_is_gone() -> None:
 
 
 @pytest.mark.parametrize("fault", [500, 503, b"{", b"<html>", b"", b"null", b'""', b'{"status": "maintenance"}'])
-async def test_one_kind_that_cannot_be_looked_up_holds_back_neither_the_others_nor_live_events(
+async def test_a_kind_that_cannot_be_read_delays_neither_others_nor_live_events(
     fault: int | bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aintandem_notify.orchestrator.rest.client.RETRY_PAUSES_S", (0.01,))
@@ -419,7 +419,7 @@ async def test_one_kind_that_cannot_be_looked_up_holds_back_neither_the_others_n
         assert notified.gaps[0].incomplete is False
 
 
-async def test_a_server_without_lists_is_asked_no_more_and_one_that_says_no_is_told_of() -> None:
+async def test_a_server_without_lists_is_not_asked_again_and_a_rejection_is_reported() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified, "t1")
         for place in (EXECUTIONS, SANDBOXES, OPERATIONS):
@@ -456,7 +456,7 @@ async def test_all_pages_are_read(page_size: int | None) -> None:
         assert [name for _, name, _ in notified.of("task_failed")] == [f"t{n}" for n in range(250)]
 
 
-async def test_an_endless_list_is_read_up_to_a_bound_and_the_rest_is_said_to_be_missing() -> None:
+async def test_an_endless_list_is_read_up_to_a_limit_and_the_rest_is_reported_as_missing() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified)
         bench.raw.rest[TASKS] = lambda request: [task(f"t{request.query['offset']}", "queued")]
@@ -465,7 +465,7 @@ async def test_an_endless_list_is_read_up_to_a_bound_and_the_rest_is_said_to_be_
         assert (notified.gaps[0].incomplete, notified.gaps[0].reason) == (True, "tasks beyond the 50 newest")
 
 
-async def test_a_run_that_is_not_listed_is_asked_for() -> None:
+async def test_a_run_that_is_not_listed_is_requested() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified, "t1", "t2")
         bench.raw.rest["GET /api/projects/a/tasks/t2"] = task("t2", "cancelled", completedAt=now())
@@ -474,7 +474,7 @@ async def test_a_run_that_is_not_listed_is_asked_for() -> None:
         assert [one for one in notified.of() if one[2]] == [("task_cancelled", "t2", True)]
 
 
-async def test_a_run_that_the_orchestrator_chokes_on_holds_back_nothing_else() -> None:
+async def test_a_run_that_the_orchestrator_fails_on_delays_no_other() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified, "t1", "t2", "t3")
         bench.raw.rest[TASKS] = [task("t1", "failed", completedAt=now())]
@@ -581,7 +581,7 @@ async def test_how_far_a_project_is_seen_is_noted_from_time_to_time_and_at_the_e
         assert noted < (await bench.seen()).seen_until <= datetime.now(UTC)
 
 
-async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_that_is_too_large_is_requested_in_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aintandem_notify.orchestrator.rest.client.MAX_BODY_BYTES", 20_000)
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified)
@@ -598,7 +598,7 @@ async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(monkeypatch
         assert limits == ["100", "25", "6", "6", *["1"] * 15]
 
 
-async def test_a_list_without_pages_that_is_too_large_is_said_to_be_missing_once(
+async def test_a_list_without_pages_that_is_too_large_is_reported_as_missing_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("aintandem_notify.orchestrator.rest.client.MAX_BODY_BYTES", 20_000)
@@ -612,7 +612,7 @@ async def test_a_list_without_pages_that_is_too_large_is_said_to_be_missing_once
         assert sum(one.path.endswith("/executions") for one in bench.raw.requests[requests:]) == 1
 
 
-async def test_pages_are_compared_one_by_one_and_what_was_compared_is_not_again(
+async def test_pages_are_reconciled_one_by_one_and_none_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("aintandem_notify.orchestrator.rest.client.RETRY_PAUSES_S", ())

@@ -41,7 +41,7 @@ async def titles(storage: Storage) -> list[str]:
     return [claim.notification.title for claim in await storage.run(claim_all())]
 
 
-async def test_what_is_made_is_journaled_routed_and_published_like_any_event() -> None:
+async def test_synthesized_events_are_journaled_routed_and_published_like_others() -> None:
     async with memory() as storage, open_bench(storage) as bench:
         await bench.ingest.commit(PROJECT, [event("task_started", run="t1", at=-100)])
         outcome = await bench.ingest.reconcile(
@@ -62,7 +62,7 @@ async def test_what_is_made_is_journaled_routed_and_published_like_any_event() -
 
 
 @pytest.mark.parametrize("failure", ["before", "after"])
-async def test_a_look_whose_commit_failed_can_be_compared_again(failure: str) -> None:
+async def test_observations_whose_commit_failed_can_be_reconciled_again(failure: str) -> None:
     store = new_store()
     async with open_bench(FlakyStorage(store, failure)) as bench:
         first = batch_of(observation("t1"), transaction_no=bench.ingest.transaction_no)
@@ -77,7 +77,7 @@ async def test_a_look_whose_commit_failed_can_be_compared_again(failure: str) ->
         assert await titles(bench.storage) == ["task_started t1", "task_failed t1"]
 
 
-async def test_what_a_live_event_has_moved_since_it_was_asked_for_is_doubtful() -> None:
+async def test_an_observation_older_than_a_live_event_is_doubtful() -> None:
     async with memory() as storage, open_bench(storage) as bench:
         await bench.ingest.commit(PROJECT, [event("task_started", "t1", -100), event("task_started", "t2", -100)])
         asked_for = bench.ingest.transaction_no
@@ -89,7 +89,7 @@ async def test_what_a_live_event_has_moved_since_it_was_asked_for_is_doubtful() 
         assert outcome.changed == 1, "output moves nothing that REST could be older than"
 
 
-async def test_many_observations_are_compared_a_portion_at_a_time() -> None:
+async def test_many_observations_are_reconciled_in_pieces() -> None:
     many = [observation(f"t{number}") for number in range(2 * batch_limits.MAX_EVENTS + 1)]
     async with memory() as storage, open_bench(storage, FakeRouter(types=frozenset())) as bench:
         outcome = await bench.ingest.reconcile(
@@ -114,7 +114,7 @@ class FallingRouter(StumblingRouter):
         raise RecursionError
 
 
-async def test_an_observation_that_cannot_be_taken_in_as_it_is_is_told_without_its_texts() -> None:
+async def test_an_observation_that_cannot_be_stored_is_reported_without_its_texts() -> None:
     names = ["a", "odd", "b"]
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, StumblingRouter()) as bench:
@@ -159,7 +159,7 @@ async def test_how_far_a_project_is_seen() -> None:
         assert await watched(storage) == WatchProgress(ago(20), ago(50))
 
 
-async def test_the_outlook_has_the_runs_that_are_open() -> None:
+async def test_the_watch_state_has_the_open_runs() -> None:
     async with memory() as storage, open_bench(storage) as bench:
         assert (await bench.ingest.watch_state("p")).seen_until is None
         await bench.ingest.commit(PROJECT, [ConnectionConnectedEvent(timestamp=NOW, project_id="p")])
@@ -172,7 +172,7 @@ async def test_the_outlook_has_the_runs_that_are_open() -> None:
         assert not state.more_open
 
 
-async def test_the_outlook_says_when_more_runs_are_open_than_are_looked_up(
+async def test_the_watch_state_shows_that_more_runs_are_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(writer, "MAX_OPEN_RUNS", 2)
@@ -184,7 +184,7 @@ async def test_the_outlook_says_when_more_runs_are_open_than_are_looked_up(
         assert [run.ref.id for run in state.open_runs] == ["t3", "t2"]
 
 
-async def test_a_project_that_somebody_else_moved_is_read_again() -> None:
+async def test_a_project_of_another_agent_is_read_again() -> None:
     async with memory() as storage, open_bench(storage) as bench:
         await bench.ingest.commit(PROJECT, [event("task_started", "t1", -100)])
         async with open_bench(storage) as other:

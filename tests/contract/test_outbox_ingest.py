@@ -25,7 +25,7 @@ async def runs(storage: Storage, *events: Event) -> dict[RunRef, Run]:
     return await storage.run(inside(lambda store: store.journal.latest_runs(refs)))
 
 
-async def test_what_is_committed_is_on_disk(tmp_path: Path) -> None:
+async def test_committed_events_are_on_disk(tmp_path: Path) -> None:
     started, failed = event("task_started", task="Analyse"), event("task_failed", at=3)
     async with open_storage(tmp_path / "s.db") as storage, open_bench(storage) as bench:
         await bench.ingest.commit(PROJECT, [started, failed])
@@ -94,7 +94,7 @@ async def test_a_huge_batch_is_cut_into_several_transactions() -> None:
     with_store.close()
 
 
-async def test_what_is_journaled_is_cut_into_smaller_transactions() -> None:
+async def test_journaled_events_are_split_into_smaller_transactions() -> None:
     with_store = new_store()
     storage = FlakyStorage(with_store)
     count = 2 * batch_limits.MAX_JOURNALED + 1
@@ -115,7 +115,7 @@ async def test_what_is_journaled_is_cut_into_smaller_transactions() -> None:
 
 
 @pytest.mark.parametrize("failure", ["before", "after"])
-async def test_a_failed_commit_is_told_and_the_same_events_can_be_handed_in_again(failure: str) -> None:
+async def test_a_failed_commit_raises_and_the_same_events_can_be_submitted_again(failure: str) -> None:
     with_store = new_store()
     async with open_bench(FlakyStorage(with_store, failure)) as bench:
         batch = [event("task_started"), event("task_failed")]
@@ -148,7 +148,7 @@ class FallingRouter(StumblingRouter):
 
 
 @pytest.mark.parametrize("place", range(5))
-async def test_an_event_that_cannot_be_taken_in_as_it_is_is_told_without_its_texts(place: int) -> None:
+async def test_an_event_that_cannot_be_stored_is_reported_without_its_texts(place: int) -> None:
     store = new_store()
     names = ["a", "b", "c", "d"]
     batch = [event("task_failed", run=name) for name in names]
@@ -202,7 +202,7 @@ async def test_agent_events_are_kept_while_the_store_fails(autojump_clock: MockC
     with_store.close()
 
 
-async def test_what_was_handed_in_is_committed_before_the_end() -> None:
+async def test_submitted_events_are_committed_before_the_end() -> None:
     async with memory() as storage:
         async with open_bench(storage) as bench, trio.open_nursery() as nursery:
             nursery.start_soon(bench.ingest.commit, PROJECT, [event("task_started")])

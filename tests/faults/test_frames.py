@@ -30,7 +30,7 @@ GARBAGE = [
 TOLD = ("malformed", "not an object", "no type", "another project's id", "nested too deep")
 
 
-async def test_garbage_is_told_of_once_a_kind_and_the_connection_stays(tmp_path: Path) -> None:
+async def test_garbage_is_logged_once_a_kind_and_the_connection_stays(tmp_path: Path) -> None:
     async with open_case(tmp_path) as case:
         case.configure()
         async with case.agent() as agent:

@@ -81,7 +81,7 @@ async def _fail_or_be_found(case: Case, socket: RawSocket, run: str) -> None:
         await socket.send_text(text)
 
 
-async def test_a_forbidden_project_is_not_asked_for_again_and_again(tmp_path: Path) -> None:
+async def test_a_forbidden_project_is_not_requested_again_and_again(tmp_path: Path) -> None:
     async with open_case(tmp_path) as case:
         case.raw.default_upgrade = Refuse(403)
         case.configure()
@@ -105,7 +105,7 @@ async def test_a_connection_that_fell_silent_is_replaced(tmp_path: Path) -> None
             await case.arrived()
 
 
-async def test_what_ended_while_nobody_listened_is_told_once_also_when_the_live_event_comes_late(
+async def test_a_missed_end_is_reported_once_even_with_a_late_live_event(
     tmp_path: Path,
 ) -> None:
     async with open_case(tmp_path) as case:

@@ -34,7 +34,7 @@ def rows(prefix: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("zone", [times.ZONES[name] for name in ("far west", "far east", "with summer time")])
-async def test_every_time_is_told_once_wherever_the_agent_runs(tmp_path: Path, zone: str) -> None:
+async def test_every_time_is_reported_once_in_any_time_zone(tmp_path: Path, zone: str) -> None:
     async with open_nasty_case(tmp_path) as case:
         async with case.agent(environ={"TZ": zone}):
             await case.live(live("t"))
@@ -46,7 +46,7 @@ async def test_every_time_is_told_once_wherever_the_agent_runs(tmp_path: Path, z
         case.check()
 
 
-async def test_every_time_is_told_once_whatever_the_agents_clock_shows(tmp_path: Path) -> None:
+async def test_every_time_is_reported_once_with_any_clock_of_the_agent(tmp_path: Path) -> None:
     clock = shifted_clock(tmp_path)
     async with open_nasty_case(tmp_path) as case:
         # The receiver's clock is right, so it would reject a signature of another day.

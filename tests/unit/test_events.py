@@ -207,7 +207,7 @@ def test_an_event_goes_out_as_it_came_in_and_comes_back(
 
 
 @pytest.mark.parametrize(("frame", "model", "fields"), FRAMES, ids=names(FRAMES))
-def test_only_what_names_the_event_is_needed(
+def test_only_the_identity_of_an_event_is_required(
     frame: dict[str, Any], model: type[Event], fields: dict[str, Any]
 ) -> None:
     bare: dict[str, Any] = {
@@ -353,7 +353,7 @@ def test_a_step_keeps_the_status_it_came_with(status: str) -> None:
         ("0001-01-01T00:00:00+23:59", NOW),
     ],
 )
-def test_a_timestamp_is_read_whatever_its_form(sent: object, understood: datetime) -> None:
+def test_a_timestamp_is_parsed_in_any_form(sent: object, understood: datetime) -> None:
     event = event_of(TASK | {"type": "task_started", "timestamp": sent})
 
     assert event.timestamp == understood
@@ -462,7 +462,7 @@ def test_texts_of_our_own_events_can_always_be_encoded() -> None:
     assert len(event.key) == 32
 
 
-def test_what_another_version_kept_comes_back_as_an_unknown_event() -> None:
+def test_an_event_of_another_version_is_restored_as_unknown() -> None:
     wire = {"type": "task_failed", "timestamp": "2026-05-04T01:00:00.250Z", "projectId": "p", "jobId": "1"}
     event = restore_event(wire)
 
@@ -472,7 +472,7 @@ def test_what_another_version_kept_comes_back_as_an_unknown_event() -> None:
     assert event.wire() == wire
 
 
-def test_what_never_was_an_event_is_refused() -> None:
+def test_a_value_that_never_was_an_event_is_rejected() -> None:
     with pytest.raises(ValidationError):
         restore_event({"timestamp": "2026-05-04T01:00:00.250Z"})
 

@@ -170,7 +170,7 @@ def test_control_frames_are_no_events(kind: str) -> None:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_what_is_only_unusual_is_an_event(frame: str) -> None:
+def test_an_unusual_frame_is_an_event(frame: str) -> None:
     event = parsed(frame)
 
     assert isinstance(event, TaskFailedEvent)

@@ -52,13 +52,11 @@ def failed(before: float) -> UntimedEnd:
         (RUNNING, event("task_completed", at=7), synthesized(before=8), False, False),
     ],
 )
-def test_what_a_live_event_says_after_catching_up(
-    run: Run, live: Event, entry: Synthesized, again: bool, late: bool
-) -> None:
+def test_live_events_after_catching_up(run: Run, live: Event, entry: Synthesized, again: bool, late: bool) -> None:
     assert (is_repetition(run, live, entry), is_late(run, live, entry)) == (again, late)
 
 
-def test_a_pause_that_was_made_is_said_again_only_while_it_lasts() -> None:
+def test_a_synthesized_pause_is_repeated_only_while_it_lasts() -> None:
     ref = RunRef("p", Family.WORKFLOW, "e1")
     paused = event("workflow_execution_paused", executionId="e1", workflowId="w")
     entry = synthesized("workflow_execution_paused")
@@ -78,13 +76,11 @@ def test_a_pause_that_was_made_is_said_again_only_while_it_lasts() -> None:
         (event("task_started", at=1), synthesized(before=8), synthesized(before=8)),
     ],
 )
-def test_what_live_events_leave_of_an_end_without_a_time(
-    live: Event, entry: Synthesized, left: Synthesized
-) -> None:
+def test_ends_without_a_time_after_live_events(live: Event, entry: Synthesized, left: Synthesized) -> None:
     assert entry.after(live) == left
 
 
-def test_an_end_without_a_time_is_known_whatever_came_after_it() -> None:
+def test_an_end_without_a_time_is_recognised_after_any_other_event() -> None:
     completed = UntimedEnd("task_completed", NOW + timedelta(seconds=9))
     entry = Synthesized(ends=(failed(before=5), completed))
     late = event("task_failed", at=4)
@@ -94,7 +90,7 @@ def test_an_end_without_a_time_is_known_whatever_came_after_it() -> None:
     assert entry.after(event("task_completed", at=8)) == NOTHING_SYNTHESIZED, "the one before it was not heard of"
 
 
-def test_what_was_made_is_remembered_for_a_while_whatever_the_machines_clock_shows() -> None:
+def test_synthesized_events_are_remembered_for_a_while_with_any_system_clock() -> None:
     recent = RecentChanges(10)
     assert not recent.has_synthesized
     recent.remember([], {(REF, 1): synthesized("task_started")})
@@ -107,7 +103,7 @@ def test_what_was_made_is_remembered_for_a_while_whatever_the_machines_clock_sho
     assert recent.synthesized_for((REF, 1)) == recent.synthesized_for((REF, 2)) == NOTHING_SYNTHESIZED
 
 
-def test_what_has_moved_since_and_what_is_not_known_any_more() -> None:
+def test_changed_runs_and_dropped_ones() -> None:
     recent = RecentChanges(1)
     other = RunRef("p", Family.TASK, "t2")
     recent.remember([REF], {})

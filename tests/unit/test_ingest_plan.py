@@ -45,14 +45,14 @@ def test_an_event_that_matches_is_journaled_and_sent() -> None:
     assert done.due_destinations == {"a", "b"}
 
 
-def test_an_event_that_nobody_wants_is_journaled_only() -> None:
+def test_an_event_without_a_rule_is_only_journaled() -> None:
     done = planned(event("task_started"), router=NOBODY)
     assert types(done.changes.events) == ["task_started"]
     assert done.changes.notifications == []
     assert len(done.changes.new_runs) == 1
 
 
-def test_progress_that_nobody_wants_moves_its_run_once() -> None:
+def test_unrouted_progress_changes_its_run_once() -> None:
     lines = [event("output", at=n, output=f"{n}\n") for n in range(3)]
     done = planned(*lines, event("step_progress", at=4, step="load"), router=NOBODY)
     assert done.changes.events == []
@@ -68,7 +68,7 @@ def test_progress_that_a_rule_lets_pass_but_refuses_is_not_journaled() -> None:
     assert done.changes.new_runs[0].output_tail == "a"
 
 
-def test_a_run_is_up_to_date_when_its_end_is_told() -> None:
+def test_a_run_is_up_to_date_when_its_end_is_reported() -> None:
     router = FakeRouter(types=frozenset({"task_failed"}))
     done = planned(event("output", output="last words"), event("task_failed"), router=router)
     ((sent, _),) = done.changes.notifications
@@ -93,7 +93,7 @@ def test_a_run_that_is_stored_moves_and_a_new_attempt_is_new() -> None:
     assert done.runs[stored.ref].attempt == 2
 
 
-def test_events_about_no_run_are_told_too() -> None:
+def test_events_about_no_run_are_notified_too() -> None:
     router = FakeRouter()
     agent = AgentStartedEvent(timestamp=NOW)
     link = ConnectionDisconnectedEvent(timestamp=NOW, project_id="p")
@@ -134,7 +134,7 @@ def test_agent_events_are_no_projects() -> None:
     assert (changes.new_projects, changes.seen_until) == ({}, {})
 
 
-def test_what_is_passing() -> None:
+def test_unrouted_progress() -> None:
     assert is_unrouted_progress(event("output"), NOBODY)
     assert is_unrouted_progress(event("step_progress"), NOBODY)
     assert not is_unrouted_progress(event("output"), EVERYBODY)

@@ -32,11 +32,11 @@ from support.outbox import FakeRouter, event
         (0, 0, 250),
     ],
 )
-def test_a_transaction_is_larger_where_nobody_fetches_from_memory(journaled: int, cached: int, limit: int) -> None:
+def test_a_transaction_is_larger_if_nobody_reads_the_cache(journaled: int, cached: int, limit: int) -> None:
     assert next_journal_limit(journaled, cached) == limit
 
 
-def test_what_is_handed_in_is_cut_into_what_there_is_room_for_at_that_moment() -> None:
+def test_events_are_split_by_the_limit_at_that_moment() -> None:
     limits = iter([MAX_JOURNALED, MAX_EVENTS, MAX_JOURNALED, MAX_JOURNALED])
     ends = [event("task_completed", run=f"t{number}") for number in range(MAX_JOURNALED + MAX_EVENTS + 7)]
     pieces = list(split_events(ends, FakeRouter(), lambda: next(limits)))
@@ -44,7 +44,7 @@ def test_what_is_handed_in_is_cut_into_what_there_is_room_for_at_that_moment() -
     assert [one for piece, _, _ in pieces for one in piece] == ends
 
 
-def test_passing_events_fill_a_portion_too() -> None:
+def test_unrouted_progress_fills_a_piece_too() -> None:
     lines = [event("output", at=number) for number in range(2 * MAX_EVENTS + 1)]
     pieces = list(split_events(lines, FakeRouter(types=frozenset()), lambda: MAX_JOURNALED))
     assert [(len(piece), journaled) for piece, journaled, _ in pieces] == [
@@ -62,7 +62,7 @@ def test_long_texts_fill_a_transaction_so_that_other_projects_get_their_turn() -
     assert all(text < 2 * MAX_TEXT_LENGTH for _, _, text in pieces)
 
 
-def test_a_look_with_long_texts_is_cut_as_events_are() -> None:
+def test_observations_with_long_texts_are_split_like_events() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     observations = tuple(
         Observation(RunRef("p", Family.TASK, f"t{number}"), RunState.FAILED, error="x" * 8000, output="y" * 8000)

@@ -60,7 +60,7 @@ def test_it_happened_when_the_event_did_not_when_it_was_made() -> None:
     assert notification().occurred_at == datetime(2026, 5, 4, 1, 0, 0, 250_000, tzinfo=UTC)
 
 
-def test_what_is_not_there_is_none_or_empty() -> None:
+def test_missing_fields_are_none_or_empty() -> None:
     bare = Notification(
         id="ntf_1", thread="agent", severity=Severity.INFO, title="x", event=failure(), rule="r", created_at=NOW
     )
@@ -81,7 +81,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
 
 
 @pytest.mark.parametrize("event", [None, {}, {"timestamp": 1}, 17, "task_failed", [1]])
-def test_what_is_no_event_is_refused_as_such(event: object) -> None:
+def test_a_value_that_is_no_event_is_rejected(event: object) -> None:
     with pytest.raises(ValidationError):
         Notification.model_validate(notification().model_dump() | {"event": event})
 

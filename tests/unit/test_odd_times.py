@@ -87,7 +87,7 @@ def test_every_moment_is_shown(zone: str, moment: datetime) -> None:
 
 
 @pytest.mark.parametrize("value", times.TIMES.values(), ids=times.TIMES)
-def test_an_event_is_told_whatever_its_time_is(value: object) -> None:
+def test_an_event_is_reported_with_any_time(value: object) -> None:
     frame = {"type": "task_failed", "projectId": "p", "taskId": "t", "error": "boom", "timestamp": value}
     event = parse_frame(json.dumps(frame), "p", NOW)
 
@@ -119,7 +119,7 @@ OPTIONAL = st.none() | MOMENTS | st.sampled_from([FIRST, LAST, NOW])
 
 
 @given(started=OPTIONAL, ended=OPTIONAL, created=OPTIONAL, run_ended=OPTIONAL, state=st.sampled_from(RunState))
-def test_whatever_rest_tells_of_times_can_be_compared(
+def test_observations_with_any_times_can_be_reconciled(
     started: datetime | None,
     ended: datetime | None,
     created: datetime | None,

@@ -158,7 +158,7 @@ TROUBLES: list[Exception] = [
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: type(trouble).__name__)
-async def test_what_fails_is_asked_again_with_growing_pauses_and_the_rest_is_not(
+async def test_failed_kinds_are_read_again_with_growing_pauses_and_the_others_are_not(
     bench: Bench, autojump_clock: MockClock, trouble: Exception
 ) -> None:
     bench.script.answers[Family.TASK] = [*[trouble] * 4, list_response()]
@@ -171,7 +171,7 @@ async def test_what_fails_is_asked_again_with_growing_pauses_and_the_rest_is_not
     assert [(gap.changed, gap.incomplete) for gap in bench.gaps] == [(1, False)]
 
 
-async def test_after_five_minutes_of_trouble_somebody_is_told_once_and_trying_goes_on(
+async def test_five_minutes_of_trouble_are_reported_once_and_retries_go_on(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     bench.script.answers[Family.TASK] = [*[ServerTrouble("down", status=503)] * 15, list_response()]
@@ -184,7 +184,9 @@ async def test_after_five_minutes_of_trouble_somebody_is_told_once_and_trying_go
     assert bench.caught_up == ["task_failed"]
 
 
-async def test_a_clear_no_is_told_and_a_missing_call_is_not(bench: Bench, autojump_clock: MockClock) -> None:
+async def test_a_definite_rejection_is_reported_and_a_missing_call_is_not(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
     bench.script.answers[Family.TASK] = [Forbidden("not yours", status=403)]
     bench.script.answers[Family.SANDBOX] = [NotFound("no such route", status=404)]
     bench.begin()
@@ -194,7 +196,7 @@ async def test_a_clear_no_is_told_and_a_missing_call_is_not(bench: Bench, autoju
     assert (gap.incomplete, gap.reason) == (True, "task: not yours (HTTP 403)")
 
 
-async def test_what_can_never_be_looked_up_is_a_warning_once(bench: Bench, autojump_clock: MockClock) -> None:
+async def test_permanently_missing_information_is_a_warning_once(bench: Bench, autojump_clock: MockClock) -> None:
     no, other = Forbidden("not yours", status=403), Forbidden("blocked", status=403)
     for trouble in (no, no, other):
         await trio.sleep(100)
@@ -209,9 +211,7 @@ async def test_what_can_never_be_looked_up_is_a_warning_once(bench: Bench, autoj
     ]
 
 
-async def test_what_lies_behind_the_last_page_is_said_to_be_missing(
-    bench: Bench, autojump_clock: MockClock
-) -> None:
+async def test_tasks_beyond_the_last_page_are_reported_as_missing(bench: Bench, autojump_clock: MockClock) -> None:
     bench.script.answers[Family.TASK] = [list_response(missing="tasks beyond the 5000 newest")]
     bench.begin()
     await trio.sleep(1)
@@ -219,7 +219,7 @@ async def test_what_lies_behind_the_last_page_is_said_to_be_missing(
     assert (gap.changed, gap.incomplete, gap.reason) == (1, True, "tasks beyond the 5000 newest")
 
 
-async def test_a_doubtful_run_is_asked_for_again_until_it_is_clear_but_not_for_ever(
+async def test_a_doubtful_run_is_requested_again_until_it_is_clear_but_not_forever(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     await bench.ingest.commit(PROJECT, [event("task_failed", at=-5)])
@@ -232,7 +232,7 @@ async def test_a_doubtful_run_is_asked_for_again_until_it_is_clear_but_not_for_e
     assert [when for when, kind in bench.script.requests if kind is Family.TASK] == [0, 0.25, 1.5]
 
 
-async def test_a_doubtful_run_that_cannot_be_asked_for_holds_back_no_other_and_not_for_ever(
+async def test_a_doubtful_run_that_cannot_be_requested_delays_no_other_and_ends(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     await bench.ingest.commit(PROJECT, [event("task_failed", at=-5), event("task_failed", run="t2", at=-5)])
@@ -249,7 +249,7 @@ async def test_a_doubtful_run_that_cannot_be_asked_for_holds_back_no_other_and_n
     assert (gap.changed, gap.incomplete, bench.script.run_answers) == (1, True, [])
 
 
-async def test_an_end_that_is_listed_and_cannot_be_asked_for_stays_an_end(
+async def test_an_end_that_is_listed_and_cannot_be_requested_stays_an_end(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     bench.script.answers[Family.TASK] = [list_response(ended_at=NOW + timedelta(seconds=5))]
@@ -275,7 +275,7 @@ async def test_live_events_wait_for_the_comparison_and_no_longer_than_they_may(
 
 
 @pytest.mark.parametrize(("bound", "value"), [("MAX_BUFFERED", 2), ("MAX_BUFFERED_SIZE", 200)])
-async def test_the_hold_is_bounded(
+async def test_the_buffer_is_bounded(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
     monkeypatch.setattr(event_buffer, bound, value)
@@ -298,7 +298,7 @@ async def test_the_hold_is_bounded(
     assert stored == events
 
 
-async def test_what_comes_while_others_are_stored_is_left_over_at_the_end(
+async def test_events_added_while_others_are_stored_stay_in_the_buffer(
     autojump_clock: MockClock,
 ) -> None:
     async def store(events: Sequence[Event]) -> None:
@@ -314,7 +314,7 @@ async def test_what_comes_while_others_are_stored_is_left_over_at_the_end(
     assert [item.type for item in buffer.take_buffered()] == ["task_failed"], "the other is with whoever stores it"
 
 
-async def test_what_is_held_when_the_link_ends_is_handed_over(bench: Bench, autojump_clock: MockClock) -> None:
+async def test_buffered_events_are_stored_when_the_link_ends(bench: Bench, autojump_clock: MockClock) -> None:
     bench.script.delay_s = 5.0
     catch_up, buffer = bench.begin()
     await buffer.add([event("task_failed", at=1)], 100)
@@ -364,7 +364,7 @@ async def test_many_projects_do_not_ask_all_at_once_and_one_alone_asks_at_once(
     assert len(set(times)) == 100
 
 
-async def test_one_request_serves_all_who_asked_before_it_began(autojump_clock: MockClock) -> None:
+async def test_one_request_serves_all_callers_before_its_start(autojump_clock: MockClock) -> None:
     begun: list[float] = []
 
     async def request() -> float:
@@ -390,7 +390,7 @@ async def test_one_request_serves_all_who_asked_before_it_began(autojump_clock: 
     assert answers == {0.0: [0], 0.1: [1, 1], 0.9: [1], 1.5: [-1], 1.6: [-1]}
 
 
-async def test_who_is_cancelled_while_asking_leaves_the_question_to_the_next(autojump_clock: MockClock) -> None:
+async def test_a_cancelled_caller_leaves_the_request_to_the_next(autojump_clock: MockClock) -> None:
     async def request() -> float:
         await trio.sleep(1)
         return trio.current_time()
@@ -416,7 +416,7 @@ async def test_nothing_is_left_to_claim_twice(bench: Bench, autojump_clock: Mock
     assert [item.notification.event.type for item in claims].count("task_failed") == 1
 
 
-async def test_what_all_projects_hold_back_together_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_buffers_of_all_projects_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_buffer, "MAX_TOTAL_BYTES", 2 * (event_buffer.EVENT_OVERHEAD_BYTES + 100))
     stored: list[Event] = []
 
@@ -435,9 +435,7 @@ async def test_what_all_projects_hold_back_together_is_bounded(monkeypatch: pyte
     assert everyone.size == 0
 
 
-async def test_nothing_of_what_was_compared_is_kept_once_it_is_done(
-    bench: Bench, autojump_clock: MockClock
-) -> None:
+async def test_memory_is_freed_after_catching_up(bench: Bench, autojump_clock: MockClock) -> None:
     bench.script.answers[Family.TASK] = [list_response(output="x" * 8000)]
     catch_up, _ = bench.begin()
     await trio.sleep(60)
@@ -445,7 +443,7 @@ async def test_nothing_of_what_was_compared_is_kept_once_it_is_done(
     assert catch_up._progress == _Progress()  # the memory is freed
 
 
-async def test_no_more_runs_are_asked_for_again_than_a_bound_and_the_rest_is_said_to_be_missing(
+async def test_doubtful_runs_beyond_the_limit_are_reported_as_missing(
     bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catching_up, "MAX_DOUBTFUL_RUNS", 2)

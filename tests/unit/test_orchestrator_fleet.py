@@ -46,7 +46,7 @@ def record(project_id: str, name: str | None = None) -> ProjectRecord:
         ([], {}),
     ],
 )
-def test_who_is_watched_under_which_name(entries: Sequence[ProjectConfig], names: dict[str, str]) -> None:
+def test_watched_projects_and_their_names(entries: Sequence[ProjectConfig], names: dict[str, str]) -> None:
     listed = [record("a", "Alpha"), record("sales-1"), record("sales-2", "Two")]
     assert {project.id: project.name for project in resolve(entries, listed).values()} == names
 
@@ -129,7 +129,9 @@ async def test_literal_projects_with_names_need_no_lookup(world: World, autojump
     assert world.watched == {}
 
 
-async def test_the_orchestrator_names_what_the_config_does_not(world: World, autojump_clock: MockClock) -> None:
+async def test_the_orchestrator_names_projects_without_a_name_in_the_config(
+    world: World, autojump_clock: MockClock
+) -> None:
     world.listing = [record("a", "Alpha")]
     async with world.fleet(entry("a"), entry("b")):
         assert {project.id: project.name for project in world.watched.values()} == {"a": "Alpha", "b": "b"}
@@ -147,7 +149,7 @@ async def test_a_literal_project_does_not_wait_for_its_name(
         assert world.watched["a"].name == "a"
 
 
-async def test_globs_are_looked_up_again(world: World, autojump_clock: MockClock) -> None:
+async def test_globs_are_resolved_again(world: World, autojump_clock: MockClock) -> None:
     world.listing = [record("a")]
     async with world.fleet(entry("*")) as fleet:
         assert sorted(world.watched) == ["a"]
@@ -164,7 +166,7 @@ async def test_globs_are_looked_up_again(world: World, autojump_clock: MockClock
         assert world.lookups == [0, 300, 600, 900]
 
 
-async def test_a_glob_that_stands_for_nothing_is_told_once(world: World, autojump_clock: MockClock) -> None:
+async def test_a_glob_without_a_match_is_logged_once(world: World, autojump_clock: MockClock) -> None:
     world.listing = [record("a")]
     with capture_logs() as lines:
         async with world.fleet(entry("*"), entry("sales-*")):
@@ -177,7 +179,9 @@ async def test_a_glob_that_stands_for_nothing_is_told_once(world: World, autojum
     assert told == [("sales-*", 1), ("sales-*", 1)]
 
 
-async def test_a_list_that_fails_stops_nothing_and_is_asked_again(world: World, autojump_clock: MockClock) -> None:
+async def test_a_list_that_fails_stops_no_project_and_is_requested_again(
+    world: World, autojump_clock: MockClock
+) -> None:
     world.listing = None
     async with world.fleet(entry("*")):
         await trio.sleep(20)

@@ -257,7 +257,7 @@ async def test_states_in_turn(world: World, autojump_clock: MockClock) -> None:
     ]
 
 
-async def test_a_lost_link_is_told_and_comes_back(world: World, autojump_clock: MockClock) -> None:
+async def test_a_lost_link_is_reported_and_reconnects(world: World, autojump_clock: MockClock) -> None:
     world.plans += [Plan(lasts=100, end=LinkLost("the orchestrator restarts", 1012))]
     await world.watch(1000)
     assert world.types == ["connection_connected", "connection_disconnected", "connection_connected"]
@@ -267,7 +267,9 @@ async def test_a_lost_link_is_told_and_comes_back(world: World, autojump_clock: 
     assert [when for when, _ in world.tries] == [0, 101]
 
 
-async def test_backoff_doubles_to_its_maximum_and_is_told_once(world: World, autojump_clock: MockClock) -> None:
+async def test_backoff_doubles_to_its_maximum_and_is_reported_once(
+    world: World, autojump_clock: MockClock
+) -> None:
     world.plans += [Plan(refusal=LinkLost(f"no {n}")) for n in range(8)]
     await world.watch(1000)
     assert [when for when, _ in world.tries] == [0, 1, 3, 7, 15, 31, 61, 91, 121]
@@ -290,7 +292,7 @@ async def test_only_a_stable_connection_resets_the_backoff(world: World, autojum
     assert [when for when, _ in world.tries] == expected
 
 
-async def test_another_spell_is_told_again(world: World, autojump_clock: MockClock) -> None:
+async def test_another_outage_is_reported_again(world: World, autojump_clock: MockClock) -> None:
     world.plans += [Plan(refusal=LinkLost("first")), Plan(lasts=100), Plan(refusal=LinkLost("second")), Plan()]
     await world.watch(1000)
     assert [event.error for event in world.events if isinstance(event, ConnectionErrorEvent)] == [
@@ -353,7 +355,7 @@ async def test_a_project_that_goes_while_connected_can_be_the_end_at_once(
     assert not any(getattr(event, "will_reconnect", False) for event in world.events)
 
 
-async def test_every_try_can_be_told(world: World, autojump_clock: MockClock) -> None:
+async def test_every_try_can_be_reported(world: World, autojump_clock: MockClock) -> None:
     world.reports_every_try = True
     world.plans += [Plan(lasts=100), *[Plan(refusal=LinkLost(f"no {n}")) for n in range(3)]]
     await world.watch(1000)
@@ -376,7 +378,7 @@ async def test_a_refused_token_is_renewed_without_a_word(world: World, autojump_
     assert world.types == ["connection_connected"]
 
 
-async def test_what_stays_refused_is_told_and_asked_slowly(world: World, autojump_clock: MockClock) -> None:
+async def test_a_repeated_refusal_is_reported_and_retried_slowly(world: World, autojump_clock: MockClock) -> None:
     world.plans += [Plan(refusal=LinkRefused("no", 401))] * 6
     await world.watch(10_000, chance=0.0)
     assert [when for when, _ in world.tries] == [0, 0, 0, 10, 40, 100, 400]
@@ -398,7 +400,7 @@ async def test_accepting_and_then_refusing_is_no_hot_loop(world: World, autojump
     assert codes == [4401] * 6
 
 
-async def test_a_token_that_cannot_be_renewed_is_told(world: World, autojump_clock: MockClock) -> None:
+async def test_a_token_that_cannot_be_renewed_is_reported(world: World, autojump_clock: MockClock) -> None:
     world.plans += [Plan(refusal=LinkRefused("no", 401))]
     world.renewal_fails = AuthenticationFailed("wrong password", status=401)
     await world.watch(100, chance=0.0)
@@ -415,14 +417,14 @@ async def test_a_login_without_an_answer_is_tried_again_soon(world: World, autoj
     assert world.types == ["connection_error", "connection_connected"]
 
 
-async def test_a_project_that_is_gone_is_asked_for_slowly(world: World, autojump_clock: MockClock) -> None:
+async def test_a_project_that_is_gone_is_retried_slowly(world: World, autojump_clock: MockClock) -> None:
     world.plans += [Plan(refusal=ProjectGone("no such project"))] * 3
     await world.watch(10_000, chance=0.0)
     assert [when for when, _ in world.tries] == [0, 10, 40, 100]
     assert world.types == ["connection_error", "connection_connected"]
 
 
-async def test_kinds_of_trouble_are_told_apart(world: World, autojump_clock: MockClock) -> None:
+async def test_kinds_of_trouble_are_distinguished(world: World, autojump_clock: MockClock) -> None:
     world.plans += [
         Plan(refusal=LinkLost("a")),
         Plan(refusal=LinkLost("b")),
@@ -459,7 +461,7 @@ async def test_without_a_place_for_another_link_the_renewal_waits(world: World, 
     assert world.renewals == []
 
 
-async def test_a_project_that_waits_for_a_place_says_so_and_is_connected_in_its_turn(
+async def test_a_project_that_waits_for_a_slot_shows_it_and_connects_in_its_turn(
     world: World, autojump_clock: MockClock
 ) -> None:
     world.places = ConnectionSlots(1)
@@ -480,7 +482,9 @@ async def test_a_project_that_waits_for_a_place_says_so_and_is_connected_in_its_
     assert connected[-1].last_error is None
 
 
-async def test_what_arrives_while_the_token_is_renewed_is_kept(world: World, autojump_clock: MockClock) -> None:
+async def test_frames_that_arrive_while_the_token_is_renewed_are_stored(
+    world: World, autojump_clock: MockClock
+) -> None:
     """Events keep their order, and a frame on both links counts once."""
     world.lifetime = 1000
     world.plans += [Plan(unread=[task(1), task(2)]), Plan(unread=[task(2), task(3)], batches=[[task(4)]])]
@@ -528,7 +532,7 @@ async def test_a_store_in_trouble_pauses_reading(world: World, autojump_clock: M
     assert world.statuses[-1].last_error is None
 
 
-async def test_what_was_read_is_stored_before_the_end(world: World, autojump_clock: MockClock) -> None:
+async def test_events_that_were_read_are_stored_before_the_end(world: World, autojump_clock: MockClock) -> None:
     world.plans += [Plan(batches=[[task(1)]], unread=[task(2), task(3)])]
     await world.watch(5)
     assert [event.run_id for event in world.events[1:]] == ["t1", "t2", "t3"]

@@ -90,7 +90,7 @@ def test_a_task_says_all_that_it_can() -> None:
     )
 
 
-def test_what_no_event_may_hold_is_left_out() -> None:
+def test_values_that_no_event_may_have_are_left_out() -> None:
     deep: Any = "x"
     for _ in range(200):
         deep = [deep]
@@ -147,7 +147,7 @@ FAILED_START = {**STOP, "type": "start", "status": "failed", "error": "no image"
         (None, [], None),
     ],
 )
-def test_a_sandbox_and_what_was_done_to_it(
+def test_a_sandbox_and_its_operations(
     sandbox: dict[str, Any] | None, operations: list[dict[str, Any]], expected: str | None
 ) -> None:
     rows = [] if sandbox is None else [{"id": "b1", "projectId": "p"} | sandbox]
@@ -171,7 +171,7 @@ def test_sandboxes_of_other_projects_are_not_ours() -> None:
     assert sandbox_observations("p", rows, [], KNOWN) == []
 
 
-def test_a_list_that_names_no_projects_has_ours_by_what_we_know_and_by_our_operations() -> None:
+def test_a_list_without_projects_has_our_known_runs_and_those_of_our_operations() -> None:
     rows = parse_records(SandboxRecord, [{"id": name, "status": "error"} for name in ("b1", "b2", "b3", "b4")])
     operations_rows = [
         {"id": "o1", "sandboxId": "b2", "type": "start", "status": "in_progress"},

@@ -13,7 +13,7 @@ def at(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-async def test_what_it_has_stamped_has_happened_and_time_has_passed_since(autojump_clock: MockClock) -> None:
+async def test_the_bound_is_the_latest_timestamp_plus_the_time_since(autojump_clock: MockClock) -> None:
     theirs = RemoteClock()
     assert theirs.at_least() is None
     theirs.add_timestamps([None], NOW)
@@ -50,7 +50,7 @@ async def test_a_clock_that_was_set_back_is_believed_in_time(autojump_clock: Moc
     assert theirs.at_least() == at(-3600 + FORGET_AFTER_S * PACE)
 
 
-async def test_what_was_heard_long_ago_says_nothing(autojump_clock: MockClock) -> None:
+async def test_an_old_timestamp_is_forgotten(autojump_clock: MockClock) -> None:
     theirs = RemoteClock()
     theirs.add_timestamps([at(0)], NOW)
     await trio.sleep(FORGET_AFTER_S)

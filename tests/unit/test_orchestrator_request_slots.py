@@ -79,7 +79,7 @@ def surveyor(*, silent: bool) -> SnapshotReader:
     return SnapshotReader(OrchestratorApi(session, http, SystemClock()), SystemClock())
 
 
-async def test_a_project_is_looked_at_at_once_while_others_pause_before_they_ask_again(
+async def test_a_project_is_read_at_once_while_others_pause_before_a_retry(
     autojump_clock: MockClock,
 ) -> None:
     mine, done = surveyor(silent=False), dict[str, float]()
@@ -147,7 +147,7 @@ async def test_turns_are_given_in_order_and_few_at_a_time(autojump_clock: MockCl
     assert Counter(at for at, _ in began) == {0.0: MAX_REQUESTS, 1.0: MAX_REQUESTS, 2.0: MAX_REQUESTS}
 
 
-async def test_who_is_cancelled_takes_no_turn_with_him(autojump_clock: MockClock) -> None:
+async def test_a_cancelled_request_frees_its_slot(autojump_clock: MockClock) -> None:
     slots = RequestSlots()
     for granted in (True, False):
         async with trio.open_nursery() as nursery:

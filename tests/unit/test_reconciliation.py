@@ -177,7 +177,7 @@ def after(diff: RunDiff, before: Run | None) -> Run:
 
 @pytest.mark.parametrize("state", ENDED)
 @pytest.mark.parametrize("before", [None, "queued", "running", "failed"])
-def test_what_ended_too_long_ago_is_only_counted(before: str | None, state: RunState) -> None:
+def test_ends_too_long_ago_are_only_counted(before: str | None, state: RunState) -> None:
     gap = replace(GAP, catch_up_max=100.0)
     run = known(before, ended_at=at(-900) if before == "failed" else None) if before else None
     diff = diff_of(run, observation(state, started_at=at(90), ended_at=at(99)), gap)
@@ -197,7 +197,7 @@ def test_the_orchestrators_clock_shows_that_ours_was_wrong_when_the_link_opened(
     assert (diff.events, diff.too_old) == ((), True)
 
 
-def test_a_first_connection_is_silent_about_what_is_old_and_keeps_what_is_open() -> None:
+def test_a_first_connection_reports_no_old_runs_and_stores_open_ones() -> None:
     first = Gap(since=NOW, until=NOW, watched_since=NOW, catch_up_max=DAY)
     assert diff_of(None, observation("failed", started_at=at(-9), ended_at=at(-1)), first) == NO_DIFF
     diff = diff_of(None, observation("running", name="Analyse", started_at=at(-9)), first)
@@ -215,7 +215,7 @@ def test_a_first_connection_is_silent_about_what_is_old_and_keeps_what_is_open()
         (None, observation("running", started_at=at(201))),
     ],
 )
-def test_what_may_be_older_than_what_we_know_is_doubted_until_it_is_confirmed(
+def test_an_observation_that_may_be_old_is_doubtful_until_confirmed(
     before: Run | None, observed: Observation
 ) -> None:
     diff = diff_of(before, observed)
@@ -241,14 +241,14 @@ def test_news_about_a_run_that_live_events_have_moved_since_is_doubted() -> None
         (known("failed"), at(2), ["task_started"], True),
     ],
 )
-def test_what_live_events_that_wait_may_tell_is_left_to_them(
+def test_changes_that_buffered_events_may_report_are_left_to_them(
     before: Run | None, buffered_since: datetime, types: list[str], doubtful: bool
 ) -> None:
     diff = diff_of(before, observation("failed", started_at=at(1), ended_at=at(2)), buffered_since=buffered_since)
     assert ([event.type for event in diff.events], diff.doubtful) == (types, doubtful)
 
 
-def test_an_end_says_what_a_live_one_would() -> None:
+def test_a_synthesized_end_equals_a_live_one() -> None:
     def end(state: str, kind: Family = Family.TASK) -> Event:
         observed = observation(state, kind, name="Analyse", error="boom", output={"rows": 2}, duration=9.0)
         return diff_of(known("running", kind, workflow_id="w1"), observed).events[-1]
@@ -279,16 +279,14 @@ def test_an_end_says_what_a_live_one_would() -> None:
         (known("completed"), observation("completed"), "one\n"),
     ],
 )
-def test_output_that_cannot_be_had_back_is_said_to_be_missing(
-    before: Run, observed: Observation, tail: str
-) -> None:
+def test_lost_output_is_marked_as_missing(before: Run, observed: Observation, tail: str) -> None:
     run = replace(before, output_tail=before.output_tail or "one\n")
     once = after(diff_of(run, observed), run)
     assert once.output_tail == tail
     assert after(diff_of(once, observed), once).output_tail == tail
 
 
-def test_a_gap_over_midnight_says_from_which_day_it_was() -> None:
+def test_a_gap_over_midnight_names_its_day() -> None:
     gap = replace(GAP, since=NOW - timedelta(seconds=1))
     diff = diff_of(known("running"), observation("running"), gap)
     assert diff.run is not None
@@ -306,7 +304,7 @@ def test_the_end_of_a_sandbox_or_a_workflow_misses_no_output() -> None:
 
 
 @pytest.mark.parametrize("before", ["queued", "running", "paused"])
-def test_what_the_orchestrator_does_not_know_any_more_is_counted_once(before: str) -> None:
+def test_a_gone_run_is_counted_once(before: str) -> None:
     run = known(before)
     diff = diff_of(run, observation("gone"))
     assert (diff.events, diff.changed, diff.too_old, diff.gone) == ((), False, False, True)
@@ -315,11 +313,11 @@ def test_what_the_orchestrator_does_not_know_any_more_is_counted_once(before: st
 
 
 @pytest.mark.parametrize("news", [{"touched": True}, {"buffered_since": at(1)}])
-def test_what_live_events_tell_of_is_not_gone(news: dict[str, Any]) -> None:
+def test_a_run_with_live_events_is_not_gone(news: dict[str, Any]) -> None:
     assert diff_of(known("running"), observation("gone"), **news) == NO_DIFF
 
 
-def test_what_never_was_or_has_ended_cannot_be_gone() -> None:
+def test_an_unknown_or_ended_run_cannot_be_gone() -> None:
     for run in (None, known("completed"), known("failed")):
         assert diff_of(run, observation("gone")) == NO_DIFF
 
@@ -334,7 +332,7 @@ def test_what_never_was_or_has_ended_cannot_be_gone() -> None:
         (at(-100), observation("running", confirmed=True), [], "running"),
     ],
 )
-def test_what_turns_up_again_goes_on_where_it_was(
+def test_a_gone_run_that_reappears_continues(
     started: datetime | None, observed: Observation, types: list[str], state: str
 ) -> None:
     gone_diff = known("gone", started_at=started, ended_at=None)
@@ -344,7 +342,7 @@ def test_what_turns_up_again_goes_on_where_it_was(
     assert (run.state, run.attempt) == (state, 1)
 
 
-def test_live_events_about_what_was_gone_are_news() -> None:
+def test_live_events_about_a_gone_run_are_new() -> None:
     gone_diff = known("gone", ended_at=None)
     ended = advance(gone_diff, event("task_failed", at=9))
     assert (ended.run.state, ended.run.attempt, ended.repeated) == (RunState.FAILED, 1, False)

@@ -77,7 +77,7 @@ few = st.lists(endings, max_size=3)
     then=st.integers(0, 9),
     overflows=st.booleans(),
 )
-def test_each_end_is_told_once(
+def test_each_end_is_reported_once(
     before: list[str],
     missed: list[str],
     opened: list[str],

@@ -95,7 +95,7 @@ few = st.lists(endings, max_size=4)
     skew=st.sampled_from([-3600.0, -1.0, 0.0, 1.0, 3600.0]),
     lag=st.sampled_from([0, 0, 1, 3, None]),
 )
-def test_each_end_of_a_sandbox_is_told_once(
+def test_each_end_of_a_sandbox_is_reported_once(
     before: list[str],
     missed: list[str],
     opened: list[str],

@@ -134,7 +134,7 @@ def test_all_run_types_are_covered() -> None:
         ("sandbox_started", {}, {"name": "r", "workflow_id": None}),
     ],
 )
-def test_what_an_event_says_and_what_it_leaves(
+def test_fields_that_an_event_sets_and_leaves(
     kind: str, fields: dict[str, Any], expected: dict[str, object]
 ) -> None:
     event = wire(kind, **fields)
@@ -177,7 +177,7 @@ def test_a_new_attempt_keeps_the_name_and_nothing_else() -> None:
     assert second.created_at == NOW + timedelta(seconds=2)
 
 
-def test_the_same_end_twice_is_a_repetition_whatever_the_time() -> None:
+def test_the_same_end_twice_is_a_repetition_at_any_time() -> None:
     ended = advance(None, event("task_failed", error="a")).run
     run, repeated = advance(ended, event("task_failed", at=99, error="b"))
     assert repeated
@@ -251,13 +251,13 @@ def test_absorbing_is_advancing_one_by_one(events: list[Event], state: RunState 
         },
     )
 )
-def test_a_changed_run_is_what_replace_makes_of_it(changes: dict[str, Any]) -> None:
+def test_a_changed_run_equals_the_result_of_replace(changes: dict[str, Any]) -> None:
     run = Run("p1", Family.TASK, "t1", name="Nightly", step="Load", updated_at=datetime(2026, 3, 1, tzinfo=UTC))
     assert runs._replace(run, changes) == replace(run, **changes)
     assert run.name == "Nightly"
 
 
-def test_what_a_run_is_called_is_kept_in_so_many_characters() -> None:
+def test_a_long_name_of_a_run_is_truncated() -> None:
     run = advance(None, event("task_started", "t", task="x" * 100_000)).run
     run = absorb(run, [event("step_progress", "t", step="y" * 100_000)])
     assert (len(run.name), len(run.step or "")) == (MAX_NAME_LENGTH, MAX_NAME_LENGTH)

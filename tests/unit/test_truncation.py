@@ -32,7 +32,7 @@ def test_a_short_text_stays_as_it_is(text: str) -> None:
     assert truncate_value({"a": [text]}) == {"a": [text]}
 
 
-def test_a_long_text_keeps_its_beginning_and_its_end_and_says_what_is_left_out() -> None:
+def test_a_long_text_keeps_its_beginning_and_end_and_the_number_left_out() -> None:
     text = "".join(f"{number:06} " for number in range(100_000))
 
     shorter = truncate(text)
@@ -90,7 +90,7 @@ def test_an_event_is_cut_under_its_own_key(fields: dict[str, Any]) -> None:
     assert fit_event(whole, 10_000_000) is whole
 
 
-def test_of_a_long_event_each_text_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_text_of_a_long_event_is_redacted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[int] = []
 
     def start(text: str, length: int) -> str:
