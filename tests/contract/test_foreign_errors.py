@@ -71,7 +71,7 @@ def test_a_fault_of_the_database_library(store: Store, error: Exception, monkeyp
     store.touch()
 
 
-def test_what_our_own_code_raises_is_no_error_of_the_store(store: Store) -> None:
+def test_exceptions_of_our_own_code_are_no_errors_of_the_store(store: Store) -> None:
     with pytest.raises(Broken), store.transaction():
         raise Broken
 
@@ -102,7 +102,7 @@ async def test_a_keyring_that_breaks(error: Exception, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("value", [b"bytes", 7, [], {"url": 1}])
-async def test_a_keyring_that_gives_what_is_no_text(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_keyring_that_returns_no_str(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyring, "get_password", lambda *_: value)
     assert await KeyringTokens("tests").load() is None
 
@@ -111,7 +111,7 @@ async def test_a_keyring_that_gives_what_is_no_text(value: object, monkeypatch: 
 
 
 @pytest.mark.parametrize("error", [Broken("canary"), ValueError("Incompatible Language version 15")], ids=repr)
-def test_mistakes_are_told_without_lines_where_the_parser_for_lines_is_broken(
+def test_mistakes_are_reported_without_lines_if_the_parser_for_lines_fails(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tree_sitter, "Language", break_with(error))

@@ -91,7 +91,7 @@ def test_an_ipv4_address_is_of_its_kind_in_any_disguise(address: IPv4Address, di
 
 
 @given(st.ip_addresses())
-def test_a_range_allows_what_is_in_it(address: IPv4Address | IPv6Address) -> None:
+def test_a_range_allows_the_addresses_in_it(address: IPv4Address | IPv6Address) -> None:
     everything = Outbound.parse(allow_addresses=["0.0.0.0/0", "::/0"])
     assert forbidden_kind(str(address), everything) is None
 
@@ -110,7 +110,7 @@ def test_a_range_allows_what_is_in_it(address: IPv4Address | IPv6Address) -> Non
         ("fd00:ec2::23", "fd00:ec2::254", False),
     ],
 )
-def test_what_the_operator_allows(allowed: str, address: str, dialled: bool) -> None:
+def test_addresses_that_the_operator_allows(allowed: str, address: str, dialled: bool) -> None:
     assert (forbidden_kind(address, Outbound.parse(allow_addresses=[allowed])) is None) == dialled
 
 
@@ -321,7 +321,7 @@ async def test_a_cancelled_caller_leaves_no_connection_behind() -> None:
     assert network.still_open == set()
 
 
-async def test_a_client_dials_what_the_operator_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_dials_addresses_that_the_operator_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "_KINDS", ((ip_network("127.0.0.0/8"), "an address for this test"),))
     async with (
         open_server() as server,

@@ -76,14 +76,14 @@ def test_retry_after_is_never_earlier_than_the_date(ahead: int) -> None:
     assert _asking(format_datetime(date, usegmt=True)).retry_after(NOW) == ahead
 
 
-def test_what_an_answer_says_is_one_line() -> None:
+def test_the_words_of_an_answer_are_one_line() -> None:
     assert HttpAnswer(400, {}, b"no\r\n such   field\n").words(100) == "no such field"
     assert HttpAnswer(400, {}, b"no such field").words(7) == "no such"
 
 
 @pytest.mark.parametrize("body", ["{}", "x" + " " * 4000 + "{}", "{}\n", "say\n{}"])
 @pytest.mark.parametrize("cut", [0, 1, 5, 12])
-def test_what_an_answer_says_holds_no_secret_nor_a_part_of_one(body: str, cut: int) -> None:
+def test_the_words_of_an_answer_hold_no_secret_nor_a_part_of_one(body: str, cut: int) -> None:
     secret = "answercanary" + "0123456789ab"
     register_secret(secret)
     text = body.replace("{}", secret).strip()
@@ -96,7 +96,7 @@ def test_nor_one_that_is_written_on_two_lines() -> None:
     assert HttpAnswer(400, {}, b"bad answercanary\nontwolines").words(200) == "bad [redacted]"
 
 
-def test_text_replaces_what_is_no_utf8() -> None:
+def test_text_replaces_bytes_that_are_not_utf8() -> None:
     assert HttpAnswer(200, {}, "né".encode("latin-1")).text == "n\ufffd"
 
 
@@ -114,7 +114,7 @@ def test_json() -> None:
         (b'"\xff \xed\xa0\x80"', "\ufffd \ufffd\ufffd\ufffd"),
     ],
 )
-def test_what_comes_out_of_json_can_be_stored(body: bytes, expected: object) -> None:
+def test_values_of_json_can_be_stored(body: bytes, expected: object) -> None:
     content = HttpAnswer(200, {}, body).json()
     assert content == expected
     assert json.dumps(content, ensure_ascii=False).encode()

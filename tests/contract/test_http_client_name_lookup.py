@@ -112,7 +112,7 @@ async def test_numbers_need_no_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await resolve("0x7f.1") == ["127.0.0.1"]
 
 
-async def test_who_asks_for_the_same_name_shares_its_look_up(resolver: Resolver) -> None:
+async def test_queries_for_the_same_name_are_shared(resolver: Resolver) -> None:
     answers: list[list[str]] = []
 
     async def query() -> None:

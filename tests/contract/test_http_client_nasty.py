@@ -78,7 +78,7 @@ async def test_an_answer_or_our_error(answer: WireAnswer) -> None:
 
 
 @pytest.mark.parametrize("data", NO_ANSWERS.values(), ids=NO_ANSWERS)
-async def test_what_is_no_answer(data: bytes) -> None:
+async def test_answers_that_are_not_http(data: bytes) -> None:
     async with open_server() as server, HttpClient() as http:
         server.replies.append(WireAnswer((data,)))
         failure = await outcome(http, server.base)
@@ -118,7 +118,7 @@ UNEXPECTED = [
 
 @pytest.mark.parametrize("error", UNEXPECTED, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("place", ["handle_async_request", "aiter_stream", "aclose"])
-async def test_what_the_library_raises_inside_is_our_error(
+async def test_every_exception_inside_the_library_is_our_error(
     error: Exception, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaking(*_: object) -> Any:
@@ -146,7 +146,7 @@ async def test_odd_urls_are_no_urls(url: str) -> None:
 
 
 @pytest.mark.parametrize(("url", "headers"), [(7, {}), (None, {}), ("http://127.0.0.1:1/", {"X": 7})])
-async def test_what_is_no_text_is_the_callers_mistake(url: Any, headers: Any) -> None:
+async def test_a_url_or_header_that_is_not_a_str_is_the_callers_mistake(url: Any, headers: Any) -> None:
     async with HttpClient() as http:
         with pytest.raises(TypeError):
             await http.get(url, headers=headers)
@@ -155,7 +155,7 @@ async def test_what_is_no_text_is_the_callers_mistake(url: Any, headers: Any) ->
 # Reused connections
 
 
-async def test_a_kept_connection_that_ends_before_an_answer_is_no_trouble() -> None:
+async def test_a_reused_connection_that_ends_before_an_answer_is_no_trouble() -> None:
     async with open_server() as server, HttpClient() as http:
         await http.get(server.base)
         server.replies.append(WireAnswer(()))
@@ -164,7 +164,7 @@ async def test_a_kept_connection_that_ends_before_an_answer_is_no_trouble() -> N
         assert [request.body for request in server.requests] == [b"", b'{"id": 1}', b'{"id": 1}']
 
 
-async def test_a_reset_kept_connection_is_no_trouble() -> None:
+async def test_a_reused_connection_that_is_reset_is_no_trouble() -> None:
     async with open_server() as server, HttpClient() as http:
         await http.get(server.base)
         server.replies.append(WireAnswer((), Then.RESET))
@@ -229,7 +229,7 @@ async def test_a_new_connection_that_ends_is_not_tried_again() -> None:
         assert len(server.requests) == 1
 
 
-async def test_an_answer_that_has_begun_is_not_asked_for_again() -> None:
+async def test_a_request_is_not_repeated_after_its_answer_has_begun() -> None:
     async with open_server() as server, HttpClient() as http:
         await http.get(server.base)
         server.respond = lambda _request: WireAnswer((b"H",))
@@ -250,7 +250,7 @@ async def test_a_204_that_announces_a_body_spoils_no_later_answer() -> None:
 @pytest.mark.parametrize("trailing", [b"\n", b"\r\n", b"more", b"HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n"])
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 x\r\nlink: y\r\n\r\n"])
 @pytest.mark.parametrize("length", [0, 2, 100_000])
-async def test_what_comes_behind_an_answer_is_no_answer(before: bytes, trailing: bytes, length: int) -> None:
+async def test_bytes_behind_an_answer_are_no_answer(before: bytes, trailing: bytes, length: int) -> None:
     head = f"HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n".encode()
     async with open_server() as server, HttpClient() as http:
         server.respond = lambda _request: WireAnswer((before + head + b"x" * length + trailing,), Then.KEEP)
@@ -272,7 +272,7 @@ async def test_what_comes_behind_an_answer_is_no_answer(before: bytes, trailing:
     ],
     ids=["chunks", "trailers", "many chunks", "two lengths", "many interim answers", "many headers"],
 )
-async def test_nor_is_it_behind_an_answer_whose_end_is_harder_to_find(answer: bytes) -> None:
+async def test_bytes_behind_an_answer_whose_end_is_hard_to_find_are_no_answer(answer: bytes) -> None:
     async with open_server() as server, HttpClient() as http:
         server.respond = lambda _request: WireAnswer(
             (answer + b"HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n",), Then.KEEP
@@ -384,7 +384,7 @@ async def test_others_have_their_turn_while_an_answer_comes_in_small_pieces() ->
     assert turns > pieces
 
 
-async def test_a_whole_answer_leaves_its_connection_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_complete_answer_leaves_its_connection_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pools, "IDLE_EXPIRY_S", 3600.0)
     async with open_server() as server, HttpClient() as http:
         # The end of these is not searched for.

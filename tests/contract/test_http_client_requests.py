@@ -88,12 +88,12 @@ async def test_a_lone_surrogate_does_not_keep_json_back(server: LoopbackServer, 
 
 
 @pytest.mark.parametrize("value", [float("nan"), {"a": {1, 2}}])
-async def test_what_is_no_json_is_the_callers_fault(http: HttpClient, value: object) -> None:
+async def test_a_value_that_json_cannot_encode_is_the_callers_mistake(http: HttpClient, value: object) -> None:
     with pytest.raises((ValueError, TypeError)):
         await http.post("http://127.0.0.1:9/", json=value)
 
 
-async def test_no_encoding_is_asked_for(server: LoopbackServer, http: HttpClient) -> None:
+async def test_no_content_encoding_is_requested(server: LoopbackServer, http: HttpClient) -> None:
     await http.get(server.base, headers={"Accept-Encoding": "gzip"})
     assert server.requests[0].headers["accept-encoding"] == "identity"
     assert server.requests[0].headers["user-agent"].startswith("aintandem-notify/")
@@ -156,7 +156,7 @@ async def test_outside_of_its_block_the_client_is_closed() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 99, 100])
-async def test_a_body_within_the_limit_is_whole(server: LoopbackServer, http: HttpClient, size: int) -> None:
+async def test_a_body_within_the_limit_is_complete(server: LoopbackServer, http: HttpClient, size: int) -> None:
     server.replies.append(Reply(200, b"x" * size))
     answer = await http.get(server.base, max_body=100)
     assert (len(answer.body), answer.truncated) == (size, False)
@@ -255,7 +255,7 @@ async def test_no_or_half_an_answer_may_have_been_sent(
         "file:///etc/passwd",
     ],
 )
-async def test_what_is_no_url(http: HttpClient, url: str) -> None:
+async def test_invalid_urls(http: HttpClient, url: str) -> None:
     failure = await _failure(http, url)
     assert str(failure) == "this is not a URL that can be used: http:// or https:// and a host are needed"
     assert not failure.maybe_sent
@@ -416,7 +416,7 @@ async def test_an_authority_of_the_operator_is_trusted() -> None:
         assert (await http.get(f"https://127.0.0.1:{port}/")).body == b"ok"
 
 
-async def test_a_certificate_of_nobody_is_refused(http: HttpClient) -> None:
+async def test_an_untrusted_certificate_is_refused(http: HttpClient) -> None:
     async with _tls_server() as port:
         failure = await _failure(http, _secret_url(port, "https"))
     assert str(failure).startswith(f"TLS with https://127.0.0.1:{port} failed: certificate verify failed: ")
@@ -469,7 +469,7 @@ async def test_the_proxy_hears_the_login_that_was_meant(
     assert server.requests[0].headers["proxy-authorization"] == f"Basic {expected}"
 
 
-async def test_what_no_proxy_names_is_reached_without_it(server: LoopbackServer) -> None:
+async def test_hosts_in_no_proxy_are_reached_directly(server: LoopbackServer) -> None:
     async with open_server() as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
         async with HttpClient(proxy=url, no_proxy=[f"127.0.0.1:{server.port}"]) as http:
@@ -577,7 +577,7 @@ async def test_a_body_is_not_left_to_the_garbage_collector(http: HttpClient, ser
 @pytest.mark.parametrize(
     ("size", "reserved"), [(transport.SMALL_BODY_BYTES, []), (transport.SMALL_BODY_BYTES + 1, [2**18 + 1])]
 )
-async def test_room_is_asked_for_once_and_only_for_a_large_body(
+async def test_room_is_called_once_and_only_for_a_large_body(
     size: int, reserved: list[int], http: HttpClient, server: LoopbackServer
 ) -> None:
     sizes: list[int] = []
@@ -603,7 +603,7 @@ async def test_the_time_of_a_request_stands_still_while_it_waits_for_room(
 
 
 @pytest.mark.parametrize("waits", [True, False])
-async def test_who_is_cancelled_while_an_answer_comes_leaves_nothing_to_the_garbage_collector(
+async def test_a_cancelled_request_leaves_nothing_to_the_garbage_collector(
     waits: bool, http: HttpClient, server: LoopbackServer
 ) -> None:
     async def room(_: int) -> None:

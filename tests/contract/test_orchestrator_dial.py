@@ -146,7 +146,7 @@ async def test_no_such_name() -> None:
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".invalid"])
-async def test_what_is_no_host_name(host: str) -> None:
+async def test_invalid_host_names(host: str) -> None:
     assert await failure(Endpoint(host, 80, tls=False)) == f"cannot find the address of {host}: not a host name"
 
 
@@ -164,7 +164,7 @@ async def test_through_a_proxy(tls: bool) -> None:
     assert lines[2] == f"Proxy-Authorization: Basic {base64.b64encode('müller:p@#/:'.encode()).decode()}"
 
 
-async def test_what_no_proxy_names_is_reached_without_it() -> None:
+async def test_hosts_in_no_proxy_are_reached_directly() -> None:
     async with serving(echo) as port:
         outbound = Outbound.parse("http://127.0.0.1:1", ["127.0.0.0/8"])
         async with open_stream(plain(port), tls=trusting, outbound=outbound) as stream:
@@ -179,7 +179,7 @@ async def test_no_metadata_service_is_dialled(host: str) -> None:
     assert "allow_addresses" in words
 
 
-async def test_what_the_operator_allows_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_addresses_that_the_operator_allows_are_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "_KINDS", ((ip_network("127.0.0.0/8"), "an address for this test"),))
     async with serving(echo) as port:
         assert "leads to an address for this test" in await failure(plain(port))

@@ -88,7 +88,7 @@ async def test_health() -> None:
         assert await orchestrator.health() == {"status": "ok", "uptime": 1}
 
 
-async def test_queries_leave_out_what_is_not_asked() -> None:
+async def test_queries_leave_out_parameters_that_are_none() -> None:
     async with api() as (orchestrator, raw):
         await orchestrator.tasks("p", status="failed", limit=5, start_date="2026-01-01T00:00:00+00:00")
         assert raw.requests[-1].query == {
@@ -105,14 +105,14 @@ async def test_an_answer_without_the_thing_is_an_error() -> None:
             await orchestrator.project("p")
 
 
-async def test_a_large_answer_is_read_whole() -> None:
+async def test_a_large_response_is_read_completely() -> None:
     async with api() as (orchestrator, raw):
         raw.rest["GET /api/projects/p/tasks"] = [{"id": str(n), "output": "x" * 1000} for n in range(2000)]
         assert len(await orchestrator.tasks("p")) == 2000
 
 
 @pytest.mark.parametrize(("rows", "beside"), [(2, False), (2000, True)], ids=["small", "large"])
-async def test_what_is_made_of_a_large_answer_is_made_beside_the_loop(rows: int, beside: bool) -> None:
+async def test_a_large_response_is_converted_in_a_thread(rows: int, beside: bool) -> None:
     async with api() as (orchestrator, raw):
         raw.rest["GET /api/projects/p/tasks"] = [{"id": str(n), "output": "x" * 1000} for n in range(rows)]
         threads = await orchestrator.map_tasks("p", lambda _: threading.get_ident(), limit=rows, offset=0)
@@ -145,13 +145,13 @@ async def test_trouble_is_tried_three_times_more(
     assert times == [0, 1, 3, 7]
 
 
-async def test_what_comes_back_in_time_is_no_error(autojump_clock: MockClock) -> None:
+async def test_a_server_that_recovers_in_time_is_no_error(autojump_clock: MockClock) -> None:
     orchestrator, times = planned(HttpAnswer(500, {}), HttpAnswer(200, {}, b'[{"id": "a"}]'))
     assert [project.id for project in await orchestrator.projects()] == ["a"]
     assert times == [0, 1]
 
 
-async def test_nobody_comes_back_earlier_than_asked(autojump_clock: MockClock) -> None:
+async def test_no_retry_is_earlier_than_the_server_asks(autojump_clock: MockClock) -> None:
     orchestrator, times = planned(HttpAnswer(429, {"retry-after": "20"}), HttpAnswer(200, {}, b"[]"))
     await orchestrator.projects()
     assert times == [0, 20]
@@ -173,7 +173,7 @@ async def test_a_long_wait_is_left_to_the_caller(autojump_clock: MockClock) -> N
         (HttpFailed("refused", maybe_sent=False), [0, 1, 3, 7]),
     ],
 )
-async def test_what_changes_something_is_repeated_only_if_it_was_not_sent(
+async def test_a_call_that_changes_something_is_repeated_only_if_it_was_not_sent(
     trouble: HttpAnswer | HttpFailed, times_asked: list[float], autojump_clock: MockClock
 ) -> None:
     orchestrator, times = planned(trouble)

@@ -170,7 +170,7 @@ async def test_a_refused_refresh_ends_in_a_login(answer: RestAnswer) -> None:
         (RestAnswer([1]), "no token"),
     ],
 )
-async def test_a_refused_login_is_told_once_and_not_repeated_at_once(
+async def test_a_refused_login_is_announced_once_and_not_repeated_at_once(
     answer: RestAnswer, words: str, mock_clock: trio.testing.MockClock
 ) -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, events):
@@ -185,7 +185,7 @@ async def test_a_refused_login_is_told_once_and_not_repeated_at_once(
 
 
 @pytest.mark.parametrize("token", ["\ud800", "two words", "a\r\nX: y", "é", "", 7, None, ["a"], "t" * 16_385])
-async def test_what_cannot_be_sent_is_no_token(token: object) -> None:
+async def test_a_text_that_cannot_be_sent_is_no_token(token: object) -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
         raw.rest["POST /api/auth/login"] = {"success": True, "token": token}
         with pytest.raises(AuthenticationFailed, match="the answer held no token"):
@@ -207,7 +207,7 @@ async def test_a_token_that_is_too_long_to_refresh_with_is_none() -> None:
         (["canary"], "the answer held no token"),
     ],
 )
-async def test_a_refusal_is_told_in_a_line(error: object, message: str) -> None:
+async def test_the_message_of_a_refusal_is_one_line(error: object, message: str) -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
         raw.rest["POST /api/auth/login"] = {"success": False, "error": error}
         with pytest.raises(AuthenticationFailed) as refused:
@@ -215,7 +215,7 @@ async def test_a_refusal_is_told_in_a_line(error: object, message: str) -> None:
         assert refused.value.message == message
 
 
-async def test_a_login_is_not_asked_earlier_than_the_orchestrator_wants(
+async def test_a_login_waits_as_long_as_the_orchestrator_asks(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
@@ -353,7 +353,7 @@ async def test_verify_and_logout() -> None:
         assert len(raw.logins) == 2
 
 
-async def test_a_logout_that_fails_harms_nobody() -> None:
+async def test_a_failed_logout_does_no_harm() -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
         await session.token()
         raw.rest["POST /api/auth/logout"] = RestAnswer(b"", 500)

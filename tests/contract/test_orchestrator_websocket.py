@@ -74,7 +74,7 @@ class Broken(Exception):
 @pytest.mark.parametrize(
     "method", ["_reader_task", "_send", "get_message", "_handle_message_event", "ping", "send_message", "aclose"]
 )
-async def test_whatever_the_library_raises_ends_the_link_and_no_more(
+async def test_every_exception_of_the_library_ends_the_link_and_nothing_else(
     method: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def breaking(*_: object, **__: object) -> None:
@@ -168,7 +168,7 @@ async def test_frames_arrive_in_order_and_in_batches() -> None:
         assert await receive(link, 2) == [b"\x00\xff", "ü"]
 
 
-async def test_what_came_before_the_end_is_handed_over_first() -> None:
+async def test_frames_before_the_end_are_handed_over_first() -> None:
     async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
         async with trio.open_nursery() as nursery:
             await socket.send_bytes_raw(frame("one") + frame("two"))
@@ -260,7 +260,7 @@ async def test_an_error_of_its_user_comes_through_as_it_is() -> None:
                 raise KeyError("mine")
 
 
-async def test_leaving_says_goodbye() -> None:
+async def test_leaving_the_block_sends_a_close_frame() -> None:
     async with open_raw_orchestrator() as raw:
         async with connected(raw) as (_, socket):
             pass
@@ -268,7 +268,9 @@ async def test_leaving_says_goodbye() -> None:
         assert socket.close_code == 1000
 
 
-async def test_what_arrives_before_the_goodbye_is_answered_is_kept(mock_clock: trio.testing.MockClock) -> None:
+async def test_frames_that_arrive_before_the_answer_to_our_close_frame_are_kept(
+    mock_clock: trio.testing.MockClock,
+) -> None:
     """The peer may send more before it reads our close frame. Time stands still, so it is never silent."""
     async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
         socket.stop_reading()
@@ -295,7 +297,7 @@ async def test_a_backlog_is_read_before_a_link_is_finished(mock_clock: trio.test
         assert "we closed the connection" in str(await end_of(link))
 
 
-async def test_one_that_does_not_answer_a_goodbye_is_left(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_peer_that_does_not_answer_a_close_frame_is_left(autojump_clock: trio.testing.MockClock) -> None:
     async with in_memory() as (link, _, outgoing):
         outgoing.send_all_hook = trio.lowlevel.checkpoint  # discards everything
         begun = trio.current_time()
@@ -306,7 +308,7 @@ async def test_one_that_does_not_answer_a_goodbye_is_left(autojump_clock: trio.t
 
 
 @pytest.mark.parametrize("seconds", [SHORT_CLOSE_TIMEOUT_S, 0.0], ids=["in time", "after a standstill"])
-async def test_being_cancelled_says_goodbye_too(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_link_sends_a_close_frame_too(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if no time is left, as after the machine has suspended the process for longer than the timeout."""
     monkeypatch.setattr("aintandem_notify.orchestrator.link.websocket.SHORT_CLOSE_TIMEOUT_S", seconds)
     async with open_raw_orchestrator() as raw:
@@ -418,7 +420,7 @@ async def test_a_reader_that_pauses_holds_the_sender_back() -> None:
 
 
 @pytest.mark.parametrize(("sent", "limit"), [(7, 3), (6, 3), (1, 3), (2 * MAX_BATCH_FRAMES + 1, 128)])
-async def test_frames_are_handed_over_in_pieces_where_that_is_asked(sent: int, limit: int) -> None:
+async def test_frames_are_handed_over_in_batches_of_a_limited_size(sent: int, limit: int) -> None:
     """In order, without a loss, and the end only after all of them."""
     async with (
         open_raw_orchestrator() as raw,
@@ -441,7 +443,7 @@ async def test_frames_are_handed_over_in_pieces_where_that_is_asked(sent: int, l
         assert max(map(len, batches)) <= limit
 
 
-async def test_what_was_not_handed_over_yet_is_left_over() -> None:
+async def test_buffered_frames_can_be_taken_without_waiting() -> None:
     async with open_raw_orchestrator() as raw, open_link(target(raw), settings(batch_frames=2)) as link:
         socket = await raw.connections.receive()
         await socket.send_bytes_raw(b"".join(frame(str(n)) for n in range(5)))
@@ -569,7 +571,7 @@ async def test_dialling_has_the_same_deadline(autojump_clock: trio.testing.MockC
 
 
 @pytest.mark.parametrize("library_output", [b"", b"\x88\x82mask\x6e\x8b"])
-async def test_a_goodbye_is_said_once(library_output: bytes) -> None:
+async def test_a_close_frame_is_sent_once(library_output: bytes) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
     stream = HandshakeStream(ours, limit=1)
     if library_output:
@@ -661,7 +663,7 @@ async def test_a_server_that_takes_nothing_is_dead(autojump_clock: trio.testing.
         nursery.cancel_scope.cancel()
 
 
-async def test_large_messages_of_several_links_are_read_one_after_the_other() -> None:
+async def test_large_messages_of_several_links_are_read_one_at_a_time() -> None:
     room, text = FrameMemory(), "x" * 2**20
     room.large = MemoryBudget(COPIES * 2**20)
     async with (
@@ -705,7 +707,7 @@ async def test_a_large_message_that_does_not_end_ends_the_link(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("answer", UPGRADES.values(), ids=UPGRADES)
-async def test_whatever_answers_the_upgrade_is_one_of_our_errors(answer: WireAnswer) -> None:
+async def test_every_wrong_answer_to_the_upgrade_is_one_of_our_errors(answer: WireAnswer) -> None:
     async with open_raw_orchestrator() as raw:
         raw.default_upgrade = answer
         with pytest.raises((LinkLost, LinkRefused, ProjectGone)) as caught:

@@ -36,7 +36,7 @@ async def test_links_leave_room_for_deliveries_control_and_the_store(tmp_path: P
             waiting = [project for project in projects if project["state"] == "connecting"]
             assert len(waiting) == len(PROJECTS) - links
             assert {project["last_error"] for project in waiting} == {
-                f"waits for a place: the limit of open files leaves room for {links} projects at a time"
+                f"waits for its turn: the limit of open files leaves room for {links} projects at a time"
             }
             await sockets[0].reset()
             assert (await raw.connections.receive()).project_id in {project["id"] for project in waiting}

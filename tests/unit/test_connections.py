@@ -34,12 +34,12 @@ def connection(*, waited: float = 1.0, known: bool = False, working: int = 0) ->
     return new
 
 
-async def test_the_one_that_has_waited_longest_goes_first() -> None:
+async def test_the_idlest_connection_is_closed_first() -> None:
     first, second = connection(waited=2), connection(waited=1)
     assert find_idlest([second, first], NOW) is first
 
 
-async def test_whoever_has_shown_the_token_goes_last() -> None:
+async def test_authenticated_connections_are_closed_last() -> None:
     stranger, known = connection(waited=1), connection(waited=9, known=True)
     assert find_idlest([known, stranger], NOW) is stranger
     assert find_idlest([known], NOW) is known
@@ -58,7 +58,9 @@ async def test_a_connection_has_a_moment_to_itself() -> None:
     assert find_idlest([], NOW) is None
 
 
-async def test_a_request_of_a_known_one_begins_its_wait_anew(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_request_of_an_authenticated_connection_restarts_its_idle_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     limiter = ConnectionLimiter(2, counts_busy=True)
     with limiter.register(cast("trio.SocketStream", Stream())) as stranger:
         with limiter.register(cast("trio.SocketStream", Stream())) as known:

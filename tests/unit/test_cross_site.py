@@ -62,5 +62,5 @@ def test_other_sites_change_nothing(method: str, headers: dict[str, str], foreig
         ({"content-length": "2", "content-type": "Application/JSON; charset=utf-8"}, True),
     ],
 )
-def test_a_body_is_said_to_be_json(headers: dict[str, str], fine: bool) -> None:
+def test_the_type_of_a_body_is_json(headers: dict[str, str], fine: bool) -> None:
     assert has_json_body(headers) is fine

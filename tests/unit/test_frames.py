@@ -216,7 +216,7 @@ def test_a_name_with_half_a_character_is_mended_before_it_names_anything() -> No
     assert event.type == "task_f\N{REPLACEMENT CHARACTER}"
 
 
-def test_a_detail_never_holds_what_was_sent() -> None:
+def test_a_detail_never_holds_the_content_of_a_frame() -> None:
     outcome = parsed('{"type": "task_failed", "taskId": ["canary"], "error": "canary"}')
 
     assert "canary" not in repr(outcome)

@@ -7,7 +7,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from aintandem_notify.foundation.memory_budget import MemoryBudget
 
 
-async def test_what_there_is_not_is_waited_for_in_turn(nursery: trio.Nursery) -> None:
+async def test_waiters_get_their_share_in_turn(nursery: trio.Nursery) -> None:
     budget, order = MemoryBudget(10), list[str]()
 
     async def use(name: str, size: int, leave: trio.Event) -> None:
@@ -44,7 +44,7 @@ async def test_more_than_all_of_it_is_all_of_it() -> None:
 
 
 @pytest.mark.parametrize("seconds", [1.0, 2.0])
-async def test_who_gives_up_waiting_holds_nobody_back(
+async def test_a_cancelled_wait_blocks_no_other(
     seconds: float, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     budget, done = MemoryBudget(10), trio.Event()

@@ -45,7 +45,7 @@ def test_all_parts_together_stay_within_the_limit(limit: int, embedded: bool) ->
 
 
 @given(projects=st.integers(1, 10**5), embedded=st.booleans())
-def test_what_is_said_to_be_needed_is_enough_and_hardly_more(projects: int, embedded: bool) -> None:
+def test_the_needed_limit_is_enough_and_hardly_more(projects: int, embedded: bool) -> None:
     need = files_needed(projects, embedded=embedded)
     each = FILES_PER_SIMULATED_CONNECTION if embedded else 1
     assert file_budget(need, embedded=embedded).links >= projects
@@ -54,14 +54,14 @@ def test_what_is_said_to_be_needed_is_enough_and_hardly_more(projects: int, embe
         assert file_budget(need - 2 * each, embedded=embedded).links < projects
 
 
-def test_who_has_no_limit_is_short_of_nothing() -> None:
+def test_without_a_limit_nothing_is_short() -> None:
     assert file_budget(None) == NO_LIMIT
     assert NO_LIMIT.links == math.inf
     assert describe_shortage(10**6, None) is None
     assert describe_too_low_limit(None) is None
 
 
-def test_the_sentences_say_what_is_needed_and_how_to_get_it() -> None:
+def test_the_sentences_name_the_needed_limit_and_the_way_to_get_it() -> None:
     raise_it = "raise it with `ulimit -n`, or with LimitNOFILE= in a systemd unit"
     assert describe_shortage(80, 64) == f"80 projects need about 186 open files, the limit is 64: {raise_it}"
     assert describe_too_low_limit(MIN_FILES) is None

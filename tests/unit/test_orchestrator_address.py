@@ -44,7 +44,7 @@ def test_a_url_without_a_host_is_refused() -> None:
         endpoint_of("http:///path")
 
 
-def test_a_socket_quotes_what_it_is_given() -> None:
+def test_a_socket_target_quotes_the_id_and_the_token() -> None:
     target = socket_target("https://example.org/at/api", "sales/west?", "a+b&c")
     assert target.endpoint == Endpoint("example.org", 443, tls=True)
     assert target.resource == "/at/api/progress/subscribe/sales%2Fwest%3F?token=a%2Bb%26c"

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 
 
-async def test_who_has_no_place_waits_for_a_turn_and_knows_why(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_project_without_a_slot_waits_and_knows_the_reason(autojump_clock: trio.testing.MockClock) -> None:
     slots = ConnectionSlots(2)
     turns: list[tuple[str, float]] = []
 
@@ -23,7 +23,7 @@ async def test_who_has_no_place_waits_for_a_turn_and_knows_why(autojump_clock: t
                 nursery.start_soon(watch, name)
                 await trio.testing.wait_all_tasks_blocked()
             assert slots.wait_reason == (
-                "waits for a place: the limit of open files leaves room for 2 projects at a time"
+                "waits for its turn: the limit of open files leaves room for 2 projects at a time"
             )
     # Two slots become free at the same moment, and trio may run either task first.
     assert sorted(turns) == [("a", 0), ("b", 0), ("c", 1), ("d", 1), ("e", 2)]
@@ -52,7 +52,7 @@ async def test_many_may_go_over_at_a_time_where_there_are_places() -> None:
             assert (first, second, third, fourth) == (True, True, True, False)
 
 
-async def test_without_a_limit_nobody_waits() -> None:
+async def test_without_a_limit_no_project_waits() -> None:
     slots = ConnectionSlots()
     async with slots.acquire(), slots.acquire(), slots.acquire():
         assert slots.wait_reason is None

@@ -16,7 +16,7 @@ def memory() -> FrameMemory:
     return memory
 
 
-async def test_a_large_message_waits_until_the_events_of_the_one_before_are_safe(
+async def test_a_large_message_waits_until_the_events_of_the_previous_one_are_stored(
     memory: FrameMemory, nursery: trio.Nursery
 ) -> None:
     first, second = LinkMemory(memory), LinkMemory(memory)
@@ -49,7 +49,7 @@ async def test_a_link_that_ends_gives_everything_back(memory: FrameMemory, was_r
     assert memory.large.used == 0, "its reader may be about to ask"
 
 
-async def test_where_much_is_buffered_each_link_hands_over_what_it_has(
+async def test_if_much_is_buffered_each_link_hands_its_frames_over(
     memory: FrameMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frame_memory, "MAX_BUFFERED_CHARS", 10_000)

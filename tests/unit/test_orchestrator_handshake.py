@@ -7,7 +7,7 @@ from aintandem_notify.orchestrator.link.handshake import PORTION_BYTES, Handshak
 from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
 
 
-async def test_the_library_gets_small_portions_so_that_a_flood_of_empty_fragments_holds_nobody_up() -> None:
+async def test_the_library_gets_small_portions_so_that_a_flood_of_empty_fragments_delays_no_task() -> None:
     server, client = trio.testing.memory_stream_pair()
     stream = HandshakeStream(client, limit=2**20)
     await server.send_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")

@@ -30,7 +30,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         (74.0, 60.0, 75.0, HeartbeatAction.WAIT, 15.0),  # any frame proves that the peer is alive
     ],
 )
-def test_what_comes_next(
+def test_the_next_action(
     last_received_at: float, pinged_at: float, now: float, beat: HeartbeatAction, wait: float
 ) -> None:
     assert next_action(HeartbeatState(30.0, last_received_at, pinged_at), now) == (beat, wait)
@@ -71,5 +71,5 @@ def test_control_frames(kind: str) -> None:
         ("", False),
     ],
 )
-def test_what_is_a_ping(frame: str | bytes, answer: bool) -> None:
+def test_pings_are_recognized(frame: str | bytes, answer: bool) -> None:
     assert is_ping(frame) is answer

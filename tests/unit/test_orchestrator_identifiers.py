@@ -14,7 +14,7 @@ MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("value", ["project-123", "1", "...", "a/b", "ü ?#%", "x" * MAX_ID_LENGTH])
-def test_what_may_be_an_id(value: str) -> None:
+def test_valid_ids(value: str) -> None:
     assert validate_id(value) == value
     assert "/" not in quote_id(value)
 
@@ -25,11 +25,11 @@ def test_what_may_be_an_id(value: str) -> None:
         ("", "task_id is empty"),
         (".", "task_id cannot be '.': in an address that is a step to another one"),
         ("..", "task_id cannot be '..'"),
-        ("x" * (MAX_ID_LENGTH + 1), "task_id has 513 characters, and 512 are the most"),
+        ("x" * (MAX_ID_LENGTH + 1), "task_id has 513 characters; at most 512 are allowed"),
         ("a\ud800", r"task_id holds half of a character, which cannot be sent: 'a\\ud800'"),
     ],
 )
-def test_what_no_address_can_hold(value: str, message: str) -> None:
+def test_ids_that_no_url_can_hold(value: str, message: str) -> None:
     with pytest.raises(InvalidId, match=message):
         validate_id(value, "task_id")
     with pytest.raises(ValueError, match="the id "):
@@ -37,13 +37,13 @@ def test_what_no_address_can_hold(value: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 5, b"project", True])
-def test_what_is_no_text(value: object) -> None:
+def test_ids_that_are_not_a_str(value: object) -> None:
     with pytest.raises(TypeError, match=f"project_id should be a str, not {type(value).__name__}"):
         validate_id(value, "project_id")
 
 
 @given(st.text())
-def test_an_id_that_may_be_asked_for_may_be_named_by_events(value: str) -> None:
+def test_every_valid_id_fits_into_an_event(value: str) -> None:
     try:
         validate_id(value)
     except InvalidId:

@@ -475,7 +475,7 @@ async def test_a_project_that_waits_for_a_slot_shows_it_and_connects_in_its_turn
         await trio.testing.wait_all_tasks_blocked()
         await world.watch(100)
     assert [when for when, _ in world.tries] == [60]
-    assert "waits for a place: the limit of open files leaves room for 1 projects at a time" in {
+    assert "waits for its turn: the limit of open files leaves room for 1 projects at a time" in {
         status.last_error for status in world.statuses if status.state is ConnectionState.CONNECTING
     }
     connected = [status for status in world.statuses if status.state is ConnectionState.CONNECTED]

@@ -59,7 +59,7 @@ def test_a_lost_link_comes_back_with_full_jitter() -> None:
 
 
 @pytest.mark.parametrize("trouble", [ConnectionTrouble.REFUSED, ConnectionTrouble.GONE])
-def test_what_a_person_must_mend_is_asked_for_slowly(trouble: ConnectionTrouble) -> None:
+def test_trouble_that_a_person_must_mend_is_retried_slowly(trouble: ConnectionTrouble) -> None:
     assert [pause_before_retry(trouble, n, Settings(), lambda: 0.0) for n in range(1, 6)] == [10, 30, 60, 300, 300]
     assert pause_before_retry(trouble, 1, Settings(), lambda: 1.0) == 12.0
     assert pause_before_retry(trouble, 1, Settings(0.5), lambda: 0.0) == 5.0

@@ -47,7 +47,7 @@ async def test_a_cancellation_waits_for_the_end_or_for_the_grace(
 
 
 @pytest.mark.parametrize("error", [None, ValueError()])
-async def test_whoever_cancelled_gets_a_plain_cancellation(
+async def test_the_caller_gets_a_plain_cancellation(
     error: Exception | None, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def act() -> None:
@@ -62,7 +62,7 @@ async def test_whoever_cancelled_gets_a_plain_cancellation(
     assert scope.cancelled_caught
 
 
-async def test_what_is_cancelled_already_does_not_begin() -> None:
+async def test_work_does_not_begin_if_already_cancelled() -> None:
     begun: list[str] = []
 
     async def act() -> None:

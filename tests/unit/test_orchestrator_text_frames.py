@@ -90,13 +90,13 @@ def test_pings_and_pongs_are_the_library_s_and_texts_go_on(control: bytes) -> No
         *("too large", "unknown opcode", "masked"),
     ],
 )
-def test_what_only_the_library_understands_is_its_own_with_all_that_follows(foreign: bytes) -> None:
+def test_a_frame_that_only_the_library_can_decode_goes_to_it_with_all_that_follow(foreign: bytes) -> None:
     following = foreign + framed(b"c") + PING
 
     assert split(framed(b"a") + PING + framed(b"b") + following) == (["a", "b"], PING + following)
 
 
-def test_what_is_too_large_is_not_waited_for() -> None:
+def test_a_frame_that_is_too_large_is_not_waited_for() -> None:
     head = framed(b"x" * (LIMIT + 1))[:20]
 
     assert split(head) == ([], head)

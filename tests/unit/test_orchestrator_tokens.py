@@ -58,7 +58,9 @@ def test_a_life_of_no_length_is_no_hot_loop() -> None:
         ({}, (math.inf, math.inf)),
     ],
 )
-def test_what_was_kept_has_lived_already(claims: dict[str, float], renew: tuple[float, float]) -> None:
+def test_a_stored_token_has_used_up_a_part_of_its_life(
+    claims: dict[str, float], renew: tuple[float, float]
+) -> None:
     token = make_stored_token(jwt(claims), now=NOW, current_time=100.0)
     assert token is not None
     assert token.origin is TokenOrigin.STORED
@@ -91,7 +93,7 @@ def test_a_stored_token_that_has_expired_is_none(remaining: float) -> None:
         jwt({"iat": SECONDS + 10, "exp": SECONDS + 10}),
     ],
 )
-def test_what_says_nothing_is_renewed_on_refusal_only(text: str) -> None:
+def test_a_token_without_a_known_end_is_renewed_only_after_a_refusal(text: str) -> None:
     token = token_of(text)
     assert (token.renew_from, token.renew_until) == (math.inf, math.inf)
     assert renewal_time(token, lambda: 0.5) == math.inf

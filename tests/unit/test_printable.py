@@ -68,12 +68,12 @@ UNPRINTABLE = {
 
 
 @pytest.mark.parametrize("text", READABLE.values(), ids=READABLE)
-def test_what_people_write_stays_as_it_is(text: str) -> None:
+def test_ordinary_text_stays_unchanged(text: str) -> None:
     assert escape(text) == escape_lines(text) == escape_json(text) == strip(text) == text
 
 
 @pytest.mark.parametrize("character", UNPRINTABLE.values(), ids=UNPRINTABLE)
-def test_what_is_unprintable_is_shown_by_its_number_or_taken_out(character: str) -> None:
+def test_unprintable_characters_are_escaped_or_removed(character: str) -> None:
     escaped = repr(character)[1:-1] if not character.isprintable() else f"\\u{ord(character):04x}"
     assert escape(f"a{character}b") == escape_lines(f"a{character}b") == f"a{escaped}b"
     assert character not in strip(f"a{character}b")
@@ -119,7 +119,7 @@ def test_json_reads_as_before(value: object) -> None:
         assert escape_lines(escape_json(text)) == escape_json(text)
 
 
-def test_what_json_cannot_escape_in_one_is_two_halves() -> None:
+def test_characters_beyond_the_bmp_are_two_escapes_in_json() -> None:
     assert escape_json('"\U000e0041\x7f\u202e\udcff"') == r'"\udb40\udc41\u007f\u202e\udcff"'
 
 

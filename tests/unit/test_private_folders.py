@@ -62,7 +62,9 @@ def assert_private(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [control_file, store, token_file, log_file], ids=lambda make: make.__name__)
-def test_what_is_made_is_for_its_owner_only(make: Callable[[Path], None], umask: int, tmp_path: Path) -> None:
+def test_created_folders_are_for_their_owner_only(
+    make: Callable[[Path], None], umask: int, tmp_path: Path
+) -> None:
     folder = tmp_path / "mine" / "in" / "here"
     make(folder)
     assert folder.is_dir()
@@ -70,7 +72,7 @@ def test_what_is_made_is_for_its_owner_only(make: Callable[[Path], None], umask:
     assert mode(folder) == mode(tmp_path / "mine") == 0o700
 
 
-def test_what_init_writes_is_no_others_to_change(umask: int, tmp_path: Path) -> None:
+def test_files_that_init_writes_are_not_writable_for_others(umask: int, tmp_path: Path) -> None:
     draft = Draft("https://api.example", "admin", "geheim", [("*", "")], [])
     config, *secrets = sorted(write(draft, tmp_path / "config.toml"), key=lambda path: len(path.parts))
     assert config.name == "config.toml"
@@ -106,6 +108,6 @@ def test_there_is_no_other_way_to_make_a_folder() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder of the system in which nothing can be made")
-def test_where_nothing_can_be_made_that_is_said() -> None:
+def test_a_folder_in_which_nothing_can_be_created_raises() -> None:
     with pytest.raises(FileNotFoundError):
         make_folder(Path("/proc/self/a/b"))

@@ -141,7 +141,7 @@ print("alive")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="SIGHUP is a matter of POSIX")
-async def test_a_hangup_is_heard_whenever_it_comes_and_never_ends_the_process() -> None:
+async def test_a_sighup_is_received_at_any_time_and_never_ends_the_process() -> None:
     with trio.fail_after(MOST_S):
         done = await trio.run_process([sys.executable, "-c", _HANGUPS], capture_stdout=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"alive\n")

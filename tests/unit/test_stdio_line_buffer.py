@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from aintandem_notify.foundation.stdio.line_buffer import LineBuffer, count_lines
 
 
-def test_what_fits_is_given_out_in_its_order() -> None:
+def test_lines_that_fit_are_taken_in_order() -> None:
     buffer = LineBuffer(limit=4)
     buffer.put(b"a\n")
     buffer.put(b"b\n")
@@ -15,7 +15,7 @@ def test_what_fits_is_given_out_in_its_order() -> None:
     assert buffer.take() == ([], 0)
 
 
-def test_what_does_not_fit_is_counted_and_so_is_all_behind_it_until_that_can_be_said() -> None:
+def test_lines_that_do_not_fit_are_counted_with_all_later_ones_until_the_next_take() -> None:
     buffer = LineBuffer(limit=4)
     buffer.put(b"abc\n")
     buffer.put(b"d\ne\n")

@@ -48,7 +48,7 @@ def test_all_of_it_is_written_in_order_before_the_block_ends(
     assert threaded_stderr() is None
 
 
-def test_a_stream_that_takes_nothing_holds_nobody_up_and_afterwards_the_lost_lines_are_counted(
+def test_a_blocked_stream_blocks_no_writer_and_afterwards_the_lost_lines_are_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(stderr_thread, "FLUSH_TIMEOUT_S", 0.01)
@@ -71,7 +71,7 @@ def test_a_stream_that_takes_nothing_holds_nobody_up_and_afterwards_the_lost_lin
     assert last["event"] == "and on it goes"
 
 
-def test_a_full_disk_is_no_trouble_and_what_it_refused_is_told_of_once_it_has_room(
+def test_a_full_disk_is_no_trouble_and_the_lost_lines_are_reported_once_there_is_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     room = [3, 0, 0]
@@ -118,7 +118,9 @@ def test_a_reader_that_has_gone_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -
         assert threaded.drain(LONG_S)
 
 
-def test_what_was_not_taken_at_the_end_holds_up_nobody_after_it_either(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_is_blocked_at_the_end_blocks_no_later_writer_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(stderr_thread, "FLUSH_TIMEOUT_S", 0.01)
     with full_pipe() as (reader, writer):
         with standard_error(monkeypatch, writer) as threaded:

@@ -39,7 +39,7 @@ async def test_work_waits_until_a_thread_can_be_started_and_the_log_says_so_once
     assert [record.getMessage() for record in caplog.records] == [f"work waits: {threads.NO_MORE_THREADS}"]
 
 
-async def test_who_waits_for_a_thread_can_be_cancelled(
+async def test_the_wait_for_a_thread_can_be_cancelled(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     refuse(monkeypatch, 1_000_000)
@@ -66,7 +66,7 @@ def test_other_errors_are_no_refusal(error: Exception) -> None:
     assert not is_thread_start_failure(error)
 
 
-def test_it_is_the_one_way_into_a_thread() -> None:
+def test_all_threads_of_trio_start_in_this_module() -> None:
     package = Path(aintandem_notify.__file__).parent
     modules = {
         path.relative_to(package).as_posix()

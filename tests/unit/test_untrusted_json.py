@@ -53,7 +53,7 @@ def test_json_is_read_from_text_and_from_bytes(value: Any) -> None:
 
 
 @given(json_values, st.integers(0, 40), st.booleans(), st.booleans())
-def test_values_are_counted_and_what_looks_like_some_in_texts_is_not(
+def test_values_are_counted_and_look_alikes_in_strings_are_not(
     value: Any, limit: int, as_bytes: bool, ascii_only: bool
 ) -> None:
     text = json.dumps([value, '[{,"\\'], ensure_ascii=ascii_only)
@@ -99,7 +99,7 @@ def test_one_long_text_with_commas_is_one_value() -> None:
 
 
 @pytest.mark.parametrize("pieces", ['"a,",', '"\\",', '"\\\\",', "\\", '"'])
-def test_counting_takes_little_memory_whatever_the_text_is(pieces: str) -> None:
+def test_counting_takes_little_memory_for_any_text(pieces: str) -> None:
     content = pieces * (4_000_000 // len(pieces))
     tracemalloc.start()
     try:
@@ -129,7 +129,7 @@ def test_counting_takes_little_memory_whatever_the_text_is(pieces: str) -> None:
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_what_cannot_be_read_says_why(content: str | bytes, flaw: JsonFlaw) -> None:
+def test_an_unreadable_text_has_a_reason(content: str | bytes, flaw: JsonFlaw) -> None:
     assert flaw_of(content) is flaw
 
 
@@ -149,7 +149,7 @@ def test_an_answer_may_hold_numbers_that_are_none() -> None:
         ('"\\ude00\xfc"', "\ufffd\xfc"),
     ],
 )
-def test_halves_of_characters_and_what_is_no_utf_8_are_mended(content: str | bytes, text: str) -> None:
+def test_lone_surrogates_and_invalid_utf_8_are_replaced(content: str | bytes, text: str) -> None:
     assert read_json(content) == text
     assert replace_surrogates(text) == text
     if not (isinstance(content, bytes) and content.isascii() and b"ude00" in content):
@@ -176,7 +176,7 @@ def test_running_out_of_memory_is_a_flaw_of_the_text(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_what_is_not_about_the_text_passes(
+def test_exceptions_that_are_not_about_the_text_pass(
     error: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(untrusted_json, "from_json", _raising(error))

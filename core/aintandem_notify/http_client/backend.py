@@ -120,7 +120,7 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
 
     def _raise_if_stale(self) -> None:
         if self._is_reused and not self._received:
-            raise StaleConnection("a kept connection was closed") from None
+            raise StaleConnection("a reused connection was closed") from None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if self._received:

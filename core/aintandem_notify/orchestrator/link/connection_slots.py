@@ -30,7 +30,7 @@ class ConnectionSlots:
         """The reason why the next project has to wait, None if a slot is free."""
         if self._taken.available_tokens > 0:
             return None
-        return f"waits for a place: the limit of open files leaves room for {self.total:g} projects at a time"
+        return f"waits for its turn: the limit of open files leaves room for {self.total:g} projects at a time"
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[None]:

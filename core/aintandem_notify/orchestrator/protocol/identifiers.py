@@ -18,7 +18,7 @@ def validate_id(value: object, name: str = "the id") -> str:
     if not value:
         raise InvalidId(f"{name} is empty")
     if len(value) > MAX_ID_LENGTH:
-        raise InvalidId(f"{name} has {len(value)} characters, and {MAX_ID_LENGTH} are the most")
+        raise InvalidId(f"{name} has {len(value)} characters; at most {MAX_ID_LENGTH} are allowed")
     if value in DOT_SEGMENTS:
         raise InvalidId(f"{name} cannot be {value!r}: in an address that is a step to another one")
     try:
