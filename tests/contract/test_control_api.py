@@ -155,18 +155,18 @@ async def test_status_shows_everything(scene: Scene) -> None:
     assert scene.whereabouts().token not in str(status)
 
 
-@pytest.mark.parametrize(("connected", "shown"), [(19, 20), (20, 2)])
+@pytest.mark.parametrize(("connected", "listed_count"), [(19, 20), (20, 2)])
 async def test_of_many_projects_the_command_lists_those_that_are_not_connected(
-    scene: Scene, connected: int, detail: int
+    scene: Scene, connected: int, listed_count: int
 ) -> None:
     well = [project(f"well{number}") for number in range(connected)]
     scene.projects = [*well, project("lost", ConnectionState.RECONNECTING)]
     folder, environ = scene.config.parent, {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
     done = await run_command("status", cwd=folder, environ=environ)
     rows = done.out.partition("\nProjects\n")[2].partition("\n\n")[0].splitlines()[1:]
-    assert len(rows) == detail
+    assert len(rows) == listed_count
     assert rows[0].split()[:3] == ["LOST", "(lost)", "reconnecting"]
-    assert (rows[-1].split() == ["20", "more", "connected"]) is (detail == 2)
+    assert (rows[-1].split() == ["20", "more", "connected"]) is (listed_count == 2)
     everything = await run_command("status", "--json", cwd=folder, environ=environ)
     assert len(json.loads(everything.out)["projects"]) == connected + 1
 

@@ -85,7 +85,7 @@ def test_a_socket_that_is_gone_is_told_once(tmp_path: Path, capsys: pytest.Captu
     systemd = Systemd(str(tmp_path / "gone"))
     systemd.ready()
     systemd.stopping()
-    assert capsys.readouterr().err.count("systemd cannot be told") == 1
+    assert capsys.readouterr().err.count("systemd cannot be notified") == 1
 
 
 def test_a_full_socket_holds_nothing_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,4 +93,4 @@ def test_a_full_socket_holds_nothing_up(tmp_path: Path, capsys: pytest.CaptureFi
         systemd = Systemd(str(tmp_path / "notify"))
         for _ in range(1000):
             systemd.ready()
-    assert capsys.readouterr().err.count("systemd cannot be told") == 1
+    assert capsys.readouterr().err.count("systemd cannot be notified") == 1

@@ -47,5 +47,5 @@ def test_an_exception_whose_text_raises_another_is_logged_once(
         Breaking()
         Breaking()
     entries = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    assert [line["event"] for line in entries] == ["an exception that nobody caught"] * 2
+    assert [line["event"] for line in entries] == ["uncaught exception"] * 2
     assert Breaking.instances < MAX_FAILURES

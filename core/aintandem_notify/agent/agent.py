@@ -78,7 +78,7 @@ class Agent:
         try:
             await self._ingest.commit(None, [AgentStoppedEvent(timestamp=self._clock.now())])
         except StoreError as error:
-            _log.warning("the end could not be stored", reason=str(error))
+            _log.warning("agent_stopped could not be stored", reason=str(error))
         if self._ingest.router.may_notify("agent_stopped"):
             # Sent after the next start, agent_stopped would confuse. Deliveries in flight need the other half.
             with trio.move_on_at(deadline - drain_timeout / 2):

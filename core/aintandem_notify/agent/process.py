@@ -63,7 +63,7 @@ def log_uncaught_exceptions() -> None:
         current.error = error
         try:
             reason = with_location(raising_line(error), log.describe_error(error))
-            _log.warning("an exception that nobody caught", where=log.safe_text(where), reason=reason)
+            _log.warning("uncaught exception", where=log.safe_text(where), reason=reason)
         finally:
             current.error = None
 

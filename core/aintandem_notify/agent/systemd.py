@@ -73,7 +73,7 @@ class Systemd:
                 sender.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
             if not self._failed:
-                _log.warning("systemd cannot be told", reason=error.strerror or str(error))
+                _log.warning("systemd cannot be notified", reason=error.strerror or str(error))
             self._failed = True
         else:
             self._failed = False

@@ -245,7 +245,7 @@ class Dispatcher:
         try:
             queues = await self.queues()
         except StoreError as error:
-            log.warning("cannot tell which queues are left behind", reason=str(error))
+            log.warning("cannot list the queues of destinations that are not configured", reason=str(error))
             return
         for name, queue in queues.items():
             if name not in self._running:

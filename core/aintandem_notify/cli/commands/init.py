@@ -216,7 +216,7 @@ def _with_plugins(draft: Draft, config: Path, answers: Answers) -> Draft:
         if instance is not None:
             draft = replace(draft, instances=[*draft.instances, instance])
     if not draft.instances:
-        echo("No plugin, so nobody will be told of anything; add one to the file.")
+        echo("No plugin, so nobody will be notified; add one to the file.")
     return draft
 
 
@@ -230,7 +230,7 @@ def _plugin_types(answers: Answers) -> list[str]:
     if requested or not answers.is_interactive:
         return list(dict.fromkeys(requested)) or ["console"]
     echo()
-    echo("Whom to tell:")
+    echo("Plugins:")
     for number, kind in enumerate(types, 1):
         echo(f"  {number:>2}  {kind:<15} {PLUGINS[kind].about}")
     while True:

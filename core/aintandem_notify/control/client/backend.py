@@ -28,7 +28,7 @@ from aintandem_notify.foundation.signals import raise_keyboard_interrupt
 from aintandem_notify.store import DeliveryFilter, Store, latest_quarantined_name, store_exists
 
 SIMULATOR_STORES_NOTHING: Final = (
-    "no agent runs with this config, and one with the simulator keeps nothing over its end"
+    "no agent runs with this config, and an agent with the simulator stores nothing after its end"
 )
 NO_STORE_YET: Final = "no agent runs with this config, and none has stored anything yet"
 STORE_SET_ASIDE: Final = (
