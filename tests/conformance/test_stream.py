@@ -15,7 +15,7 @@ from aintandem_notify import AInTandemClient
 from aintandem_notify.config import ProjectConfig
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.events.event_types import WIRE_MODELS
-from aintandem_notify.orchestrator.watch.composition import MAX_EVENT_LENGTH
+from aintandem_notify.orchestrator.watch.composition import MAX_EVENT_CHARACTERS
 from support.raw_orchestrator import open_raw_orchestrator
 from support.sdk import Sdk, callback, logged_in
 from support.stream import PROJECT, Line, read_stream
@@ -95,7 +95,7 @@ def compare(
 async def test_all_tell_of_the_same_events_but_for_the_differences() -> None:
     async with fed() as found:
         pass
-    for events, longest in ((found.agent, MAX_EVENT_LENGTH), (found.library, math.inf)):
+    for events, longest in ((found.agent, MAX_EVENT_CHARACTERS), (found.library, math.inf)):
         theirs, ours = iter(found.sdk.heard["all"]), iter([event.wire() for event in events])
         for line in LINES:
             compare(line, theirs, ours, longest)

@@ -13,7 +13,7 @@ from aintandem_notify.config.types.outbound import Outbound
 from aintandem_notify.control.server import request_parsing
 from aintandem_notify.delivery import rendering
 from aintandem_notify.domain import events, runs
-from aintandem_notify.domain.truncation import HEAD_LENGTH, TAIL_LENGTH
+from aintandem_notify.domain.truncation import HEAD_CHARACTERS, TAIL_CHARACTERS
 from aintandem_notify.foundation import open_files, signals
 from aintandem_notify.foundation.http_server import connections
 from aintandem_notify.foundation.stdio import line_buffer
@@ -119,13 +119,19 @@ WORDS = {0.2: "a fifth of a second", 0.25: "a quarter of a second", 1.5: "a seco
 FIGURES = {
     "docs/reliability.md": [
         f"up to {FileLog.in_flight} lines for a file and {Console.in_flight} for a console",
-        f"an event with more than {composition.MAX_EVENT_LENGTH:,} characters",
-        f"keeps the first {HEAD_LENGTH:,} and the last {TAIL_LENGTH:,} characters, if that leaves out 2,000",
+        f"an event with more than {composition.MAX_EVENT_CHARACTERS:,} characters",
+        (
+            f"keeps the first {HEAD_CHARACTERS:,} and the last {TAIL_CHARACTERS:,} characters, "
+            "if that leaves out 2,000"
+        ),
         f"more than {events.MAX_VALUES:,} values, or more than {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
         f"a project's {rest_snapshot.MAX_TASKS:,} newest tasks",
         f"the {writer.MAX_OPEN_RUNS} runs without an end that moved last",
         f"{mib(frame_memory.LARGE_MESSAGES_BYTES)} MiB: room for one of {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
-        f"{event_buffer.MAX_BUFFERED:,} events and {mib(event_buffer.MAX_BUFFERED_SIZE)} Mi characters a project",
+        (
+            f"{event_buffer.MAX_BUFFERED:,} events and "
+            f"{mib(event_buffer.MAX_BUFFERED_CHARACTERS)} Mi characters a project"
+        ),
         f"the {writer.MAX_CACHED_RUNS:,} that moved last, each with {runs.OUTPUT_TAIL_CHARACTERS:,} characters",
         (
             f"{notification_cache.MAX_NOTIFICATIONS:,} and {mib(notification_cache.MAX_CHARACTERS)} Mi characters"
@@ -146,7 +152,7 @@ FIGURES = {
     ],
     "docs/configuration.md": [
         f"Titles are cut at {router.MAX_TITLE_CHARACTERS} characters, bodies at {MAX_TEXT_CHARACTERS:,}",
-        f"an event with more than {composition.MAX_EVENT_LENGTH:,} characters",
+        f"an event with more than {composition.MAX_EVENT_CHARACTERS:,} characters",
         f"about {cost_budget.RENDER_BUDGET // cost_budget.STEP_COST // 10_000 * 10_000:,} steps",
         f"{cost_budget.RENDER_BUDGET // 1_000_000} million characters",
     ],

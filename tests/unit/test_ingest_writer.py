@@ -10,7 +10,7 @@ from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.ingest.batch_limits import (
     MAX_EVENTS,
     MAX_JOURNALED,
-    MAX_TEXT_LENGTH,
+    MAX_TEXT_CHARACTERS,
     next_journal_limit,
     split_events,
     split_observations,
@@ -55,11 +55,11 @@ def test_unrouted_progress_fills_a_piece_too() -> None:
 
 
 def test_long_texts_fill_a_transaction_so_that_other_projects_get_their_turn() -> None:
-    long = [event("task_failed", run=f"t{number}", error="x" * (MAX_TEXT_LENGTH // 2)) for number in range(5)]
+    long = [event("task_failed", run=f"t{number}", error="x" * (MAX_TEXT_CHARACTERS // 2)) for number in range(5)]
     short = [event("task_failed", run=f"s{number}") for number in range(3)]
     pieces = list(split_events([*long, *short], FakeRouter(), lambda: MAX_JOURNALED))
     assert [len(piece) for piece, _, _ in pieces] == [2, 2, 4]
-    assert all(text < 2 * MAX_TEXT_LENGTH for _, _, text in pieces)
+    assert all(text < 2 * MAX_TEXT_CHARACTERS for _, _, text in pieces)
 
 
 def test_observations_with_long_texts_are_split_like_events() -> None:
@@ -70,7 +70,7 @@ def test_observations_with_long_texts_are_split_like_events() -> None:
     )
     pieces = list(split_observations(ObservationBatch(observations, Gap(now, now, now, 60.0), 0, {})))
     assert [one for batch, _ in pieces for one in batch.observations] == list(observations)
-    assert max(text for _, text in pieces) < MAX_TEXT_LENGTH + 16_001
+    assert max(text for _, text in pieces) < MAX_TEXT_CHARACTERS + 16_001
     assert [
         len(batch.observations)
         for batch, _ in split_observations(ObservationBatch(observations[:3], Gap(now, now, now, 60.0), 0, {}))

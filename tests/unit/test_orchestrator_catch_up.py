@@ -274,7 +274,7 @@ async def test_live_events_wait_for_the_comparison_and_no_longer_than_they_may(
     assert [item.run_id for item in bench.stored] == ["t2", "t3"], "nothing is held any more"
 
 
-@pytest.mark.parametrize(("bound", "value"), [("MAX_BUFFERED", 2), ("MAX_BUFFERED_SIZE", 200)])
+@pytest.mark.parametrize(("bound", "value"), [("MAX_BUFFERED", 2), ("MAX_BUFFERED_CHARACTERS", 200)])
 async def test_the_buffer_is_bounded(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.domain.runs import MAX_NAME_LENGTH
+from aintandem_notify.domain.runs import MAX_NAME_CHARACTERS
 from aintandem_notify.errors import ConfigError, HttpFailed, Problem
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator.link.states import ConnectionState
@@ -54,7 +54,7 @@ def test_watched_projects_and_their_names(entries: Sequence[ProjectConfig], name
 @pytest.mark.parametrize("meant", ["p", "*"])
 def test_a_name_of_megabytes_is_cut_for_each_notification_has_it(meant: str) -> None:
     (project,) = resolve([entry(meant)], [record("p", "token=namecanary01 " * 100_000)]).values()
-    assert len(project.name) <= MAX_NAME_LENGTH
+    assert len(project.name) <= MAX_NAME_CHARACTERS
     assert "namecanary01" not in project.name
 
 

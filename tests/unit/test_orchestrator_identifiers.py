@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.domain.events import MAX_ID_LENGTH, ConnectionConnectedEvent
+from aintandem_notify.domain.events import MAX_ID_CHARACTERS, ConnectionConnectedEvent
 from aintandem_notify.orchestrator.protocol.identifiers import InvalidId, validate_id
 from aintandem_notify.orchestrator.rest.client import quote_id
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("value", ["project-123", "1", "...", "a/b", "ü ?#%", "x" * MAX_ID_LENGTH])
+@pytest.mark.parametrize("value", ["project-123", "1", "...", "a/b", "ü ?#%", "x" * MAX_ID_CHARACTERS])
 def test_valid_ids(value: str) -> None:
     assert validate_id(value) == value
     assert "/" not in quote_id(value)
@@ -25,7 +25,7 @@ def test_valid_ids(value: str) -> None:
         ("", "task_id is empty"),
         (".", "task_id cannot be '.': in an address that is a step to another one"),
         ("..", "task_id cannot be '..'"),
-        ("x" * (MAX_ID_LENGTH + 1), "task_id has 513 characters; at most 512 are allowed"),
+        ("x" * (MAX_ID_CHARACTERS + 1), "task_id has 513 characters; at most 512 are allowed"),
         ("a\ud800", r"task_id holds half of a character, which cannot be sent: 'a\\ud800'"),
     ],
 )

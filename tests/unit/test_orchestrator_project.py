@@ -109,7 +109,7 @@ class World:
     fatal: frozenset[ConnectionTrouble] = frozenset()
     reports_every_try: bool = False
     places: ConnectionSlots = field(default_factory=ConnectionSlots)
-    max_event_length: int | None = None
+    max_event_characters: int | None = None
     gave_up_for: Exception | None = None
     open_links: int = 0
     most_links: int = 0
@@ -199,7 +199,7 @@ class World:
             fatal=self.fatal,
             reports_every_try=self.reports_every_try,
             slots=self.places,
-            max_event_length=self.max_event_length,
+            max_event_characters=self.max_event_characters,
         )
         with trio.move_on_after(seconds):
             self.gave_up_for = await watch_project(PROJECT, settings, self.statuses.append)
@@ -231,7 +231,7 @@ async def test_long_frames_are_cut_beside_the_loop_and_stay_in_order(
         return event
 
     monkeypatch.setattr(frames, "fit_event", cut)
-    world.max_event_length = 200
+    world.max_event_characters = 200
     long, last = (task(number) + " " * 200 for number in (2, 4))
     world.plans.append(Plan(batches=[[task(1)], [long, task(3)]], unread=[last]))
     async with trio.open_nursery() as nursery:

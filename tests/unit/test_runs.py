@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aintandem_notify.domain import runs
 from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family, event_from
 from aintandem_notify.domain.runs import (
-    MAX_NAME_LENGTH,
+    MAX_NAME_CHARACTERS,
     OPENING_TYPES,
     OUTPUT_TAIL_CHARACTERS,
     OUTPUT_TAIL_LINES,
@@ -24,8 +24,8 @@ from aintandem_notify.domain.runs import (
     Run,
     RunRef,
     RunState,
-    absorb,
     advance,
+    apply_progress,
     run_ref,
     tail,
 )
@@ -234,7 +234,7 @@ progress_events = st.one_of(
 def test_absorbing_is_advancing_one_by_one(events: list[Event], state: RunState | None) -> None:
     latest = None if state is None else Run("p", Family.TASK, "t1", state=state, name="t1", output_tail="before\n")
     one_by_one = reduce(lambda run, one: advance(run, one).run, events, latest)
-    assert absorb(latest, events) == one_by_one
+    assert apply_progress(latest, events) == one_by_one
 
 
 @given(
@@ -259,5 +259,5 @@ def test_a_changed_run_equals_the_result_of_replace(changes: dict[str, Any]) -> 
 
 def test_a_long_name_of_a_run_is_truncated() -> None:
     run = advance(None, event("task_started", "t", task="x" * 100_000)).run
-    run = absorb(run, [event("step_progress", "t", step="y" * 100_000)])
-    assert (len(run.name), len(run.step or "")) == (MAX_NAME_LENGTH, MAX_NAME_LENGTH)
+    run = apply_progress(run, [event("step_progress", "t", step="y" * 100_000)])
+    assert (len(run.name), len(run.step or "")) == (MAX_NAME_CHARACTERS, MAX_NAME_CHARACTERS)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from aintandem_notify.domain import truncation
 from aintandem_notify.domain.events import restore_event
 from aintandem_notify.domain.truncation import (
-    HEAD_LENGTH,
-    TAIL_LENGTH,
+    HEAD_CHARACTERS,
+    TAIL_CHARACTERS,
     fit_event,
     truncate,
     truncate_value,
@@ -37,8 +37,8 @@ def test_a_long_text_keeps_its_beginning_and_end_and_the_number_left_out() -> No
 
     shorter = truncate(text)
 
-    assert shorter.startswith(text[:HEAD_LENGTH] + "\n[692,000 characters left out]\n")
-    assert shorter.endswith("\n" + text[-TAIL_LENGTH:])
+    assert shorter.startswith(text[:HEAD_CHARACTERS] + "\n[692,000 characters left out]\n")
+    assert shorter.endswith("\n" + text[-TAIL_CHARACTERS:])
 
 
 def test_a_long_value_becomes_its_text() -> None:
@@ -51,7 +51,7 @@ def test_a_long_value_becomes_its_text() -> None:
 
 
 @pytest.mark.parametrize("filling", ["x", "x ", "line\n"])
-@pytest.mark.parametrize("edge", [HEAD_LENGTH, -TAIL_LENGTH])
+@pytest.mark.parametrize("edge", [HEAD_CHARACTERS, -TAIL_CHARACTERS])
 def test_no_half_of_a_secret_is_left_where_a_text_is_cut(edge: int, filling: str) -> None:
     text = filling * (100_000 // len(filling))
     for shift in range(-len(SECRET) - 1, 3):
@@ -65,7 +65,7 @@ def test_no_half_of_a_secret_is_left_among_many() -> None:
     shorter = truncate(SECRET * 5000)
 
     assert "canary" not in shorter.replace("[redacted]", "")
-    assert len(shorter) < HEAD_LENGTH + TAIL_LENGTH + 100
+    assert len(shorter) < HEAD_CHARACTERS + TAIL_CHARACTERS + 100
 
 
 @pytest.mark.parametrize(

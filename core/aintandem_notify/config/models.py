@@ -47,7 +47,7 @@ from aintandem_notify.config.types.values import (
     Secret,
     Template,
 )
-from aintandem_notify.domain.events import DOT_SEGMENTS, MAX_ID_LENGTH
+from aintandem_notify.domain.events import DOT_SEGMENTS, MAX_ID_CHARACTERS
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.errors import StoreError
 from aintandem_notify.log import LogFormat, LogLevel
@@ -101,7 +101,7 @@ def _refuse_dot_segment(project_id: str) -> str:
 class ProjectConfig(Table):
     """``[[projects]]``: a project to watch, or a glob over the projects that the orchestrator lists."""
 
-    id: Annotated[NonEmptyText, Field(max_length=MAX_ID_LENGTH), AfterValidator(_refuse_dot_segment)] = Field(
+    id: Annotated[NonEmptyText, Field(max_length=MAX_ID_CHARACTERS), AfterValidator(_refuse_dot_segment)] = Field(
         description="the project's id; a glob watches every project it matches", examples=["project-123", "*"]
     )
     name: NonEmptyText | None = Field(None, description="the name of the project in notifications")

@@ -26,7 +26,7 @@ MAX_BATCH: Final = 5000
 
 MAX_NAMES: Final = 20
 MAX_TYPES: Final = 12
-MAX_NAME_LENGTH: Final = 80
+MAX_NAME_CHARACTERS: Final = 80
 
 
 class FoldCandidate(NamedTuple):
@@ -80,7 +80,7 @@ def summary(name: str, stats: BacklogSummary, now: datetime) -> Notification:
         count=sum(stats.types.values()),
         runs=stats.threads,
         types=most_common(stats.types),
-        names=tuple(formats.one_line(run_name, MAX_NAME_LENGTH) for run_name in stats.names),
+        names=tuple(formats.one_line(run_name, MAX_NAME_CHARACTERS) for run_name in stats.names),
         oldest=stats.oldest,
         newest=stats.newest,
     )

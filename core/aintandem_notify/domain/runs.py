@@ -15,7 +15,7 @@ from aintandem_notify.domain.events import Event, Family, TaskOutputEvent
 from aintandem_notify.foundation.clock import EPOCH
 from aintandem_notify.log import redact_start, tail_prefix, tail_start
 
-MAX_NAME_LENGTH: Final = 2000
+MAX_NAME_CHARACTERS: Final = 2000
 """Characters of a run's name or step that are stored; the name of a task may be its whole prompt."""
 OUTPUT_TAIL_LINES: Final = 20
 """Last output lines of a run that are stored; they fit a chat message and usually show the cause of a failure."""
@@ -184,7 +184,7 @@ def advance(latest: Run | None, event: Event) -> Transition:
     return Transition(_replace(latest, _changes(latest, event, target)), repeated=False)
 
 
-def absorb(latest: Run | None, events: Sequence[Event]) -> Run:
+def apply_progress(latest: Run | None, events: Sequence[Event]) -> Run:
     """The attempt after one or more ``output`` and ``step_progress`` events of one run.
 
     The same as ``advance`` with each of them, in one step: they come by the thousand and change no state.
@@ -245,8 +245,8 @@ def _changes(run: Run, event: Event, target: RunState | None) -> dict[str, Any]:
 def _run_fields(event: Event) -> dict[str, Any]:
     """The run's fields that the event sets; the others stay as they are."""
     return {
-        run_field: redact_start(value, MAX_NAME_LENGTH)
-        if isinstance(value, str) and len(value) > MAX_NAME_LENGTH
+        run_field: redact_start(value, MAX_NAME_CHARACTERS)
+        if isinstance(value, str) and len(value) > MAX_NAME_CHARACTERS
         else value
         for run_field, event_field in RUN_FIELDS_BY_TYPE.get(event.type, ())
         if (value := getattr(event, event_field)) is not None and value != ""

@@ -11,16 +11,16 @@ from typing import Any, Final
 from aintandem_notify.domain.events import Event
 from aintandem_notify.log import redact_end, redact_start
 
-HEAD_LENGTH: Final = 4000
-TAIL_LENGTH: Final = 4000
+HEAD_CHARACTERS: Final = 4000
+TAIL_CHARACTERS: Final = 4000
 """Characters of the beginning and of the end that stay; Slack shows so long a text without collapsing it."""
-EVENT_TEXT_LENGTHS: Final = (65_536, HEAD_LENGTH, 200)
+EVENT_TEXT_CHARACTERS: Final = (65_536, HEAD_CHARACTERS, 200)
 """Characters of both that stay in an event that is too large: the first of these that is short enough."""
 _MIN_OMITTED: Final = 2000
 """A text is truncated only if at least this many characters are left out."""
 
 
-def truncate(text: str, *, head: int = HEAD_LENGTH, tail: int = TAIL_LENGTH) -> str:
+def truncate(text: str, *, head: int = HEAD_CHARACTERS, tail: int = TAIL_CHARACTERS) -> str:
     """``text``, or its beginning and its end if it is much longer than both.
 
     A truncated text has its secrets redacted: half of a secret at an edge would not be recognised later.
@@ -72,7 +72,7 @@ def fit_event(event: Event, limit: int) -> Event:
     """
     if len(event.wire_json) <= limit:
         return event
-    for size in EVENT_TEXT_LENGTHS:
+    for size in EVENT_TEXT_CHARACTERS:
         # Finding secrets takes time, so it is done once, when the size is known.
         roughly = event.map_values(partial(truncate_texts, head=size, tail=size, by=_truncate_unredacted))
         if len(roughly.wire_json) <= limit:

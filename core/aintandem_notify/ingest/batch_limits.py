@@ -16,7 +16,7 @@ MAX_JOURNALED: Final = 250
 destination. The fastest destinations take about as many in one turn. Many more would fill the cache although
 nothing is wrong."""
 
-MAX_TEXT_LENGTH: Final = 2**18
+MAX_TEXT_CHARACTERS: Final = 2**18
 """Characters that are journaled in one transaction, about. Redacting them may take half a second at worst, and
 meanwhile the events of other projects wait."""
 
@@ -42,7 +42,7 @@ def split_events(
     start = journaled = text = 0
     limit = journal_limit()
     for index, event in enumerate(events):
-        if journaled >= limit or index - start == MAX_EVENTS or text >= MAX_TEXT_LENGTH:
+        if journaled >= limit or index - start == MAX_EVENTS or text >= MAX_TEXT_CHARACTERS:
             yield events[start:index], journaled, text
             start, journaled, text, limit = index, 0, 0, journal_limit()
         if not is_unrouted_progress(event, router):
@@ -55,7 +55,7 @@ def split_observations(batch: ObservationBatch) -> Iterator[tuple[ObservationBat
     """Splits the observations into pieces that fit a transaction. With each: its characters of text."""
     start = text = 0
     for index, observation in enumerate(batch.observations):
-        if index - start == MAX_EVENTS or text >= MAX_TEXT_LENGTH:
+        if index - start == MAX_EVENTS or text >= MAX_TEXT_CHARACTERS:
             yield replace(batch, observations=batch.observations[start:index]), text
             start, text = index, 0
         text += sum(

@@ -19,8 +19,8 @@ from aintandem_notify.domain.runs import (
     Run,
     RunRef,
     RunState,
-    absorb,
     advance,
+    apply_progress,
     run_ref,
 )
 from aintandem_notify.ingest.dedup import (
@@ -231,7 +231,7 @@ class _Planner:
         """Make the events that were missed, as the observations show them."""
         result = self._plan.results.setdefault(project.id, ReconcileResult())
         for observation in batch.observations:
-            self._absorb(observation.ref)
+            self._apply_progress(observation.ref)
             touched = observation.ref in self._plan.moved_refs or self._recent.has_moved(
                 observation.ref, batch.transaction_no
             )
@@ -275,7 +275,7 @@ class _Planner:
     def finish(self, projects: Set[str]) -> Plan:
         """Complete the plan and return it."""
         for ref in list(self._progress):
-            self._absorb(ref)
+            self._apply_progress(ref)
         changes = self._plan.changes
         for (ref, attempt), run in self._changed_runs.items():
             stored = self._stored.get(ref)
@@ -302,7 +302,7 @@ class _Planner:
             changes.events.append(event)
 
     def _advance(self, ref: RunRef, event: Event) -> tuple[Run, bool]:
-        self._absorb(ref)
+        self._apply_progress(ref)
         latest = self._latest(ref)
         if latest is None or event.caught_up:
             return self._advance_unless_known(ref, latest, event, NOTHING_SYNTHESIZED)
@@ -336,9 +336,9 @@ class _Planner:
                 return True
         return False
 
-    def _absorb(self, ref: RunRef) -> None:
+    def _apply_progress(self, ref: RunRef) -> None:
         if progress := self._progress.pop(ref, None):
-            self._move(ref, absorb(self._latest(ref), progress))
+            self._move(ref, apply_progress(self._latest(ref), progress))
 
     def _latest(self, ref: RunRef) -> Run | None:
         return self._plan.runs.get(ref) or self._stored.get(ref)

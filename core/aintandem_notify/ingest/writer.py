@@ -23,7 +23,7 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.ingest.batch_limits import (
     MAX_EVENTS,
     MAX_JOURNALED,
-    MAX_TEXT_LENGTH,
+    MAX_TEXT_CHARACTERS,
     next_journal_limit,
     split_events,
     split_observations,
@@ -269,7 +269,7 @@ class Ingest:
             count += self._pending[0].submission.size
             journaled += self._pending[0].journaled
             text += self._pending[0].text
-            if taken and (count > MAX_EVENTS or journaled > self._journal_limit or text > MAX_TEXT_LENGTH):
+            if taken and (count > MAX_EVENTS or journaled > self._journal_limit or text > MAX_TEXT_CHARACTERS):
                 break
             taken.append(self._pending.popleft())
         return taken

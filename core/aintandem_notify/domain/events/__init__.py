@@ -6,7 +6,7 @@ with the reason; it never raises. One table, ``EVENT_TYPES``, maps a type to its
 family.
 """
 
-from aintandem_notify.domain.events.base import DOT_SEGMENTS, MAX_ID_LENGTH, Event, Family, UnknownEvent
+from aintandem_notify.domain.events.base import DOT_SEGMENTS, MAX_ID_CHARACTERS, Event, Family, UnknownEvent
 from aintandem_notify.domain.events.event_types import EVENT_TYPES, LOCAL_TYPES, WIRE_FAMILIES
 from aintandem_notify.domain.events.local_events import (
     AgentEvent,
@@ -71,7 +71,7 @@ __all__ = [
     "EVENT_TYPES",
     "LOCAL_TYPES",
     "MAX_DEPTH",
-    "MAX_ID_LENGTH",
+    "MAX_ID_CHARACTERS",
     "MAX_VALUES",
     "WIRE_FAMILIES",
     "AgentEvent",

@@ -71,11 +71,11 @@ def _mend(value: object) -> object:
     return replace_surrogates(value) if isinstance(value, str) else value
 
 
-MAX_ID_LENGTH: Final = 512
+MAX_ID_CHARACTERS: Final = 512
 """Most characters of an id."""
 DOT_SEGMENTS: Final = frozenset({".", ".."})
 """Segments of a URL path that mean a step in it, even when quoted: an id with such a value has no URL."""
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
 Text = Annotated[str, ConvertInvalid(_json_text)]
 OptionalText = Annotated[str | None, ConvertInvalid(_json_text)]
 OptionalNumber = Annotated[float | None, ConvertInvalid(_nothing)]

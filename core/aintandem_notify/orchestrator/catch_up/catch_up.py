@@ -47,7 +47,7 @@ MAX_TRIES: Final = 8
 """Requests for one run, or for one kind of run, that the orchestrator fails on."""
 RECHECK_DELAY_S: Final = 0.25
 """Pause before doubtful runs are requested again: their live events may be on the way."""
-MAX_REASON_LENGTH: Final = 500
+MAX_REASON_CHARACTERS: Final = 500
 """Characters of the list of missing information in a ``feed_gap`` event."""
 
 T = TypeVar("T")
@@ -289,7 +289,7 @@ class CatchUp:
             self._progress.beyond = 0
         if not self._coordinator.is_reported(self._project.id, self._progress.missing):
             self._log.warning(
-                "not everything is looked up", missing="; ".join(self._progress.missing)[:MAX_REASON_LENGTH]
+                "not everything is looked up", missing="; ".join(self._progress.missing)[:MAX_REASON_CHARACTERS]
             )
         events = (
             [self._feed_gap_event(gap, self._progress.missing)] if gap.is_real and not self._is_reported else []
@@ -315,7 +315,7 @@ class CatchUp:
             gone=self._progress.gone,
             incomplete=bool(missing),
             repeated=bool(missing) and self._coordinator.is_reported(self._project.id, missing),
-            reason=log.redact_start("; ".join(missing), MAX_REASON_LENGTH),
+            reason=log.redact_start("; ".join(missing), MAX_REASON_CHARACTERS),
         )
 
     async def _until_stored(self, act: Callable[[], Awaitable[T]]) -> T:

@@ -12,7 +12,7 @@ from aintandem_notify.domain.runs import PROGRESS_TYPES, RunRef, run_ref
 
 MAX_BUFFERED: Final = 10_000
 """Events of one project that wait at most; with more, all are stored at once."""
-MAX_BUFFERED_SIZE: Final = 8 * 2**20
+MAX_BUFFERED_CHARACTERS: Final = 8 * 2**20
 """Characters of one project's events that wait at most."""
 MAX_TOTAL_BYTES: Final = 64 * 2**20
 """Bytes of all waiting events of all projects, about; with more, arriving events are stored at once."""
@@ -65,7 +65,7 @@ class EventBuffer:
     def _has_room(self) -> bool:
         return (
             len(self._events) <= MAX_BUFFERED
-            and self._size <= MAX_BUFFERED_SIZE
+            and self._size <= MAX_BUFFERED_CHARACTERS
             and self._total_usage.size <= MAX_TOTAL_BYTES
         )
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aintandem_notify.domain.events import Family, sanitize_value
 from aintandem_notify.domain.observation import Observation
-from aintandem_notify.domain.runs import MAX_NAME_LENGTH, RunRef, RunState
+from aintandem_notify.domain.runs import MAX_NAME_CHARACTERS, RunRef, RunState
 from aintandem_notify.domain.truncation import truncate_value
 from aintandem_notify.orchestrator.rest.records import ExecutionRecord, OperationRecord, SandboxRecord, TaskRecord
 
@@ -212,4 +212,4 @@ def _text(text: str | None, *, whole: bool = False) -> str | None:
 
 
 def _name(text: str | None) -> str:
-    return " ".join((text or "").split())[:MAX_NAME_LENGTH]
+    return " ".join((text or "").split())[:MAX_NAME_CHARACTERS]

@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 
 import trio
 
-FUTURE: Final = timedelta(seconds=60)
+MAX_AHEAD: Final = timedelta(seconds=60)
 """A timestamp further ahead of our clock than this is ignored: it may be in another time zone."""
 FORGET_AFTER_S: Final = 600.0
 """A timestamp counts for this long, up to twice as long: the orchestrator's clock may be set back."""
-PACE: Final = 0.999
+MIN_RATE: Final = 0.999
 """Slowest rate of the orchestrator's clock against ours: a clock that is being adjusted may run slower."""
 
 
@@ -22,8 +22,8 @@ class _Timestamp(NamedTuple):
     value: datetime
     received_at: float
 
-    def at_least(self, at: float) -> datetime:
-        return self.value + timedelta(seconds=PACE * (at - self.received_at))
+    def lower_bound(self, at: float) -> datetime:
+        return self.value + timedelta(seconds=MIN_RATE * (at - self.received_at))
 
 
 class RemoteClock:
@@ -36,20 +36,22 @@ class RemoteClock:
 
     def add_timestamps(self, timestamps: Iterable[datetime | None], now: datetime) -> None:
         """Add times that the orchestrator has written, received at ``now`` of our clock."""
-        latest = max((value for value in timestamps if value is not None and value <= now + FUTURE), default=None)
+        latest = max(
+            (value for value in timestamps if value is not None and value <= now + MAX_AHEAD), default=None
+        )
         if latest is None:
             return
         self._forget()
         at = trio.current_time()
-        if self._latest is None or latest > self._latest.at_least(at):
+        if self._latest is None or latest > self._latest.lower_bound(at):
             self._latest = _Timestamp(latest, at)
 
-    def at_least(self) -> datetime | None:
+    def lower_bound(self) -> datetime | None:
         """A time that the orchestrator's clock has certainly reached; None if no timestamp is known."""
         self._forget()
         at = trio.current_time()
         return max(
-            (timestamp.at_least(at) for timestamp in (self._latest, self._before) if timestamp is not None),
+            (timestamp.lower_bound(at) for timestamp in (self._latest, self._before) if timestamp is not None),
             default=None,
         )
 

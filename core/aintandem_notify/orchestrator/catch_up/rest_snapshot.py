@@ -281,7 +281,7 @@ class SnapshotReader:
         return dated_by_later(observations, _observations(project_id, listed, operations, known))
 
     async def _list_sandboxes(self) -> _SandboxList:
-        asked_at = self._remote_clock.at_least()
+        asked_at = self._remote_clock.lower_bound()
         sandboxes = await self._api.map_sandboxes(without_extras)
         self.add_timestamps(
             *(at for sandbox in sandboxes for at in (sandbox.created_at, sandbox.started_at, sandbox.stopped_at))

@@ -18,7 +18,7 @@ TRUNCATED: Final = "cut"
 """The name under which truncated events are counted; their beginning and end are kept."""
 MAX_UNKNOWN_NAMES: Final = 20
 """Different unknown types that are logged by name; more of them are garbage."""
-MAX_NAME_LENGTH: Final = 80
+MAX_NAME_CHARACTERS: Final = 80
 
 
 class FrameReader:
@@ -91,4 +91,6 @@ class FrameReader:
         self.flaws[UNKNOWN_TYPE] += 1
         if event_type not in self._unknown and len(self._unknown) < MAX_UNKNOWN_NAMES:
             self._unknown.add(event_type)
-            self._log.info("unknown type of event; more of it are only counted", type=event_type[:MAX_NAME_LENGTH])
+            self._log.info(
+                "unknown type of event; more of it are only counted", type=event_type[:MAX_NAME_CHARACTERS]
+            )

@@ -1,6 +1,6 @@
 """Validates ids of projects, tasks, executions, sandboxes and operations."""
 
-from aintandem_notify.domain.events import DOT_SEGMENTS, MAX_ID_LENGTH
+from aintandem_notify.domain.events import DOT_SEGMENTS, MAX_ID_CHARACTERS
 
 
 class InvalidId(ValueError):
@@ -17,8 +17,8 @@ def validate_id(value: object, name: str = "the id") -> str:
         raise TypeError(f"{name} should be a str, not {type(value).__name__}")
     if not value:
         raise InvalidId(f"{name} is empty")
-    if len(value) > MAX_ID_LENGTH:
-        raise InvalidId(f"{name} has {len(value)} characters; at most {MAX_ID_LENGTH} are allowed")
+    if len(value) > MAX_ID_CHARACTERS:
+        raise InvalidId(f"{name} has {len(value)} characters; at most {MAX_ID_CHARACTERS} are allowed")
     if value in DOT_SEGMENTS:
         raise InvalidId(f"{name} cannot be {value!r}: in an address that is a step to another one")
     try:

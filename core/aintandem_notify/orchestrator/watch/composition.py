@@ -29,7 +29,7 @@ from aintandem_notify.orchestrator.watch.fleet import Fleet, Watcher, run_fleet
 from aintandem_notify.orchestrator.watch.project import watch_project
 from aintandem_notify.orchestrator.watch.settings import EventSink, StatusObserver, WatchSettings
 
-MAX_EVENT_LENGTH: Final = 2**18
+MAX_EVENT_CHARACTERS: Final = 2**18
 """Most characters of an event as JSON; the texts of a longer event are truncated before it is stored."""
 
 _log = log.get_logger(__name__)
@@ -79,7 +79,7 @@ async def open_fleet(
             clock=clock,
             chance=chance,
             slots=slots,
-            max_event_length=MAX_EVENT_LENGTH,
+            max_event_characters=MAX_EVENT_CHARACTERS,
             make_catch_up=None if coordinator is None else partial(catch_up, coordinator, connection),
         )
 

@@ -16,7 +16,7 @@ import trio
 from aintandem_notify import log
 from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.domain.runs import MAX_NAME_LENGTH
+from aintandem_notify.domain.runs import MAX_NAME_CHARACTERS
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed
 from aintandem_notify.foundation.backoff import Chance, full_jitter
 from aintandem_notify.foundation.clock import Clock
@@ -94,7 +94,7 @@ def resolve(entries: Iterable[WatchedProject], listed: Sequence[ProjectRecord]) 
 
 
 def _truncate_name(name: str) -> str:
-    return name if len(name) <= MAX_NAME_LENGTH else redact_start(name, MAX_NAME_LENGTH)
+    return name if len(name) <= MAX_NAME_CHARACTERS else redact_start(name, MAX_NAME_CHARACTERS)
 
 
 class Fleet:

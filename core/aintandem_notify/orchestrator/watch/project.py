@@ -89,7 +89,7 @@ class _ProjectWatcher:
         self._project = project
         self._settings = settings
         self._log = log.get_logger(__name__).bind(project=project.id)
-        self._reader = FrameReader(project.id, settings.clock, self._log, max_length=settings.max_event_length)
+        self._reader = FrameReader(project.id, settings.clock, self._log, max_length=settings.max_event_characters)
         self._status = StatusTracker(project, self._reader, settings.clock, observe)
         self._sink = RetryingSink(project, settings, self._status, self._log)
         self._history = _FailureHistory()

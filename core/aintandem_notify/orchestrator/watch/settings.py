@@ -52,11 +52,11 @@ class TokenSource(Protocol):
 class WatchSettings:
     """The settings that all watched projects share.
 
-    ``fatal`` are the kinds of trouble that end the watching at once: an agent waits until somebody solves them, a
-    library tells its caller. ``reports_every_try``: each failed try is an event, not only the first of its kind.
-    ``max_event_length``: an event with more characters is truncated. ``long_read_limiter`` bounds the threads that
-    parse long batches. ``make_catch_up`` None: events are lost while no link is open. ``buffer_usage`` counts the
-    events of all projects that wait while they catch up.
+    ``fatal`` are the kinds of trouble that end the watching at once: an agent waits until somebody solves them,
+    a library tells its caller. ``reports_every_try``: each failed try is an event, not only the first of its
+    kind. ``max_event_characters``: an event with more characters is truncated. ``long_read_limiter`` bounds the
+    threads that parse long batches. ``make_catch_up`` None: events are lost while no link is open.
+    ``buffer_usage`` counts the events of all projects that wait while they catch up.
     """
 
     session: TokenSource
@@ -68,7 +68,7 @@ class WatchSettings:
     fatal: frozenset[ConnectionTrouble] = frozenset()
     reports_every_try: bool = False
     make_catch_up: CatchUpFactory | None = None
-    max_event_length: int | None = None
+    max_event_characters: int | None = None
     long_read_limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
     buffer_usage: BufferUsage = field(default_factory=BufferUsage)
     slots: ConnectionSlots = field(default_factory=ConnectionSlots)
