@@ -64,7 +64,7 @@ def _forbidden_message(host: str, address: str, kind: str) -> str:
 async def race(dial: Dial[StreamT], addresses: Sequence[str]) -> tuple[StreamT | None, list[OSError]]:
     """The first connection that is established, and the errors of the addresses that failed before.
 
-    If all slots for parallel attempts are taken, the next address waits until the oldest attempt is cancelled.
+    If no slot for a parallel attempt is free, the oldest attempt is cancelled to make room for the next address.
     """
     winner: StreamT | None = None
     failures: list[OSError] = []
@@ -107,7 +107,7 @@ async def race(dial: Dial[StreamT], addresses: Sequence[str]) -> tuple[StreamT |
     return winner, failures
 
 
-_parallel_slots: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("places_beside")
+_parallel_slots: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("parallel_slots")
 
 
 class _DialAttempt:

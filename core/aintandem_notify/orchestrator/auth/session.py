@@ -317,8 +317,7 @@ class Session:
         if was_just_refreshed and self._credentials is not None:
             return None
         refresh = partial(self._refresh_with, self._refresh_token)
-        # The orchestrator accepts a refresh token only once: a cancellation must not leave the used one in the
-        # store.
+        # The orchestrator accepts a refresh token only once: a cancellation must not leave it in the store.
         return await (run_to_completion(refresh, grace_s=SAVE_TIMEOUT_S) if self._cache.has_store else refresh())
 
     async def _refresh_with(self, refresh_token: str) -> Token | None:

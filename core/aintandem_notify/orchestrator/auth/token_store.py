@@ -99,7 +99,7 @@ class MemoryTokens:
 
 
 class TokenCache:
-    """A session's view of its store, if it has one: tokens for one url only, and failures are mostly logged."""
+    """A session's view of its store, if it has one: tokens for one url only; renewals log its failures."""
 
     def __init__(self, url: str, store: TokenStore | None) -> None:
         self._url = url

@@ -113,21 +113,14 @@ class HandshakeStream(trio.abc.Stream):
             self.on_idle()
         arrived: bytes | bytearray = b""
         try:
-            with trio.move_on_at(self._message_deadline) as time:
-                if (
-                    self._reserve is not None
-                    and self.message_bytes > SMALL_MESSAGE_BYTES
-                    and math.isinf(self._message_deadline)
-                ):
-                    await self._reserve(
-                        self._limit if self._text_frames is None else self._text_frames.expected_size
-                    )
-                    self._message_deadline = trio.current_time() + MESSAGE_TIMEOUT_S
+            with trio.move_on_at(self._message_deadline) as scope:
+                if self.message_bytes > SMALL_MESSAGE_BYTES and math.isinf(self._message_deadline):
+                    await self._reserve_memory()
                 arrived = await self._receive(max_bytes)
         finally:
             self.idle = False
         self.last_received_at = trio.current_time()
-        if time.cancelled_caught:
+        if scope.cancelled_caught:
             self.error = LinkLost(f"a message did not end within {MESSAGE_TIMEOUT_S:g} s", TOO_BIG)
             return b""
         if self._head is not None:
@@ -137,6 +130,11 @@ class HandshakeStream(trio.abc.Stream):
             self.error = LinkLost(f"a message was too big: more than {self._limit} bytes", TOO_BIG)
             return b""
         return arrived
+
+    async def _reserve_memory(self) -> None:
+        if self._reserve is not None:
+            await self._reserve(self._limit if self._text_frames is None else self._text_frames.expected_size)
+            self._message_deadline = trio.current_time() + MESSAGE_TIMEOUT_S
 
     def _take_head(self, head: bytearray, arrived: bytes | bytearray) -> bytes:
         self._head = _check_head(head, arrived)

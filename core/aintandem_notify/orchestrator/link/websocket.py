@@ -130,8 +130,7 @@ async def open_link(target: SocketTarget, settings: LinkSettings) -> AsyncIterat
                     yield link
                 finally:
                     await link.close()
-            # Only after the stream is closed: a Cancelled from its close would replace the error that ended the
-            # link.
+            # Only after the stream is closed: a Cancelled from its close would hide the error that ended the link.
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         failure = primary_error(group)
