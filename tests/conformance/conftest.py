@@ -1,4 +1,4 @@
-"""The official SDK is installed once a session; where it cannot be had, these tests are skipped and say why."""
+"""Installs the official SDK once for each session. Without it, these tests are skipped with the reason."""
 
 import pytest
 from benchmarks.official_sdk import SdkMissing, install_sdk, node

@@ -1,4 +1,4 @@
-"""What the official SDK does wrong (``faults.toml``), and that we do not."""
+"""Faults of the official SDK (``faults.toml``), which this library does not have."""
 
 import base64
 import json
@@ -47,7 +47,7 @@ def test_the_page_tells_of_it(name: str, entry: dict[str, str]) -> None:
 
 @asynccontextmanager
 async def our_client(url: str, **settings: Any) -> AsyncIterator[AInTandemClient]:
-    """A client of ours, logged in."""
+    """A client of this library, logged in."""
     with trio.fail_after(300):
         async with AInTandemClient(url, **settings) as client:
             await client.auth.login("admin", "admin123")
@@ -55,7 +55,7 @@ async def our_client(url: str, **settings: Any) -> AsyncIterator[AInTandemClient
 
 
 class Heard:
-    """A callback of ours, and what it was given."""
+    """A callback for this library that collects its arguments."""
 
     def __init__(self) -> None:
         self.given: list[Any] = []
@@ -179,9 +179,9 @@ async def test_it_prints_the_token(capfd: pytest.CaptureFixture[str]) -> None:
         await sdk.until(lambda: token in sdk.reports)
     async with open_raw_orchestrator(default_upgrade=Refuse(503)) as raw, watching(raw, OURS) as (_, journal):
         await journal.until(P, "connection_error")
-    said = "".join([*capfd.readouterr(), *(event.wire_json for _, event in journal.events)])
-    assert "cannot connect" in said
-    assert raw.upgrades[0].query["token"] not in said
+    output = "".join([*capfd.readouterr(), *(event.wire_json for _, event in journal.events)])
+    assert "cannot connect" in output
+    assert raw.upgrades[0].query["token"] not in output
 
 
 async def test_it_forgets_early_listeners() -> None:
@@ -263,18 +263,18 @@ async def test_it_throws_good_tokens_away() -> None:
 
 
 async def test_it_runs_a_task_twice() -> None:
-    def made(raw: RawOrchestrator) -> int:
+    def submissions(raw: RawOrchestrator) -> int:
         return [request.path for request in raw.requests].count(f"/api/projects/{P}/tasks")
 
     rest = {f"POST /api/projects/{P}/tasks": RestAnswer({"error": "lost the answer"}, 502)}
     async with open_raw_orchestrator(rest=rest) as raw, logged_in(f"{raw.url}/api") as sdk:
         with pytest.raises(SdkError, match="502"):
             await sdk.call("tasks", "executeTask", given=(P, {"task": "pay the bill"}))
-        assert made(raw) == 4
+        assert submissions(raw) == 4
     async with open_raw_orchestrator(rest=rest) as raw, our_client(raw.url) as client:
         with pytest.raises(ServerTrouble):
             await client.tasks.execute_task(P, "pay the bill")
-        assert made(raw) == 1
+        assert submissions(raw) == 1
 
 
 async def test_it_does_not_quote_ids() -> None:

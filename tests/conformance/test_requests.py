@@ -1,4 +1,4 @@
-"""The same wish, said to the official SDK and to our library, makes the same request."""
+"""The official SDK and this library send the same request for the same call."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,11 +16,11 @@ ANSWER = {
     "status": "pending",
     **{name: [] for name in ("sandboxes", "operations")},
 }
-"""Fits every call."""
+"""A response that fits every call."""
 
 Ours = Callable[[AInTandemClient], Awaitable[Any]]
 
-WISHES: list[tuple[str, str, tuple[Any, ...], Ours]] = [
+CALLS: list[tuple[str, str, tuple[Any, ...], Ours]] = [
     (
         "tasks",
         "executeTask",
@@ -73,14 +73,14 @@ WISHES: list[tuple[str, str, tuple[Any, ...], Ours]] = [
 ]
 
 
-def said(request: HttpRequest) -> tuple[Any, ...]:
-    """What matters of a request."""
+def request_parts(request: HttpRequest) -> tuple[Any, ...]:
+    """The compared parts of a request."""
     kind = request.headers["content-type"].partition(";")[0] if request.body else None
     return request.method, request.path, dict(request.query), request.json(), kind
 
 
 class AnswersAll(dict[str, Any]):
-    """Rest answers for every call but those of the login."""
+    """Answers every call except those of the login."""
 
     def get(self, key: str, default: Any = None) -> Any:
         return default if "/auth/" in key else RestAnswer(ANSWER)
@@ -94,14 +94,14 @@ async def test_every_call_that_both_have() -> None:
     ):
         await client.auth.login("admin", "admin123")
         different = []
-        for service, name, given, ours in WISHES:
-            await sdk.call(service, name, given=given)
+        for service, name, arguments, ours in CALLS:
+            await sdk.call(service, name, given=arguments)
             await ours(client)
             theirs, mine = raw.requests[-2:]
             assert mine.headers["authorization"].startswith("Bearer ")
-            if said(theirs) != said(mine):
-                different.append((name, said(theirs), said(mine)))
-    # An id with a slash is quoted by us alone; see the fault does_not_quote_ids.
+            if request_parts(theirs) != request_parts(mine):
+                different.append((name, request_parts(theirs), request_parts(mine)))
+    # Only this library quotes an id with a slash; see the fault does_not_quote_ids.
     assert [name for name, *_ in different] == ["getTask"]
 
 
@@ -113,7 +113,7 @@ async def test_every_call_that_both_have() -> None:
     ],
 )
 async def test_lists_of_tasks(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    async def asked(raw: RawOrchestrator) -> dict[str, str]:
+    async def query_of_last_request(raw: RawOrchestrator) -> dict[str, str]:
         query = dict(raw.requests[-1].query)
         # The SDK leaves out an offset of 0, which is the same.
         return {name: value for name, value in query.items() if (name, value) != ("offset", "0")}
@@ -125,7 +125,7 @@ async def test_lists_of_tasks(theirs: dict[str, Any], ours: dict[str, Any]) -> N
     ):
         await client.auth.login("admin", "admin123")
         await sdk.call("tasks", "listTaskHistory", given=(P, theirs))
-        first = await asked(raw)
+        first = await query_of_last_request(raw)
         async for _ in client.tasks.list_tasks(P, **ours):
             pytest.fail("there are no tasks")
-        assert await asked(raw) == first
+        assert await query_of_last_request(raw) == first

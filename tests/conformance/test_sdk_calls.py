@@ -1,4 +1,4 @@
-"""The official SDK calls our simulator: what it sends is understood, and it gets what its types promise."""
+"""The official SDK calls the simulator, which understands its requests and answers as its types promise."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ P = "project-123"
 
 
 def has(answer: Any, promised: str) -> bool:
-    """Whether each of the names stands in the answer and holds something."""
+    """Whether the answer has a value for each of the names."""
     return all(answer.get(name) is not None for name in promised.split())
 
 
@@ -87,9 +87,9 @@ async def test_it_runs_tasks(simulator: Simulator, prefix: str) -> None:
             "executeAdhocTask",
             given=(P, {"title": "Greet", "prompt": "Say hello", "outcome": "completed"}),
         )
-        for made in (guide, typed, adhoc):
-            assert has(made, "taskId message")
-            await simulator.tasks.get(P, made["taskId"]).ended.wait()
+        for submitted in (guide, typed, adhoc):
+            assert has(submitted, "taskId message")
+            await simulator.tasks.get(P, submitted["taskId"]).ended.wait()
         task = await sdk.call("tasks", "getTask", given=(P, adhoc["taskId"]))
         assert has(task, "id taskId projectId createdAt completedAt output")
         assert (task["status"], task["task"]) == ("completed", "Greet")
@@ -102,7 +102,7 @@ async def test_it_lists_limits_and_cancels_tasks(simulator: Simulator) -> None:
         limit = await sdk.call("tasks", "setTaskLimit", given=(P, {"limit": 1}))
         assert has(limit, "message limit sandboxId")
         prompts = ("first", "second", "third")
-        made = [
+        task_ids = [
             (await sdk.call("tasks", "executeAdhocTask", given=(P, {"title": t, "prompt": t, "seconds": 9e9})))[
                 "taskId"
             ]
@@ -111,21 +111,21 @@ async def test_it_lists_limits_and_cancels_tasks(simulator: Simulator) -> None:
         queue = await sdk.call("tasks", "getQueueStatus", given=(P,))
         assert has(queue, "pending running projectId sandboxId")
         assert queue["projectId"] == P
-        cancelled = await sdk.call("tasks", "cancelTask", given=(P, made[1]))
+        cancelled = await sdk.call("tasks", "cancelTask", given=(P, task_ids[1]))
         assert has(cancelled, "message taskId")
-        assert cancelled["taskId"] == made[1]
+        assert cancelled["taskId"] == task_ids[1]
         page = await sdk.call("tasks", "listTaskHistory", given=(P, {"limit": 1, "offset": 1}))
-        assert [task["id"] for task in page["tasks"]] == [made[1]]
-        found = await sdk.call("tasks", "listTaskHistory", given=(P, {"status": "cancelled"}))
-        assert [task["id"] for task in found["tasks"]] == [made[1]]
-        later = {"startDate": found["tasks"][0]["createdAt"]}
+        assert [task["id"] for task in page["tasks"]] == [task_ids[1]]
+        response = await sdk.call("tasks", "listTaskHistory", given=(P, {"status": "cancelled"}))
+        assert [task["id"] for task in response["tasks"]] == [task_ids[1]]
+        later = {"startDate": response["tasks"][0]["createdAt"]}
         assert len((await sdk.call("tasks", "listTaskHistory", given=(P, later)))["tasks"]) == 2
 
 
 async def execution(sdk: Sdk, **body: Any) -> str:
-    made = await sdk.call("workflows", "createExecution", given=("release-pipeline", {"projectId": P, **body}))
-    assert has(made, "executionId status message")
-    identity: str = made["executionId"]
+    created = await sdk.call("workflows", "createExecution", given=("release-pipeline", {"projectId": P, **body}))
+    assert has(created, "executionId status message")
+    identity: str = created["executionId"]
     return identity
 
 
@@ -134,16 +134,16 @@ async def test_it_leads_a_workflow_by_hand(simulator: Simulator, prefix: str) ->
     async with logged_in(simulator.url + prefix) as sdk:
         identity = await execution(sdk, pauses=False, seconds=9e9)
         states = []
-        for wish in ("start", "pause", "resume", "cancel"):
-            answer = await sdk.call("workflows", f"{wish}Execution", given=(identity,))
+        for action in ("start", "pause", "resume", "cancel"):
+            answer = await sdk.call("workflows", f"{action}Execution", given=(identity,))
             assert has(answer, "executionId status message")
             states.append(answer["status"])
         assert states == ["running", "paused", "running", "cancelled"]
-        found = await sdk.call("workflows", "getExecution", given=(identity,))
-        assert has(found, "id executionId workflowId workflowName projectId status phases currentPhase")
-        assert has(found["progress"], "message percentage total current")
+        response = await sdk.call("workflows", "getExecution", given=(identity,))
+        assert has(response, "id executionId workflowId workflowName projectId status phases currentPhase")
+        assert has(response["progress"], "message percentage total current")
         listed = await sdk.call("workflows", "listExecutions", given=("release-pipeline",))
-        assert [one["executionId"] for one in listed] == [identity]
+        assert [entry["executionId"] for entry in listed] == [identity]
         assert await sdk.call("workflows", "listExecutions", given=("onboarding",)) == []
 
 
@@ -154,15 +154,15 @@ async def test_phases_are_told_as_its_types_say(simulator: Simulator) -> None:
     async with logged_in(simulator.url) as sdk:
         metadata = {"inputParameters": {"version": "2"}, "triggeredBy": "api"}
         identity = await execution(sdk, pauses=False, seconds=9e9, metadata=metadata)
-        seen = set()
-        for wish in ("get", "start", "pause", "resume", "cancel"):
-            await sdk.call("workflows", f"{wish}Execution", given=(identity,))
-            found = await sdk.call("workflows", "getExecution", given=(identity,))
-            for phase in found["phases"]:
+        statuses = set()
+        for action in ("get", "start", "pause", "resume", "cancel"):
+            await sdk.call("workflows", f"{action}Execution", given=(identity,))
+            response = await sdk.call("workflows", "getExecution", given=(identity,))
+            for phase in response["phases"]:
                 assert has(phase, "id phaseId name status steps currentStep progress")
-                seen.add(phase["status"])
-        assert seen <= PHASE_STATES
-        assert found["metadata"] == metadata
+                statuses.add(phase["status"])
+        assert statuses <= PHASE_STATES
+        assert response["metadata"] == metadata
         assert simulator.workflows.get(identity).input == {"version": "2"}
 
 
@@ -179,26 +179,26 @@ async def test_it_finds_workflows_and_the_executions_of_a_project(simulator: Sim
         first, second = await execution(sdk), await execution(sdk)
         await sdk.call("workflows", "cancelExecution", given=(first,))
         path = f"/workflows/projects/{P}/executions"
-        found = await sdk.call("getHttpClient()", "get", given=(path,))
-        assert [one["id"] for one in found["executions"]] == [second, first]
-        found = await sdk.call("getHttpClient()", "get", given=(f"{path}?status=cancelled&status=failed",))
-        assert [one["id"] for one in found["executions"]] == [first]
+        response = await sdk.call("getHttpClient()", "get", given=(path,))
+        assert [entry["id"] for entry in response["executions"]] == [second, first]
+        response = await sdk.call("getHttpClient()", "get", given=(f"{path}?status=cancelled&status=failed",))
+        assert [entry["id"] for entry in response["executions"]] == [first]
 
 
 @PREFIXES
 async def test_it_keeps_sandboxes(simulator: Simulator, prefix: str) -> None:
     async with logged_in(simulator.url + prefix) as sdk:
-        made = await sdk.call("sandboxes", "createSandbox", given=({"projectId": P, "imageName": "mine:1"},))
-        assert has(made, "id name image projectId")
-        assert made["image"] == "mine:1"
-        box = made["id"]
+        created = await sdk.call("sandboxes", "createSandbox", given=({"projectId": P, "imageName": "mine:1"},))
+        assert has(created, "id name image projectId")
+        assert created["image"] == "mine:1"
+        box = created["id"]
         await sdk.call("sandboxes", "startSandbox", given=(box,))
         assert await sdk.call("sandboxes", "isRunning", given=(box,)) is True
         await sdk.call("sandboxes", "restartSandbox", given=(box,))
         await sdk.call("sandboxes", "stopSandbox", given=(box,))
         stopped = await sdk.call("sandboxes", "waitForState", given=(box, "stopped"))
         assert has(stopped, "sandboxId name image status createdAt")
-        assert [one["sandboxId"] for one in await sdk.call("sandboxes", "listSandboxes")] == [box]
+        assert [entry["sandboxId"] for entry in await sdk.call("sandboxes", "listSandboxes")] == [box]
         await sdk.call("sandboxes", "deleteSandbox", given=(box,))
         assert await sdk.call("sandboxes", "listSandboxes") == []
         with pytest.raises(SdkError, match="not found"):
@@ -212,32 +212,32 @@ async def test_it_does_things_to_sandboxes_in_the_background(simulator: Simulato
         box = (await sdk.call("sandboxes", "createSandbox", given=({"name": "mine"},)))["id"]
         project = simulator.sandboxes.get(box).project_id
         done = []
-        for wish in ("start", "restart", "stop", "delete"):
-            begun = await sdk.call("sandboxes", f"{wish}SandboxAsync", given=(box,))
-            assert has(begun, "operationId status message")
-            done.append(begun["operationId"])
-            await simulator.sandboxes.operation(begun["operationId"]).ended.wait()
-            found = await sdk.call("sandboxes", "getOperationStatus", given=(begun["operationId"],))
-            assert has(found, "id type status sandboxId sandboxName projectId progress startTime endTime steps")
-            assert has(found["progress"], "message percentage total current")
-            assert (found["type"], found["status"]) == (wish, "completed")
-            assert {step["status"] for step in found["steps"]} == {"completed"}
+        for action in ("start", "restart", "stop", "delete"):
+            operation = await sdk.call("sandboxes", f"{action}SandboxAsync", given=(box,))
+            assert has(operation, "operationId status message")
+            done.append(operation["operationId"])
+            await simulator.sandboxes.operation(operation["operationId"]).ended.wait()
+            response = await sdk.call("sandboxes", "getOperationStatus", given=(operation["operationId"],))
+            assert has(response, "id type status sandboxId sandboxName projectId progress startTime endTime steps")
+            assert has(response["progress"], "message percentage total current")
+            assert (response["type"], response["status"]) == (action, "completed")
+            assert {step["status"] for step in response["steps"]} == {"completed"}
         assert await sdk.call("sandboxes", "listSandboxes") == []
-        found = await sdk.call("sandboxes", "getProjectOperations", given=(project,))
-        assert [one["id"] for one in found["operations"]] == done[::-1]
-        for wanted, count in ((["completed"], 4), (["failed", "cancelled"], 0)):
-            found = await sdk.call("sandboxes", "getProjectOperations", given=(project, wanted))
-            assert len(found["operations"]) == count
+        response = await sdk.call("sandboxes", "getProjectOperations", given=(project,))
+        assert [entry["id"] for entry in response["operations"]] == done[::-1]
+        for statuses, count in ((["completed"], 4), (["failed", "cancelled"], 0)):
+            response = await sdk.call("sandboxes", "getProjectOperations", given=(project, statuses))
+            assert len(response["operations"]) == count
 
 
 async def test_it_cancels_an_operation(simulator: Simulator) -> None:
     simulator.world.speed = 1e-9
     async with logged_in(simulator.url) as sdk:
         box = (await sdk.call("sandboxes", "createSandbox", given=({"projectId": P},)))["id"]
-        begun = (await sdk.call("sandboxes", "startSandboxAsync", given=(box,)))["operationId"]
-        cancelled = await sdk.call("sandboxes", "cancelOperation", given=(begun,))
+        operation = (await sdk.call("sandboxes", "startSandboxAsync", given=(box,)))["operationId"]
+        cancelled = await sdk.call("sandboxes", "cancelOperation", given=(operation,))
         assert has(cancelled, "operationId message")
-        assert (await sdk.call("tasks", "getAsyncOperation", given=(begun,)))["status"] == "cancelled"
+        assert (await sdk.call("tasks", "getAsyncOperation", given=(operation,)))["status"] == "cancelled"
         assert await sdk.call("sandboxes", "isRunning", given=(box,)) is False
         with pytest.raises(SdkError, match="cannot cancel it"):
-            await sdk.call("tasks", "cancelAsyncOperation", given=(begun,))
+            await sdk.call("tasks", "cancelAsyncOperation", given=(operation,))

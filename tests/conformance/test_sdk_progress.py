@@ -1,4 +1,4 @@
-"""The official SDK watches our simulator: all that happens reaches it, also after the connection was cut."""
+"""The official SDK watches the simulator and gets all events, also after the connection was cut."""
 
 import json
 from typing import Any
@@ -136,7 +136,7 @@ async def test_it_comes_back_after_a_cut_and_hears_what_follows(simulator: Simul
     assert sdk.heard["all"] == sent(simulator, "sandbox_created")
     gone = [event for event in sdk.heard["state"] if event["type"] == "disconnected"]
     assert all(event["willReconnect"] for event in gone)
-    # A socket that ends without a close frame, however it does, is 1006 to the SDK.
+    # The SDK reports 1006 for every socket that ends without a close frame.
     assert {event["code"] for event in gone} == ({1012} if cut == "close" else {1006})
 
 

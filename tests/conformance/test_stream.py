@@ -1,4 +1,5 @@
-"""One recorded stream of frames, sent to the official SDK and to us in one go, and what each made of it."""
+"""One recorded stream of frames, sent to the official SDK and to this library at once; the results are
+compared."""
 
 import math
 import tomllib
@@ -26,8 +27,8 @@ DIFFERENCES = tomllib.loads((Path(__file__).parent / "differences.toml").read_te
 
 
 @dataclass
-class Fed:
-    """What became of the stream: in the SDK's callbacks, in the agent's sink and in our library's callback."""
+class StreamResult:
+    """The events of the stream: in the SDK's callbacks, in the agent's sink and in this library's callback."""
 
     sdk: Sdk
     client: AInTandemClient
@@ -36,18 +37,18 @@ class Fed:
 
 
 @asynccontextmanager
-async def fed(**subscriptions: tuple[Any, ...]) -> AsyncIterator[Fed]:
-    """All three after they were sent the stream; the SDK's subscriptions are named in its ``heard``."""
+async def feed_stream(**subscriptions: tuple[Any, ...]) -> AsyncIterator[StreamResult]:
+    """The results of all three readers of the stream. The SDK's subscriptions are named in its ``heard``."""
     async with (
         open_raw_orchestrator() as raw,
         logged_in(raw.url) as sdk,
         watching(raw, ProjectConfig(id=PROJECT)) as (_, journal),
         AInTandemClient(raw.url, history_limit=len(LINES)) as client,
     ):
-        found, ended = Fed(sdk, client), trio.Event()
+        result, ended = StreamResult(sdk, client), trio.Event()
 
         def on_event(event: Event) -> None:
-            found.library.append(event)
+            result.library.append(event)
             if is_end([event.wire()]):
                 ended.set()
 
@@ -64,26 +65,28 @@ async def fed(**subscriptions: tuple[Any, ...]) -> AsyncIterator[Fed]:
         await ended.wait()
         while not is_end([event.wire() for _, event in journal.events[-1:]]):
             await journal.more()
-        found.agent = [event for _, event in journal.events if event.family is not Family.CONNECTION]
-        yield found
+        result.agent = [event for _, event in journal.events if event.family is not Family.CONNECTION]
+        yield result
 
 
 def is_end(last: list[dict[str, Any]]) -> bool:
     return bool(last) and last[0].get("sandboxId") == "the-end"
 
 
-def differing(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
-    """The fields that one has and the other has not, or has otherwise."""
-    return {name for name in one | other if name not in one or name not in other or one[name] != other[name]}
+def differing(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
+    """The fields that are missing or different in one of the two."""
+    return {
+        name for name in first | second if name not in first or name not in second or first[name] != second[name]
+    }
 
 
 def compare(
-    line: Line, sdk: Iterator[dict[str, Any]], ours: Iterator[dict[str, Any]], longest: float = math.inf
+    line: Line, sdk: Iterator[dict[str, Any]], ours: Iterator[dict[str, Any]], max_length: float = math.inf
 ) -> None:
-    """That each library made of the line what it says; our texts longer than ``longest`` are cut."""
+    """Check the event of each library for the line. This library cuts texts longer than ``max_length``."""
     if line.only is None:
         theirs, mine = next(sdk), next(ours)
-        cut = {name for name, text in theirs.items() if isinstance(text, str) and len(text) > longest}
+        cut = {name for name, text in theirs.items() if isinstance(text, str) and len(text) > max_length}
         assert differing(theirs, mine) == line.differs | cut
         assert differing(mine, line.event) <= line.differs | cut
     elif line.only == "sdk":
@@ -93,12 +96,12 @@ def compare(
 
 
 async def test_all_tell_of_the_same_events_but_for_the_differences() -> None:
-    async with fed() as found:
+    async with feed_stream() as result:
         pass
-    for events, longest in ((found.agent, MAX_EVENT_CHARACTERS), (found.library, math.inf)):
-        theirs, ours = iter(found.sdk.heard["all"]), iter([event.wire() for event in events])
+    for events, max_length in ((result.agent, MAX_EVENT_CHARACTERS), (result.library, math.inf)):
+        theirs, ours = iter(result.sdk.heard["all"]), iter([event.wire() for event in events])
         for line in LINES:
-            compare(line, theirs, ours, longest)
+            compare(line, theirs, ours, max_length)
         assert list(theirs) == []
         assert list(ours) == []
 
@@ -109,12 +112,12 @@ async def test_subscriptions_to_one_run() -> None:
 
     task = first("step_progress")["taskId"]
     run, box = first("workflow_execution_created"), first("sandbox_started")["sandboxId"]
-    async with fed(
+    async with feed_stream(
         task=("subscribeToTask", task),
         box=("subscribeToSandbox",),
         run=("subscribeToWorkflow",),
-    ) as found:
-        history, sdk = found.client.progress.history, found.sdk
+    ) as result:
+        history, sdk = result.client.progress.history, result.sdk
         ours = [event.wire() for event in history(PROJECT, task_id=task)]
         assert [event for event in ours if event["type"].startswith("task_")] == [
             event for event in sdk.heard["task"] if "taskId" in event

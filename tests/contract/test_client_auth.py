@@ -1,4 +1,4 @@
-"""Logging in with the library: who we are, what is kept for the next start, and that no token shows."""
+"""Login with the library: the user, stored tokens, and no token in any output."""
 
 import asyncio
 import inspect
@@ -150,7 +150,7 @@ async def test_a_bare_server_is_found(raw: RawOrchestrator) -> None:
     assert paths(raw) == ["/auth/login", "/auth/login", "/projects"]
 
 
-# What is kept.
+# Stored tokens.
 
 
 async def test_the_next_start_uses_the_token_that_was_kept(simulator: Simulator) -> None:
@@ -172,9 +172,9 @@ async def test_a_kept_token_that_is_over_is_refreshed(raw: RawOrchestrator) -> N
         assert client.auth.is_authenticated()
         await client.projects.list()
         assert paths(raw)[1:] == ["/auth/refresh", "/projects"]
-    kept = await tokens.load()
-    assert kept is not None
-    assert kept.refresh_token == "refresh-2", "the new one replaces the old one, which is used up"
+    stored = await tokens.load()
+    assert stored is not None
+    assert stored.refresh_token == "refresh-2", "the new one replaces the old one, which is used up"
 
 
 async def test_a_kept_token_that_is_refused_is_refreshed(simulator: Simulator) -> None:
@@ -218,21 +218,24 @@ async def test_a_login_outlives_a_refresh_that_met_trouble(raw: RawOrchestrator)
         with pytest.raises(ServerTrouble):
             await client.auth.token()
         assert client.auth.is_authenticated()
-    kept = await tokens.load()
-    assert kept is not None
-    assert kept.refresh_token == "refresh-0"
+    stored = await tokens.load()
+    assert stored is not None
+    assert stored.refresh_token == "refresh-0"
 
 
 async def test_two_programs_share_a_login(simulator: Simulator) -> None:
-    """Of two that refresh only one succeeds: the other takes what that one has kept."""
+    """If two clients refresh, only one succeeds; the other uses the tokens that the first has stored."""
     tokens = MemoryTokens()
     async with logged_in(simulator, tokens=tokens):
         pass
-    async with client_of(simulator, tokens=tokens) as one, client_of(simulator, tokens=tokens) as other:
+    async with (
+        client_of(simulator, tokens=tokens) as first_client,
+        client_of(simulator, tokens=tokens) as second_client,
+    ):
         simulator.expire_tokens()
-        await one.projects.list()
-        assert len(await other.projects.list()) == 2
-        assert await one.auth.token() == await other.auth.token()
+        await first_client.projects.list()
+        assert len(await second_client.projects.list()) == 2
+        assert await first_client.auth.token() == await second_client.auth.token()
 
 
 async def test_tokens_go_to_their_own_server_only(raw: RawOrchestrator) -> None:
@@ -255,7 +258,7 @@ async def test_a_logout_that_is_cancelled_forgets_what_was_kept(simulator: Simul
 
 
 async def arrived(raw: RawOrchestrator, path: str) -> None:
-    """Wait until there was a request to ``path``."""
+    """Wait for a request to ``path``."""
     while path not in paths(raw):
         await trio.testing.wait_all_tasks_blocked(0.01)
 
@@ -263,7 +266,7 @@ async def arrived(raw: RawOrchestrator, path: str) -> None:
 async def test_a_refresh_that_its_caller_gives_up_is_kept(
     raw: RawOrchestrator, mock_clock: trio.testing.MockClock
 ) -> None:
-    """The orchestrator has used the old refresh token up: only its answer leads on. It comes within no time."""
+    """The old refresh token is used up, so the response to the cancelled call must be stored. It comes at once."""
     tokens, answered = MemoryTokens(), trio.Event()
     async with logged_in(raw, tokens=tokens):
         pass
@@ -287,14 +290,14 @@ async def test_a_refresh_that_its_caller_gives_up_is_kept(
         await client.auth.refresh()
         assert [body["refreshToken"] for body in raw.refreshes] == ["refresh-1", "refresh-2"]
         assert await client.auth.token() != token
-    kept = await tokens.load()
-    assert kept is not None
-    assert kept.refresh_token == "refresh-3"
+    stored = await tokens.load()
+    assert stored is not None
+    assert stored.refresh_token == "refresh-3"
 
 
 @pytest.mark.parametrize("trouble", [RestAnswer({"error": "busy"}, 503), RestAnswer({"error": "no"}, 401)])
 async def test_a_refresh_that_its_caller_gives_up_may_fail(raw: RawOrchestrator, trouble: RestAnswer) -> None:
-    """Nobody is left to be told, and nothing else comes out."""
+    """No caller is left to raise in, and no other error escapes."""
     answered = trio.Event()
     async with logged_in(raw) as client, trio.open_nursery() as nursery:
         raw.delays["POST /api/auth/refresh"] = answered
@@ -372,11 +375,11 @@ async def test_a_refused_refresh_leaves_a_token_that_is_good(raw: RawOrchestrato
 
 async def test_one_refresh_after_another(raw: RawOrchestrator) -> None:
     async with logged_in(raw) as client:
-        seen = {await client.auth.token()}
+        tokens_seen = {await client.auth.token()}
         for _ in range(3):
             await client.auth.refresh()
-            seen.add(await client.auth.token())
-        assert len(seen) == 4
+            tokens_seen.add(await client.auth.token())
+        assert len(tokens_seen) == 4
         assert (len(raw.logins), len(raw.refreshes)) == (1, 3)
 
 
@@ -389,7 +392,7 @@ async def test_a_token_that_was_given_cannot_be_refreshed(raw: RawOrchestrator) 
 
 async def test_a_program_waits_for_what_the_other_is_about_to_keep(simulator: Simulator) -> None:
     class Slow(MemoryTokens):
-        """Keeps what takes the place of other tokens only after somebody has looked at those."""
+        """A store that replaces tokens only after another ``load``."""
 
         saving: bool = False
         looked = trio.Event()
@@ -408,12 +411,15 @@ async def test_a_program_waits_for_what_the_other_is_about_to_keep(simulator: Si
     tokens = Slow()
     async with logged_in(simulator, tokens=tokens):
         pass
-    async with client_of(simulator, tokens=tokens) as one, client_of(simulator, tokens=tokens) as other:
+    async with (
+        client_of(simulator, tokens=tokens) as first_client,
+        client_of(simulator, tokens=tokens) as second_client,
+    ):
         simulator.expire_tokens()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(one.projects.list)
-            nursery.start_soon(other.projects.list)
-        assert await one.auth.token() == await other.auth.token()
+            nursery.start_soon(first_client.projects.list)
+            nursery.start_soon(second_client.projects.list)
+        assert await first_client.auth.token() == await second_client.auth.token()
 
 
 async def test_a_logout_forgets_what_was_kept(raw: RawOrchestrator) -> None:
@@ -527,7 +533,7 @@ async def test_what_cannot_be_kept_costs_no_login(
 
 
 class Odd:
-    """A store that does not keep to the protocol."""
+    """A store that violates the protocol."""
 
     async def load(self) -> StoredTokens | None:
         return None
@@ -547,13 +553,13 @@ async def test_a_store_that_raises_hurts_only_itself(
         with pytest.raises(TokenStoreError, match="the token store raised ZeroDivisionError: no"):
             await client.auth.logout()
         assert not client.auth.is_authenticated()
-    told = capsys.readouterr().err
-    assert "the token store raised ZeroDivisionError" in told
-    assert token not in told
+    message = capsys.readouterr().err
+    assert "the token store raised ZeroDivisionError" in message
+    assert token not in message
 
 
 class Broken(MemoryTokens):
-    """A store that says what is wrong in the library's own words."""
+    """A store that raises the library's own error."""
 
     async def clear(self) -> None:
         raise TokenStoreError("no key for the safe") from OSError("gone")
@@ -618,18 +624,18 @@ async def test_a_keyring_that_does_not_open() -> None:
 async def test_a_store_needs_none_of_the_threads_that_a_program_shares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept: dict[str, str] = {}
+    stored: dict[str, str] = {}
     keyring = SimpleNamespace(
-        get_password=lambda _service, name: kept.get(name),
-        set_password=lambda _service, name, text: kept.__setitem__(name, text),
-        delete_password=lambda _service, name: kept.pop(name),
+        get_password=lambda _service, name: stored.get(name),
+        set_password=lambda _service, name, text: stored.__setitem__(name, text),
+        delete_password=lambda _service, name: stored.pop(name),
     )
     monkeypatch.setitem(sys.modules, "keyring", keyring)
     tokens = StoredTokens("http://h", "T", None)
     shared = trio.to_thread.current_default_thread_limiter()
     hanging = [object() for _ in range(int(shared.total_tokens))]
-    for one in hanging:
-        shared.acquire_on_behalf_of_nowait(one)
+    for first_client in hanging:
+        shared.acquire_on_behalf_of_nowait(first_client)
     with trio.fail_after(60):
         for store in (FileTokens(tmp_path / "t.json"), KeyringTokens()):
             await store.save(tokens)
@@ -657,12 +663,12 @@ async def test_no_token_and_no_password_shows(raw: RawOrchestrator, capsys: pyte
     tokens = MemoryTokens()
     async with client_of(raw, tokens=tokens) as client:
         await client.auth.login("admin", "canary-password")
-        kept = await tokens.load()
+        stored = await tokens.load()
         with pytest.raises(Exception, match="no good") as refused:
             await client.projects.list()
-        shown = [repr(client), repr(client.auth), repr(kept), str(refused.value), repr(refused.value)]
-    shown += capsys.readouterr()
-    assert "canary" not in "".join(shown)
+        texts = [repr(client), repr(client.auth), repr(stored), str(refused.value), repr(refused.value)]
+    texts += capsys.readouterr()
+    assert "canary" not in "".join(texts)
     assert redact("canary-access, canary-refresh, canary-password") == "[redacted], [redacted], [redacted]"
 
 
@@ -671,7 +677,7 @@ COUNT = "should be a whole number of at least 0"
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"base_url": "localhost:9900"}, "base_url: should begin with http:// or https://"),
         ({"base_url": "simulator"}, "base_url: should begin with http:// or https://"),
@@ -709,10 +715,10 @@ COUNT = "should be a whole number of at least 0"
         ({"on_error": 5}, "on_error: should be a function or another callable"),
     ],
 )
-def test_a_setting_that_cannot_be_used(settings: dict[str, Any], told: str) -> None:
+def test_a_setting_that_cannot_be_used(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as wrong:
         AInTandemClient(**{"base_url": "http://h", **settings})
-    assert str(wrong.value) == f"AInTandemClient: {told}"
+    assert str(wrong.value) == f"AInTandemClient: {message}"
 
 
 def test_all_settings_that_cannot_be_used_are_told_at_once() -> None:
@@ -730,12 +736,12 @@ async def test_it_is_used_inside_of_its_block_and_once(simulator: Simulator) -> 
     for name in ("auth", "projects", "tasks", "workflows", "sandboxes", "progress"):
         with pytest.raises(RuntimeError, match="outside of its `async with`"):
             getattr(client, name)
-    for name, told in (
+    for name, message in (
         ("nothing", "'AInTandemClient' object has no attribute 'nothing'"),
         ("subscribeToTask", "has no attribute 'subscribeToTask'; it is called subscribe_to_task here"),
         ("subscribeToEverything", "has no attribute 'subscribeToEverything'"),
     ):
-        with pytest.raises(AttributeError, match=f"{told}$"):
+        with pytest.raises(AttributeError, match=f"{message}$"):
             getattr(client, name)
     async with client:
         assert client.get_progress() is client.progress
@@ -790,7 +796,7 @@ async def test_a_part_that_is_kept_for_longer_than_the_block(simulator: Simulato
 
 
 async def test_a_call_that_waits_when_the_block_is_left(raw: RawOrchestrator) -> None:
-    """Of another task: it gets the error that says so, and the HTTP client lasts for as long as it needs it."""
+    """A call of another task raises Disconnected, and the HTTP client stays open until the call has ended."""
     ended: list[str] = []
     raw.delays["GET /api/workflows/projects/p/executions"] = trio.Event()
 

@@ -1,4 +1,4 @@
-"""The library's REST calls: on the simulator as users make them, and on bare sockets where answers are odd."""
+"""The library's REST calls: with the simulator, and with bare sockets for odd responses."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -21,13 +21,13 @@ from support.raw_orchestrator import HttpRequest, RawOrchestrator, RestAnswer, o
 
 P = "project-123"
 SLOWLY = 0.001
-"""A speed of the simulator at which nothing ends before it is told to."""
+"""A speed of the simulator at which no run ends by itself during a test."""
 
 
 @pytest.fixture
 async def client(simulator: Simulator) -> AsyncIterator[AInTandemClient]:
-    async with logged_in(simulator) as one:
-        yield one
+    async with logged_in(simulator) as record:
+        yield record
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ async def test_a_sandbox(client: AInTandemClient, simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operations", "found"),
+    ("operations", "expected"),
     [
         ([], ["ours"]),
         (RestAnswer({"error": "no such route"}, 404), ["ours"]),
@@ -137,7 +137,7 @@ async def test_a_sandbox(client: AInTandemClient, simulator: Simulator) -> None:
     ],
 )
 async def test_sandboxes_that_do_not_say_whose_they_are(
-    raw: RawOrchestrator, operations: object, found: list[str]
+    raw: RawOrchestrator, operations: object, expected: list[str]
 ) -> None:
     """The official SDK's type of a listed sandbox has no project."""
     rows = [{"sandboxId": name} for name in ("worked-on", "worked-on-too", "unsaid")]
@@ -150,14 +150,14 @@ async def test_sandboxes_that_do_not_say_whose_they_are(
     if isinstance(operations, RestAnswer):
         raw.rest[f"GET /api/flexy/projects/{P}/operations"] = operations
     async with logged_in(raw) as client:
-        assert sorted(one.id for one in await client.sandboxes.list(P)) == found
+        assert sorted(record.id for record in await client.sandboxes.list(P)) == expected
         assert len(await client.sandboxes.list()) == 5
 
 
 async def test_operations_are_asked_for_only_where_a_sandbox_does_not_say(raw: RawOrchestrator) -> None:
     raw.rest["GET /api/flexy"] = [{"sandboxId": "ours", "projectId": P}]
     async with logged_in(raw) as client:
-        assert [one.id for one in await client.sandboxes.list(P)] == ["ours"]
+        assert [record.id for record in await client.sandboxes.list(P)] == ["ours"]
     assert [request.path for request in raw.requests] == ["/api/auth/login", "/api/flexy"]
 
 
@@ -174,7 +174,7 @@ async def test_operations_on_a_sandbox(client: AInTandemClient) -> None:
             operation = await client.sandboxes.operation(operation.id)
             await trio.lowlevel.checkpoint()
         assert (operation.status, operation.error) == ("completed", None)
-    assert [one.kind for one in await client.sandboxes.operations(P)] == ["stop", "restart", "start"]
+    assert [record.kind for record in await client.sandboxes.operations(P)] == ["stop", "restart", "start"]
 
 
 @pytest.mark.parametrize(
@@ -213,25 +213,25 @@ async def ids(client: AInTandemClient, **how: Any) -> list[str]:
 
 async def test_tasks_come_page_by_page(client: AInTandemClient, simulator: Simulator) -> None:
     simulator.tasks.set_limit(P, 1)
-    made = [simulator.tasks.submit(P, seconds=10_000).id for _ in range(7)]
+    task_ids = [simulator.tasks.submit(P, seconds=10_000).id for _ in range(7)]
     for size in (1, 3, 7, 100):
-        assert await ids(client, page_size=size) == made[::-1]
-    simulator.tasks.cancel(P, made[3])
-    assert await ids(client, status="cancelled", page_size=2) == [made[3]]
+        assert await ids(client, page_size=size) == task_ids[::-1]
+    simulator.tasks.cancel(P, task_ids[3])
+    assert await ids(client, status="cancelled", page_size=2) == [task_ids[3]]
     now = datetime.now(UTC)
     assert await ids(client, created_from=now + timedelta(hours=1)) == []
     assert len(await ids(client, created_until=now + timedelta(hours=1))) == 7
 
 
 async def test_what_no_list_can_be_asked_with(client: AInTandemClient) -> None:
-    naive = datetime(2026, 1, 1)  # noqa: DTZ001  # what is refused here
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001  # a naive time is refused
     wrongs: list[tuple[dict[str, Any], str]] = [
         ({"created_from": naive}, "created_from should say its zone"),
         ({"created_until": naive}, "created_until should say its zone"),
         ({"page_size": 0}, "page_size should be at least 1"),
     ]
-    for wrong, told in wrongs:
-        with pytest.raises(ValueError, match=told):
+    for wrong, message in wrongs:
+        with pytest.raises(ValueError, match=message):
             client.tasks.list_tasks(P, **wrong)
     with pytest.raises(InvalidRequest, match="no such status: bogus"):
         await ids(client, status="bogus")
@@ -263,7 +263,7 @@ async def test_pages_that_nobody_wants_are_not_asked_for(raw: RawOrchestrator) -
     assert len(raw.requests) == 2
 
 
-# Bodies and odd answers.
+# Bodies and odd responses.
 
 
 async def test_bodies_hold_what_is_given_in_the_wires_names(raw: RawOrchestrator) -> None:

@@ -34,10 +34,10 @@ URL = "http://localhost:9900"
 """The address in the examples; the command ``simulate`` listens there."""
 P = "project-123"
 SLOWLY = 0.001
-"""A speed at which nothing ends before the reader gets to the line that pauses, stops or cancels it."""
+"""A speed at which no run ends before the line that pauses, stops or cancels it."""
 ENDS_SOMETHING = re.compile(r"\.(pause|cancel|cancel_task|stop)\(")
 ALL_GO_WELL = 92
-"""A seed with which the first tasks of the project all complete."""
+"""A seed with which all first tasks of the project complete."""
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -59,7 +59,7 @@ FRAGMENTS = {name: [code for code in blocks if not is_program(code)] for name, b
 
 
 async def execute(code: str, name: str, names: dict[str, Any]) -> None:
-    """Run code that may await at its top."""
+    """Run code with ``await`` at the top level."""
     compiled = compile(code, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     coroutine = eval(compiled, names)
     if coroutine is not None:
@@ -137,7 +137,7 @@ async def test_programs_run(code: str, simulator: Simulator, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("page", [name for name, blocks in FRAGMENTS.items() if blocks])
 async def test_fragments_run(page: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """All of a page in order, as a reader would type them."""
+    """All blocks of a page in order, as a reader would type them."""
     async with open_simulator(seed=ALL_GO_WELL, speed=20) as simulator, logged_in(simulator) as admin:
         simulator.tasks.set_limit(P, 1)
         names: dict[str, Any] = {"trio": trio, "AInTandemClient": AInTandemClient}
@@ -175,7 +175,7 @@ def documented() -> Iterator[tuple[str, Any]]:
     """Every public class of the library, and its public methods and properties."""
     for name in client.__all__:
         value = getattr(client, name)
-        if isinstance(value, type):  # ``ProgressEvent`` is several of them
+        if isinstance(value, type):  # ``ProgressEvent`` is a union of classes
             yield name, value
             for inner, member in vars(value).items():
                 if not inner.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
@@ -184,7 +184,7 @@ def documented() -> Iterator[tuple[str, Any]]:
 
 def examples() -> Iterator[Any]:
     for name, value in documented():
-        # Lines that are indented deeper than the closing quotes; getdoc would remove the margin of the example.
+        # Lines indented deeper than the closing quotes; getdoc would remove the example's margin.
         margin = len((value.__doc__ or "").rpartition("\n")[2])
         for code in re.findall(rf"(?:^(?: {{{margin + 4},}}\S.*)?\n)+", value.__doc__ or "", re.MULTILINE):
             if code.strip():
@@ -196,19 +196,19 @@ EXAMPLES = list(examples())
 SHOWN = {parameter.values[0] for parameter in EXAMPLES}
 TYPES = {value.__name__: kind for kind, value in EVENT_TYPES.items()} | {"Artifact": "artifact"}
 NEW_TYPE = "of_a_new_kind"
-"""A type that no version knows."""
+"""An event of an unknown type."""
 RAISES = re.compile(r"\b[Rr]aises?\b")
-ALL_OF_THEM_RAISE = re.compile(r"\bAll\s+(of\s+(its\s+)?)?\w+\s+raise\b")
+ALL_OF_THEM_RAISE = re.compile(r"\b(All\s+(of\s+(its\s+)?)?|Its\s+)\w+\s+raise\b")
 
 
 def is_waiting(call: object) -> bool:
-    """Whether the call waits for something and so can fail: the others only read memory."""
+    """Whether the call awaits and so can fail; the others only read memory."""
     return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(inspect.unwrap(call))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "value"), DOCUMENTED)
 def test_every_name_is_documented_with_an_example(name: str, value: Any) -> None:
-    """A call has one of its own or in its class; a class may leave it to all of its calls."""
+    """A call has an example of its own or in its class; a class may leave the examples to its calls."""
     assert inspect.getdoc(value), name
     owner, _, method = name.partition(".")
     if not method:
@@ -226,7 +226,7 @@ def test_every_call_says_what_it_raises(name: str, call: Any) -> None:
 
 
 async def prepared(simulator: Simulator, name: str) -> Mapping[str, str]:
-    """Things for the examples to work on, in the state that the example needs; their ids in place of "task-1" …"""
+    """Runs in the state that the example needs, and their ids, which replace "task-1" and so on."""
     cancels = name == "Tasks.cancel_task"
     task = simulator.tasks.submit(P, outcome="completed", seconds=10_000 if cancels else 1)
     execution = simulator.workflows.create(P, outcome="completed", pauses=False, seconds=10_000)

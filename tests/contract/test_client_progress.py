@@ -51,24 +51,24 @@ async def raw() -> AsyncIterator[RawOrchestrator]:
         yield server
 
 
-class Heard:
-    """A callback that keeps what it is called with, and tells when there is more."""
+class Recorder:
+    """A callback that collects its arguments, and a way to wait for more."""
 
     def __init__(self) -> None:
         self.all: list[Any] = []
-        self._news = trio.Event()
+        self._arrived = trio.Event()
 
     def __call__(self, value: Any) -> None:
         self.all.append(value)
-        self._news.set()
-        self._news = trio.Event()
+        self._arrived.set()
+        self._arrived = trio.Event()
 
-    async def until(self, met: Callable[["Heard"], bool]) -> None:
+    async def until(self, met: Callable[["Recorder"], bool]) -> None:
         while not met(self):
-            await self._news.wait()
+            await self._arrived.wait()
 
     async def count(self, count: int) -> None:
-        await self.until(lambda heard: len(heard.all) >= count)
+        await self.until(lambda received: len(received.all) >= count)
 
     @property
     def types(self) -> list[str]:
@@ -79,15 +79,15 @@ class Heard:
 
 
 async def test_all_types_reach_whoever_wants_all(simulator: Simulator) -> None:
-    heard = Heard()
+    received = Recorder()
     async with logged_in(simulator) as client:
-        subscription = await client.progress.subscribe_to_progress(P, heard)
+        subscription = await client.progress.subscribe_to_progress(P, received)
         assert (subscription.project_id, subscription.is_active) == (P, True)
         assert repr(subscription) == "<ProgressSubscription of 'project-123': active, 0 dropped>"
         await all_types(simulator, P)
-        await heard.count(len(simulator.world.history))
-        assert [event.wire() for event in heard.all] == list(simulator.world.history)
-        assert len({event.type for event in heard.all}) == 20
+        await received.count(len(simulator.world.history))
+        assert [event.wire() for event in received.all] == list(simulator.world.history)
+        assert len({event.type for event in received.all}) == 20
 
 
 async def test_a_task_a_workflow_a_sandbox_each_to_its_own(simulator: Simulator) -> None:
@@ -95,7 +95,7 @@ async def test_a_task_a_workflow_a_sandbox_each_to_its_own(simulator: Simulator)
         task = simulator.tasks.submit(P, outcome="completed", seconds=0.5)
         execution = simulator.workflows.create(P, outcome="failed", seconds=0.5)
         sandbox = simulator.sandboxes.create(P, breaks=False)
-        tasks, done, executions, broken, sandboxes, everything = (Heard() for _ in range(6))
+        tasks, done, executions, broken, sandboxes, everything = (Recorder() for _ in range(6))
         await client.subscribe_to_task(P, task.id, tasks, done)
         await client.subscribe_to_workflow(P, executions, execution_id=execution.id, on_failed=broken)
         await client.subscribe_to_sandbox(P, sandboxes, sandbox.id)
@@ -105,18 +105,18 @@ async def test_a_task_a_workflow_a_sandbox_each_to_its_own(simulator: Simulator)
         await all_types(simulator, P)
         simulator.workflows.start(execution.id)
         simulator.sandboxes.start(sandbox.id)
-        for heard in (done, broken, sandboxes):
-            await heard.count(1)
+        for received in (done, broken, sandboxes):
+            await received.count(1)
         assert {event.task_id for event in tasks.all} == {task.id}
         assert (tasks.types[-1], done.types) == ("task_completed", ["task_completed"])
         assert {event.execution_id for event in executions.all} == {execution.id}
         assert broken.types == ["workflow_execution_failed"]
         assert (sandboxes.types, sandboxes.all[0].sandbox_id) == (["sandbox_started"], sandbox.id)
-        await everything.until(lambda heard: "sandbox_started" in heard.types)
+        await everything.until(lambda received: "sandbox_started" in received.types)
 
 
 async def test_every_task_type_reaches_a_task(raw: RawOrchestrator) -> None:
-    """``step_progress``, ``output`` and ``artifact`` too, which the TypeScript library loses."""
+    """Also ``step_progress``, ``output`` and ``artifact``, which the TypeScript library loses."""
     kinds = [
         "task_queued",
         "task_started",
@@ -126,42 +126,42 @@ async def test_every_task_type_reaches_a_task(raw: RawOrchestrator) -> None:
         "task_failed",
         "task_cancelled",
     ]
-    heard, ends = Heard(), Heard()
+    received, ends = Recorder(), Recorder()
     async with logged_in(raw) as client:
-        await client.subscribe_to_task(P, "t1", heard, ends, ends, on_cancelled=ends)
+        await client.subscribe_to_task(P, "t1", received, ends, ends, on_cancelled=ends)
         socket = await raw.connections.receive()
         for kind in kinds:
             await socket.send_event(kind, taskId="another")
             await socket.send_event(kind, taskId="t1")
         await socket.send_event("artifact", taskId="t1", artifact={"path": "a", "type": "b"})
-        await heard.count(8)
-        assert heard.types == [*kinds, "artifact"]
-        assert all(isinstance(event, TaskEvent) for event in heard.all)
+        await received.count(8)
+        assert received.types == [*kinds, "artifact"]
+        assert all(isinstance(event, TaskEvent) for event in received.all)
         assert ends.types == ["task_completed", "task_failed", "task_cancelled"]
 
 
 async def test_an_unknown_type_is_an_event(raw: RawOrchestrator) -> None:
-    heard, ours = Heard(), Heard()
+    received, ours = Recorder(), Recorder()
     async with logged_in(raw) as client:
-        await client.progress.subscribe_to_progress(P, heard)
+        await client.progress.subscribe_to_progress(P, received)
         await client.subscribe_to_task(P, "t1", ours)
         socket = await raw.connections.receive()
         await socket.send_event("task_retried", taskId="t1", nextAttempt=2)
         await ours.count(1)
-        await heard.count(1)
-        (event,) = heard.all
+        await received.count(1)
+        (event,) = received.all
         assert isinstance(event, UnknownEvent)
         assert event.model_extra == {"taskId": "t1", "nextAttempt": 2}
 
 
 async def test_the_first_event_is_not_lost(raw: RawOrchestrator) -> None:
-    """It comes in the very segment that opens the socket."""
+    """It comes in the same segment as the upgrade response."""
     raw.upgrade_answers.append(Accept(then=frame(event_text("task_started", P, taskId="t1"))))
-    heard = Heard()
+    received = Recorder()
     async with logged_in(raw) as client:
-        await client.subscribe_to_task(P, "t1", heard)
-        await heard.count(1)
-        assert heard.types == ["task_started"]
+        await client.subscribe_to_task(P, "t1", received)
+        await received.count(1)
+        assert received.types == ["task_started"]
 
 
 async def test_the_socket_goes_with_the_last_subscription(simulator: Simulator) -> None:
@@ -199,7 +199,7 @@ async def test_a_socket_that_is_held_stays(simulator: Simulator) -> None:
 
 
 async def test_several_projects(simulator: Simulator) -> None:
-    ours, theirs = Heard(), Heard()
+    ours, theirs = Recorder(), Recorder()
     async with logged_in(simulator) as client:
         await client.progress.subscribe_to_progress(P, ours)
         await client.progress.subscribe_to_progress("project-456", theirs)
@@ -215,24 +215,24 @@ async def test_several_projects(simulator: Simulator) -> None:
 
 
 async def test_callbacks_outlive_a_disconnect(raw: RawOrchestrator) -> None:
-    heard = Heard()
+    received = Recorder()
     async with logged_in(raw) as client:
-        await client.progress.subscribe_to_progress(P, heard)
+        await client.progress.subscribe_to_progress(P, received)
         await (await raw.connections.receive()).send_event("task_started", taskId="t1")
-        await heard.count(1)
+        await received.count(1)
         await client.progress.disconnect(P)
         await client.progress.connect(P)
         await (await raw.connections.receive()).send_event("task_started", taskId="t2")
-        await heard.count(2)
+        await received.count(2)
 
 
 async def test_a_lost_socket_is_opened_again(raw: RawOrchestrator) -> None:
-    heard = Heard()
+    received = Recorder()
     async with logged_in(raw) as client:
-        await client.progress.subscribe_to_progress(P, heard)
+        await client.progress.subscribe_to_progress(P, received)
         await (await raw.connections.receive()).reset()
         await (await raw.connections.receive()).send_event("task_started", taskId="t1")
-        await heard.count(1)
+        await received.count(1)
 
 
 # Callbacks.
@@ -262,7 +262,7 @@ async def test_a_callback_that_raises_hurts_only_itself(
     raw: RawOrchestrator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reported: list[tuple[str, str]] = []
-    heard, done = Heard(), Heard()
+    received, done = Recorder(), Recorder()
 
     def broken(event: Event) -> None:
         raise ZeroDivisionError(event.run_id)
@@ -277,21 +277,21 @@ async def test_a_callback_that_raises_hurts_only_itself(
     async with logged_in(raw, on_error=on_error) as client:
         await client.subscribe_to_task(P, "1", broken, done)
         await client.progress.subscribe_to_progress(P, broken_too)
-        await client.progress.subscribe_to_progress(P, heard)
+        await client.progress.subscribe_to_progress(P, received)
         socket = await raw.connections.receive()
         await socket.send_event("task_completed", taskId="1")
         await socket.send_event("task_completed", taskId="2")
-        await heard.count(2)
+        await received.count(2)
         await done.count(1)
         await trio.testing.wait_all_tasks_blocked()
     assert sorted(reported) == [("LookupError", "1"), ("LookupError", "2"), ("ZeroDivisionError", "1")]
-    told = capsys.readouterr().err
-    assert told.count("a callback raised; more from it goes to on_error only") == 2
-    assert "on_error itself raised" in told
+    log_output = capsys.readouterr().err
+    assert log_output.count("a callback raised; more from it goes to on_error only") == 2
+    assert "on_error itself raised" in log_output
 
 
 async def test_unsubscribing_before_the_callback_for_how_it_ended(raw: RawOrchestrator) -> None:
-    ended = Heard()
+    ended = Recorder()
     async with logged_in(raw) as client:
         unsubscribe = await client.subscribe_to_task(P, "t1", lambda _: unsubscribe(), ended, ended)
         socket = await raw.connections.receive()
@@ -302,7 +302,7 @@ async def test_unsubscribing_before_the_callback_for_how_it_ended(raw: RawOrches
 
 
 async def test_unsubscribing_while_a_callback_waits(raw: RawOrchestrator) -> None:
-    began, goes_on, ended = trio.Event(), trio.Event(), Heard()
+    began, goes_on, ended = trio.Event(), trio.Event(), Recorder()
 
     async def slow(_event: Event) -> None:
         began.set()
@@ -320,7 +320,7 @@ async def test_unsubscribing_while_a_callback_waits(raw: RawOrchestrator) -> Non
 
 
 class Runner:
-    """A callback that runs a task of its own project when it is first called, and waits for its end."""
+    """A callback that runs a task of its own project at its first call, and waits for its end."""
 
     def __init__(self, client: AInTandemClient, on_event: Any = None, *, in_a_nursery: bool = False) -> None:
         self.outputs: list[Any] = []
@@ -342,11 +342,11 @@ class Runner:
 
 
 FLOOD = 3 * CAPACITY
-"""More events than wait for a slow reader and on the way to it."""
+"""More events than can wait for a slow reader, including those in socket buffers."""
 
 
 async def flood(raw: RawOrchestrator, *last: str, submitted: int = 1) -> None:
-    """Once so many tasks are submitted, send very many events of others, and then ``last``."""
+    """Once so many tasks are submitted, send very many events of other tasks, and then ``last``."""
     socket = await raw.connections.receive()
     await socket.send_event("task_started", taskId="outer")
     while [request.path for request in raw.requests].count(f"/api/projects/{P}/tasks") < submitted:
@@ -360,7 +360,7 @@ ENDED = event_text("task_completed", P, taskId="inner", output="done")
 
 @pytest.mark.parametrize("in_a_nursery", [False, True])
 async def test_a_callback_may_wait_for_a_task_of_its_own_project(raw: RawOrchestrator, in_a_nursery: bool) -> None:
-    """The end of the task comes behind more events than may wait for the callback."""
+    """The final event of the task follows more events than may wait for the callback."""
     raw.rest[f"POST /api/projects/{P}/tasks"] = {"taskId": "inner"}
     async with logged_in(raw) as client:
         runner = Runner(client, in_a_nursery=in_a_nursery)
@@ -389,9 +389,9 @@ async def test_a_callback_of_run_task_may_wait_for_another_task(raw: RawOrchestr
 
 
 async def test_a_callback_that_is_slow_on_its_own_holds_back_all_the_same(raw: RawOrchestrator) -> None:
-    """Also while somebody else waits for a task."""
+    """Also while another task of the program waits for a task."""
     raw.rest[f"POST /api/projects/{P}/tasks"] = {"taskId": "inner"}
-    goes_on, results = trio.Event(), Heard()
+    goes_on, results = trio.Event(), Recorder()
 
     async def slow(_event: Event) -> None:
         await goes_on.wait()
@@ -410,11 +410,11 @@ async def test_a_callback_that_is_slow_on_its_own_holds_back_all_the_same(raw: R
 
 
 async def test_unsubscribing_inside_of_a_callback(raw: RawOrchestrator) -> None:
-    heard: list[str] = []
+    received: list[str] = []
     finished = trio.Event()
 
     async def once(event: Event) -> None:
-        heard.append(event.type)
+        received.append(event.type)
         subscription.unsubscribe()
         await trio.lowlevel.checkpoint()
         finished.set()
@@ -426,15 +426,15 @@ async def test_unsubscribing_inside_of_a_callback(raw: RawOrchestrator) -> None:
         await socket.send_bytes_raw(text + text)
         await finished.wait()
         await socket.closed.wait()
-    assert heard == ["task_started"]
+    assert received == ["task_started"]
 
 
 async def test_a_slow_callback_holds_the_socket_back(raw: RawOrchestrator) -> None:
-    going, heard = trio.Event(), Heard()
+    going, received = trio.Event(), Recorder()
 
     async def slow(event: Event) -> None:
         await going.wait()
-        heard(event)
+        received(event)
 
     async with logged_in(raw) as client:
         await client.progress.subscribe_to_progress(P, slow)
@@ -452,16 +452,16 @@ async def test_a_slow_callback_holds_the_socket_back(raw: RawOrchestrator) -> No
             await trio.testing.wait_all_tasks_blocked(0.1)
             assert sum(sent) < 30_000, "the other side has to wait"
             going.set()
-        await heard.count(30_000)
-        assert len(heard.all) == 30_000
+        await received.count(30_000)
+        assert len(received.all) == 30_000
 
 
 async def test_with_a_buffer_a_slow_callback_loses_and_counts(raw: RawOrchestrator) -> None:
-    going, heard, fast = trio.Event(), Heard(), Heard()
+    going, received, fast = trio.Event(), Recorder(), Recorder()
 
     async def slow(event: Event) -> None:
         await going.wait()
-        heard(event)
+        received(event)
 
     async with logged_in(raw) as client:
         subscription = await client.progress.subscribe_to_progress(P, slow, buffer=10)
@@ -474,9 +474,9 @@ async def test_with_a_buffer_a_slow_callback_loses_and_counts(raw: RawOrchestrat
             await socket.blast(frame(event_text("output", P, taskId=str(number))), 1000)
         await fast.count(5001)
         going.set()
-        await heard.count(11)
-        assert heard.all[0].task_id == "first"
-        assert heard.all[1:] == fast.all[-10:], "the newest stay"
+        await received.count(11)
+        assert received.all[0].task_id == "first"
+        assert received.all[1:] == fast.all[-10:], "the newest stay"
         assert subscription.dropped == 4990
 
 
@@ -486,10 +486,10 @@ async def test_with_a_buffer_a_slow_callback_loses_and_counts(raw: RawOrchestrat
 async def test_a_stream(simulator: Simulator) -> None:
     async with logged_in(simulator) as client:
         async with client.progress.events(P) as events:
-            made = simulator.sandboxes.create(P)
+            sandbox = simulator.sandboxes.create(P)
             simulator.tasks.submit("project-456")
             async for event in events:
-                assert event.run_id == made.id
+                assert event.run_id == sandbox.id
                 break
             assert events.dropped == 0
         await simulator.wait_unsubscribed(P)
@@ -499,7 +499,7 @@ async def test_a_stream_of_one_workflow(simulator: Simulator) -> None:
     async with logged_in(simulator) as client:
         execution = await client.workflows.create_execution("nightly-report", P)
         async with client.progress.events(P, execution_id=execution.id) as events:
-            simulator.world.speed = 0.5  # so that it does not end before it is paused
+            simulator.world.speed = 0.5  # so that the workflow does not end before it is paused
             await client.workflows.start(execution.id)
             await client.workflows.pause(execution.id)
             await client.workflows.resume(execution.id)
@@ -522,7 +522,7 @@ async def test_a_stream_ends_with_the_connection(simulator: Simulator) -> None:
 
 
 async def test_a_stream_with_a_buffer(raw: RawOrchestrator) -> None:
-    fast = Heard()
+    fast = Recorder()
     async with logged_in(raw) as client:
         await client.progress.subscribe_to_progress(P, fast)
         socket = await raw.connections.receive()
@@ -545,21 +545,21 @@ async def test_a_stream_of_one_kind_of_thing() -> None:
 
 
 async def test_history(simulator: Simulator) -> None:
-    heard = Heard()
+    received = Recorder()
     async with logged_in(simulator, history_limit=50) as client:
         assert client.progress.history(P) == []
-        subscription = await client.progress.subscribe_to_progress(P, heard)
+        subscription = await client.progress.subscribe_to_progress(P, received)
         ids = await all_types(simulator, P)
-        await heard.count(len(simulator.world.history))
-        assert client.progress.history(P) == heard.all[-50:]
+        await received.count(len(simulator.world.history))
+        assert client.progress.history(P) == received.all[-50:]
         of_one = client.progress.history(P, sandbox_id=ids["sandbox_error"])
-        assert of_one == [event for event in heard.all[-50:] if event.run_id == ids["sandbox_error"]]
+        assert of_one == [event for event in received.all[-50:] if event.run_id == ids["sandbox_error"]]
         client.progress.clear_history("project-456")
         assert len(client.progress.history(P)) == 50
         client.progress.clear_history()
         assert client.progress.history(P) == []
         simulator.sandboxes.create(P)
-        await heard.count(len(simulator.world.history))
+        await received.count(len(simulator.world.history))
         assert len(client.progress.history(P)) == 1
         subscription.unsubscribe()
         await client.progress.disconnect(P)
@@ -571,31 +571,31 @@ async def test_history(simulator: Simulator) -> None:
 
 async def test_a_listener_hears_every_change(raw: RawOrchestrator) -> None:
     raw.upgrade_answers += [Refuse(503), Refuse(503)]
-    heard, states, late = Heard(), [], Heard()
+    received, states, late = Recorder(), [], Recorder()
     async with logged_in(raw) as client:
 
         async def listen(change: ConnectionChange) -> None:
             states.append(client.progress.get_connection_state(P))
-            heard(change)
+            received(change)
 
         stop = client.progress.on_connection_state(P, listen)
         assert client.progress.get_connection_state(P) is ConnectionState.DISCONNECTED
         await client.progress.connect(P)
-        await heard.count(3)
+        await received.count(3)
         late_stop = client.progress.on_connection_state(P, late)
         socket = await raw.connections.receive()
         await socket.close(1012, "restart")
         await raw.connections.receive()
-        await heard.count(5)
+        await received.count(5)
         await late.count(2)
         late_stop()
         await client.progress.disconnect(P)
-        await heard.count(7)
+        await received.count(7)
         stop()
         stop()
         await client.progress.connect(P)
-    assert heard.types == ["error", "error", "connected", "disconnected", "connected", *CLOSED]
-    refused, _, _, lost, _, _, ended = heard.all
+    assert received.types == ["error", "error", "connected", "disconnected", "connected", *CLOSED]
+    refused, _, _, lost, _, _, ended = received.all
     assert refused.error == "the orchestrator did not open a WebSocket (HTTP 503)"
     assert (refused.will_reconnect, refused.project_id) == (True, P)
     assert (lost.code, lost.reason, lost.will_reconnect) == (
@@ -609,11 +609,11 @@ async def test_a_listener_hears_every_change(raw: RawOrchestrator) -> None:
 
 
 async def test_leaving_the_block_is_heard_too(simulator: Simulator) -> None:
-    heard = Heard()
+    received = Recorder()
     async with logged_in(simulator) as client:
-        client.progress.on_connection_state(P, heard)
+        client.progress.on_connection_state(P, received)
         await client.progress.connect(P)
-    assert heard.types == ["connected", *CLOSED]
+    assert received.types == ["connected", *CLOSED]
 
 
 @pytest.mark.parametrize(
@@ -624,15 +624,15 @@ async def test_a_wrong_project_and_a_refusal_are_raised_at_once(
     raw: RawOrchestrator, answer: Refuse, error: type[Exception]
 ) -> None:
     raw.default_upgrade = answer
-    heard = Heard()
+    received = Recorder()
     async with logged_in(raw, reconnect_initial_delay=1000, reconnect_max_delay=1000) as client:
-        client.progress.on_connection_state(P, heard)
+        client.progress.on_connection_state(P, received)
         for ask in (client.progress.connect, lambda project: client.subscribe_to_sandbox(project, print)):
             with pytest.raises(error, match=f"project {P}: ") as raised:
                 await ask(P)
             assert raised.value.project_id == P  # type: ignore[attr-defined]
             assert client.progress.get_connection_state(P) == "disconnected"
-        await heard.until(lambda heard: sum(not change.will_reconnect for change in heard.all) == 2)
+        await received.until(lambda received: sum(not change.will_reconnect for change in received.all) == 2)
         with pytest.raises(error):
             async with client.progress.events(P):
                 pass
@@ -645,10 +645,10 @@ NO_IDS = [("", ValueError), ("..", ValueError), ("x" * 513, ValueError), ("a\ud8
 async def test_what_cannot_be_a_project_hurts_nobody_else(
     simulator: Simulator, wrong: Any, error: type[Exception]
 ) -> None:
-    heard = Heard()
+    received = Recorder()
     async with logged_in(simulator) as client:
         progress = client.progress
-        await progress.subscribe_to_progress(P, heard)
+        await progress.subscribe_to_progress(P, received)
         for ask in (
             lambda: progress.connect(wrong),
             lambda: progress.subscribe_to_progress(wrong, print),
@@ -665,7 +665,7 @@ async def test_what_cannot_be_a_project_hurts_nobody_else(
         with pytest.raises(error, match="project_id "):
             progress.on_connection_state(wrong, print)
         simulator.sandboxes.create(P)
-        await heard.count(1)
+        await received.count(1)
 
 
 @pytest.mark.parametrize(("wrong", "error"), NO_IDS)
@@ -734,26 +734,26 @@ async def test_a_login_that_is_refused_later(simulator: Simulator) -> None:
 
 
 async def test_a_dead_server_is_given_up_after_so_many_tries(raw: RawOrchestrator) -> None:
-    heard = Heard()
+    received = Recorder()
     async with logged_in(raw, reconnect_attempts=3) as client:
-        client.progress.on_connection_state(P, heard)
+        client.progress.on_connection_state(P, received)
         await raw.go_away()
         with pytest.raises(LinkGivenUp, match="no connection, and no try is left") as given_up:
             await client.progress.connect(P)
         assert isinstance(given_up.value, LinkLost)
         assert isinstance(given_up.value.__cause__, LinkLost)
         assert client.progress.get_connection_state(P) == "disconnected"
-        await heard.count(4)
-        assert [change.will_reconnect for change in heard.all] == [True, True, True, False]
+        await received.count(4)
+        assert [change.will_reconnect for change in received.all] == [True, True, True, False]
         raw.come_back()
         await client.progress.connect(P)
         assert client.progress.is_connected(P)
 
 
 async def test_who_waits_when_it_is_given_up_gets_an_error(raw: RawOrchestrator) -> None:
-    heard = Heard()
+    received = Recorder()
     async with logged_in(raw, reconnect_attempts=1) as client:
-        await client.progress.subscribe_to_progress(P, heard)
+        await client.progress.subscribe_to_progress(P, received)
         async with client.progress.events(P) as events:
             socket = await raw.connections.receive()
             await socket.send_event("task_started", taskId="t1")
@@ -765,35 +765,35 @@ async def test_who_waits_when_it_is_given_up_gets_an_error(raw: RawOrchestrator)
         raw.come_back()
         await client.progress.connect(P)
         await (await raw.connections.receive()).send_event("task_started", taskId="t2")
-        await heard.until(lambda heard: heard.all[-1].run_id == "t2")
+        await received.until(lambda received: received.all[-1].run_id == "t2")
 
 
 async def test_a_silent_server_is_lost(raw: RawOrchestrator, mock_clock: trio.testing.MockClock) -> None:
-    heard = Heard()
+    received = Recorder()
     async with logged_in(raw, heartbeat_interval=1.0, connect_timeout=100.0) as client:
-        client.progress.on_connection_state(P, heard)
+        client.progress.on_connection_state(P, received)
         await client.progress.connect(P)
         (await raw.connections.receive()).fall_silent()
-        while len(heard.all) < 3:
-            # Little by little: first for the silence, then for the pause before the next try.
+        while len(received.all) < 3:
+            # In steps: first for the silence, then for the pause before the next try.
             mock_clock.jump(0.1)
             await trio.testing.wait_all_tasks_blocked(0.01)
-        mock_clock.rate = 1.0  # leaving takes a moment
-        assert heard.types == ["connected", "disconnected", "connected"]
-        assert "nothing was heard" in heard.all[1].reason
+        mock_clock.rate = 1.0  # closing takes a moment
+        assert received.types == ["connected", "disconnected", "connected"]
+        assert "nothing was heard" in received.all[1].reason
 
 
-# Ends that nobody was there to hear.
+# Missed ends.
 
 
 async def test_a_task_that_is_over_is_told_to_who_comes_late(simulator: Simulator) -> None:
-    heard, done = Heard(), Heard()
+    received, done = Recorder(), Recorder()
     async with logged_in(simulator) as client:
         task = simulator.tasks.submit(P, outcome="completed", seconds=0.1)
         await task.ended.wait()
-        await client.subscribe_to_task(P, task.id, heard, done)
+        await client.subscribe_to_task(P, task.id, received, done)
         await done.count(1)
-        assert heard.all == done.all
+        assert received.all == done.all
         assert (done.all[0].output, done.all[0].caught_up) == (task.result, True)
 
 
@@ -801,25 +801,25 @@ async def test_events_come_as_they_were_sent_with_what_looks_like_a_secret_also_
     raw: RawOrchestrator,
 ) -> None:
     long = "password=hunter2 " * 20_000
-    heard, done, failed = Heard(), Heard(), Heard()
+    received, done, failed = Recorder(), Recorder(), Recorder()
     raw.rest[f"GET /api/projects/{P}/tasks/over"] = {"id": "over", "status": "completed", "output": {"said": long}}
     raw.rest[f"GET /api/projects/{P}/tasks/broken"] = {"id": "broken", "status": "failed", "error": long}
     async with logged_in(raw) as client:
-        await client.subscribe_to_task(P, "t1", heard)
+        await client.subscribe_to_task(P, "t1", received)
         socket = await raw.connections.receive()
         await socket.send_event("output", taskId="t1", output=long)
-        await heard.count(1)
+        await received.count(1)
         await client.subscribe_to_task(P, "over", print, done)
         await client.subscribe_to_task(P, "broken", print, None, failed)
         await done.count(1)
         await failed.count(1)
-    assert heard.all[0].output == long
+    assert received.all[0].output == long
     assert done.all[0].output == {"said": long}
     assert failed.all[0].error == long
 
 
 async def test_an_end_that_came_while_the_socket_was_down(simulator: Simulator) -> None:
-    done, broken = Heard(), Heard()
+    done, broken = Recorder(), Recorder()
     async with logged_in(simulator) as client:
         task = simulator.tasks.submit(P, outcome="failed", seconds=10_000)
         execution = simulator.workflows.create(P, outcome="completed", pauses=False, seconds=0.1)
@@ -841,22 +841,22 @@ async def test_trouble_with_looking_up_is_waited_out(
     monkeypatch.setattr(channel, "LOOKUP_RETRY_S", (0.01, 0.02))
     answers = [RestAnswer({"id": "t1", "status": "cancelled"}), *[RestAnswer({"error": "no"}, 403)] * 5]
     raw.rest[f"GET /api/projects/{P}/tasks/t1"] = lambda _: answers.pop()
-    done = Heard()
+    done = Recorder()
     async with logged_in(raw) as client:
         await client.subscribe_to_task(P, "t1", print, on_cancelled=done)
         await done.count(1)
 
 
 async def test_a_run_that_nobody_knows_is_waited_for(raw: RawOrchestrator) -> None:
-    """The orchestrator may not have that call at all."""
-    heard = Heard()
+    """Some orchestrators do not have that call."""
+    received = Recorder()
     async with logged_in(raw) as client:
-        await client.subscribe_to_task(P, "t1", heard)
+        await client.subscribe_to_task(P, "t1", received)
         socket = await raw.connections.receive()
         while raw.requests[-1].path != f"/api/projects/{P}/tasks/t1":
             await trio.lowlevel.checkpoint()
         await socket.send_event("task_started", taskId="t1")
-        await heard.count(1)
+        await received.count(1)
 
 
 # The end.
@@ -930,25 +930,25 @@ async def test_a_stuck_callback_does_not_hold_the_end_back(raw: RawOrchestrator)
 
 
 async def test_what_was_read_is_told_before_the_end(raw: RawOrchestrator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aintandem_notify.client.client.GRACE_S", 60.0)  # however long the machine stalls
-    heard: list[str | None] = []
+    monkeypatch.setattr("aintandem_notify.client.client.GRACE_S", 60.0)  # even if the machine stalls
+    received: list[str | None] = []
     first = trio.Event()
 
     async def slow(event: Event) -> None:
         first.set()
         await socket.closed.wait()
-        heard.append(event.run_id)
+        received.append(event.run_id)
 
     async with logged_in(raw) as client:
         await client.progress.subscribe_to_progress(P, slow)
         socket = await raw.connections.receive()
         await socket.send_bytes_raw(b"".join(frame(event_text("output", P, taskId=str(n))) for n in range(5)))
         await first.wait()
-    assert heard == ["0", "1", "2", "3", "4"]
+    assert received == ["0", "1", "2", "3", "4"]
 
 
 class Mine(Exception):
-    """Somebody's own."""
+    """An exception of the program."""
 
 
 async def test_an_exception_of_the_block_comes_out_as_it_is(simulator: Simulator) -> None:

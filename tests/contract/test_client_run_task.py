@@ -1,4 +1,4 @@
-"""``run_task``: nothing is missed, nobody waits for ever, and nothing stays behind."""
+"""``run_task``: no event is missed, no call waits for ever, and no resource is left."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -44,7 +44,7 @@ async def raw() -> AsyncIterator[RawOrchestrator]:
 
 
 async def submitted(raw: RawOrchestrator) -> RawSocket:
-    """Wait until a task was submitted; the socket that was open before."""
+    """Wait until a task was submitted. Returns the socket that was open before."""
     socket = await raw.connections.receive()
     while raw.requests[-1].path != f"/api/projects/{P}/tasks":
         await trio.lowlevel.checkpoint()
@@ -52,28 +52,28 @@ async def submitted(raw: RawOrchestrator) -> RawSocket:
 
 
 async def test_a_task_that_completes(simulator: Simulator) -> None:
-    heard: list[str] = []
+    received: list[str] = []
     async with logged_in(simulator) as client:
         for answer in range(20):
-            result = await _completed(client, heard)
+            result = await _completed(client, received)
             assert isinstance(result, TaskResult)
             record = simulator.tasks.get(P, result.task_id)
             assert (result.project_id, result.output, result.caught_up) == (P, record.result, False)
             assert result.duration is not None
             ours = [frame for frame in simulator.world.history if frame["taskId"] == result.task_id]
             assert [event.wire() for event in result.events] == ours, "from the first to the last"
-            assert heard == [frame["type"] for frame in ours]
+            assert received == [frame["type"] for frame in ours]
             if answer:
                 break
         await simulator.wait_unsubscribed(P)
 
 
-async def _completed(client: AInTandemClient, heard: list[str]) -> TaskResult:
-    """The first task that does not fail by chance."""
+async def _completed(client: AInTandemClient, received: list[str]) -> TaskResult:
+    """The first task that is planned to complete."""
     while True:
-        heard.clear()
+        received.clear()
         try:
-            return await client.run_task(P, "sum", {"n": 1}, on_event=lambda event: heard.append(event.type))
+            return await client.run_task(P, "sum", {"n": 1}, on_event=lambda event: received.append(event.type))
         except TaskFailed:
             continue
 
@@ -110,7 +110,7 @@ async def test_a_task_that_is_cancelled(simulator: Simulator) -> None:
 
 
 async def test_events_before_the_answer_are_not_lost(raw: RawOrchestrator) -> None:
-    """A quick task may be over before the orchestrator has answered the submission."""
+    """A quick task may end before the orchestrator has answered the submission."""
     answered = raw.delays[SUBMIT] = trio.Event()
     async with logged_in(raw) as client, trio.open_nursery() as nursery:
 
@@ -146,7 +146,7 @@ async def test_many_at_once_each_get_their_own(simulator: Simulator) -> None:
         await simulator.wait_unsubscribed(P)
 
 
-# The socket goes down.
+# Lost connections.
 
 
 async def test_an_end_that_was_missed_is_looked_up(raw: RawOrchestrator) -> None:
@@ -196,7 +196,7 @@ async def test_a_task_that_goes_on_after_the_cut(raw: RawOrchestrator) -> None:
 
 
 async def test_a_cut_during_the_submission(raw: RawOrchestrator) -> None:
-    """The end may have come before we knew which task is ours."""
+    """The final event may come before the response names the task."""
     raw.rest[LOOK_UP] = {"id": "t1", "status": "cancelled"}
     answered = raw.delays[SUBMIT] = trio.Event()
     async with logged_in(raw) as client, trio.open_nursery() as nursery:
@@ -249,7 +249,7 @@ async def test_a_disconnect_by_the_program_itself(raw: RawOrchestrator) -> None:
             await client.run_task(P, "sum")
 
 
-# Nothing is submitted in vain, and nothing stays behind.
+# No useless submission, and no resource left.
 
 
 async def test_nothing_is_submitted_where_nobody_can_listen(raw: RawOrchestrator) -> None:
@@ -281,7 +281,7 @@ async def test_a_cancelled_wait_leaves_nothing_behind(raw: RawOrchestrator) -> N
                     await socket.closed.wait()
 
                 nursery.start_soon(begin)
-                # Not before the submission is answered: what is cut in the middle costs its connection.
+                # Only after the response: a request that is cancelled midway closes its connection.
                 await client.run_task(P, "sum", on_event=lambda _: scope.cancel())
             assert scope.cancelled_caught
         while len(raw._streams) > streams or client.progress.get_connection_state(P) != "disconnected":

@@ -1,4 +1,4 @@
-"""A web page in somebody's browser moves nothing in the simulator, whatever it asks and by whatever name."""
+"""A web page of another site cannot change the simulator, with any request and under any host name."""
 
 import pytest
 from trio_websocket import ConnectionRejected
@@ -33,11 +33,11 @@ async def test_every_call_that_changes_something_is_refused(simulator: Simulator
 
 @pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/x-www-form-urlencoded"])
 async def test_a_fault_in_a_form_is_refused(simulator: Simulator, content_type: str | None) -> None:
-    given = {"Content-Type": content_type}
-    status, answer = await call(simulator, "POST", "/simulator/faults", FAIL, headers=given)
+    headers = {"Content-Type": content_type}
+    status, answer = await call(simulator, "POST", "/simulator/faults", FAIL, headers=headers)
     assert status == 415
     assert "application/json" in answer["error"]
-    assert (await call(simulator, "GET", "/health"))[0] == 200  # the fault was not taken
+    assert (await call(simulator, "GET", "/health"))[0] == 200  # the fault was not set
 
 
 async def test_the_own_page_and_programs_may(simulator: Simulator) -> None:

@@ -1,4 +1,4 @@
-"""The simulator stays open to whoever has its login while others crowd it, and takes few descriptors for them."""
+"""Many connections without a login do not shut out clients with one, and use few descriptors."""
 
 import errno
 import logging
@@ -30,11 +30,11 @@ async def test_a_crowd_keeps_nobody_out(simulator: Simulator, monkeypatch: pytes
         before = descriptors()
         with ExitStack() as stack:
             for _ in range(CROWD):
-                one = stack.enter_context(socket.socket())
-                one.connect(("127.0.0.1", simulator.port))
-                one.setblocking(False)
+                stranger = stack.enter_context(socket.socket())
+                stranger.connect(("127.0.0.1", simulator.port))
+                stranger.setblocking(False)
                 with suppress(BlockingIOError, ConnectionError):
-                    one.send(opening)
+                    stranger.send(opening)
             token = (await login(simulator))["token"]
             assert (await call(simulator, "GET", "/projects", token=token))[0] == 200
             assert descriptors() - before - CROWD <= 3 * (MAX_UNAUTHENTICATED + MAX_IN_TRANSIT + 2)
@@ -58,6 +58,6 @@ async def test_what_accept_says_does_not_end_it(
     monkeypatch.setattr(socket.socket, "_accept", failing)
     with caplog.at_level(logging.WARNING):
         assert (await call(simulator, "GET", "/health"))[0] == 200
-    said = [record.getMessage() for record in caplog.records]
+    messages = [record.getMessage() for record in caplog.records]
     expected = ["no connection can be accepted: made up", "connections are accepted again"]
-    assert said == ([] if number == errno.ECONNABORTED else expected)
+    assert messages == ([] if number == errno.ECONNABORTED else expected)

@@ -1,4 +1,4 @@
-"""The tests' own orchestrator does to the byte what it is told; a link's tests would prove nothing otherwise."""
+"""The tests' own orchestrator sends exactly the planned bytes, which the tests of links rely on."""
 
 import json
 import struct
@@ -54,7 +54,7 @@ async def until_end(stream: trio.SocketStream) -> None:
 
 
 async def upgrade_bytes(raw: RawOrchestrator) -> bytes:
-    """All that comes back for an upgrade until the server ends the connection."""
+    """All bytes that follow an upgrade request until the server closes the connection."""
     async with await trio.open_tcp_stream("127.0.0.1", raw.port) as stream:
         await stream.send_all(
             b"GET /api/progress/subscribe/p HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -1,4 +1,4 @@
-"""REST of the simulator over a real port: every call, under both prefixes, and the errors in their form."""
+"""The simulator's REST API over a real port: every call, both prefixes, and the form of errors."""
 
 import math
 from typing import Any
@@ -153,38 +153,40 @@ async def test_task_history_is_filtered_and_paged(simulator: Simulator, token: s
 
 async def test_a_workflow_by_hand(simulator: Simulator, token: str) -> None:
     body = {"projectId": "p", "input": {"version": "2"}, "pauses": False, "seconds": 9e9}
-    _, made = await call(simulator, "POST", "/workflows/release-pipeline/executions", body, token=token)
-    states = [made["status"]]
-    for wish in ("start", "pause", "resume", "cancel"):
-        status, answer = await call(simulator, "POST", f"/workflows/executions/{made['id']}/{wish}", token=token)
+    _, record = await call(simulator, "POST", "/workflows/release-pipeline/executions", body, token=token)
+    states = [record["status"]]
+    for action in ("start", "pause", "resume", "cancel"):
+        status, answer = await call(
+            simulator, "POST", f"/workflows/executions/{record['id']}/{action}", token=token
+        )
         assert status == 200
         states.append(answer["status"])
     assert states == ["pending", "running", "paused", "running", "cancelled"]
-    status, refused = await call(simulator, "POST", f"/workflows/executions/{made['id']}/cancel", token=token)
+    status, refused = await call(simulator, "POST", f"/workflows/executions/{record['id']}/cancel", token=token)
     assert (status, refused["code"]) == (409, "CONFLICT")
-    _, execution = await call(simulator, "GET", f"/workflows/executions/{made['id']}", token=token)
+    _, execution = await call(simulator, "GET", f"/workflows/executions/{record['id']}", token=token)
     _, executions = await call(simulator, "GET", "/workflows/projects/p/executions", token=token)
     assert executions == {"executions": [execution]}
-    for wanted_status, found in (("cancelled", [execution]), ("running", [])):
+    for wanted_status, returned in (("cancelled", [execution]), ("running", [])):
         path = f"/workflows/projects/p/executions?status={wanted_status}"
-        assert await call(simulator, "GET", path, token=token) == (200, {"executions": found})
+        assert await call(simulator, "GET", path, token=token) == (200, {"executions": returned})
     status, _ = await call(simulator, "GET", "/workflows/projects/p/executions?status=odd", token=token)
     assert status == 400
-    wanted = {"id", "workflowId", "workflowName", "projectId", "status", "phases", "currentPhase", "totalPhases"}
-    assert wanted | {"progress", "startTime", "endTime", "duration"} <= set(execution)
+    fields = {"id", "workflowId", "workflowName", "projectId", "status", "phases", "currentPhase", "totalPhases"}
+    assert fields | {"progress", "startTime", "endTime", "duration"} <= set(execution)
 
 
 async def test_a_sandbox_by_hand(simulator: Simulator, token: str) -> None:
-    _, made = await call(simulator, "POST", "/flexy", {"projectId": "p", "image": "mine:1"}, token=token)
-    box = f"/flexy/{made['id']}"
+    _, record = await call(simulator, "POST", "/flexy", {"projectId": "p", "image": "mine:1"}, token=token)
+    box = f"/flexy/{record['id']}"
     assert (await call(simulator, "POST", f"{box}/start", token=token))[1]["status"] == "running"
     assert (await call(simulator, "POST", f"{box}/start", token=token))[1]["code"] == "CONFLICT"
     assert (await call(simulator, "POST", f"{box}/stop", token=token))[1]["status"] == "stopped"
     _, operation = await call(simulator, "POST", f"{box}/start-async", token=token)
     _, again = await call(simulator, "GET", f"/flexy/operations/{operation['id']}", token=token)
-    assert again["sandboxId"] == made["id"]
+    assert again["sandboxId"] == record["id"]
     _, listed = await call(simulator, "GET", "/flexy/projects/p/operations", token=token)
-    assert [one["id"] for one in listed["operations"]] == [operation["id"]]
+    assert [entry["id"] for entry in listed["operations"]] == [operation["id"]]
     assert (await call(simulator, "DELETE", box, token=token))[0] == 200
     assert await call(simulator, "GET", "/flexy", token=token) == (200, [])
 
@@ -192,7 +194,7 @@ async def test_a_sandbox_by_hand(simulator: Simulator, token: str) -> None:
 async def test_answers_to_what_was_begun_say_so_by_their_status(simulator: Simulator, token: str) -> None:
     _, box = await call(simulator, "POST", "/flexy", {}, token=token)
     assert box["projectId"] == "default"
-    wishes = [
+    requests = [
         ("POST", "/projects/p/tasks", {"prompt": "x"}, 201),
         ("POST", "/projects/p/tasks/adhoc", {"prompt": "x"}, 201),
         ("POST", "/flexy", {"projectId": "p"}, 201),
@@ -200,7 +202,7 @@ async def test_answers_to_what_was_begun_say_so_by_their_status(simulator: Simul
         ("POST", f"/flexy/{box['id']}/start-async", None, 202),
         ("DELETE", f"/flexy/{box['id']}/async", None, 202),
     ]
-    for method, path, body, expected in wishes:
+    for method, path, body, expected in requests:
         assert (await call(simulator, method, path, body, token=token))[0] == expected
 
 

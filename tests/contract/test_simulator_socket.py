@@ -1,4 +1,4 @@
-"""The progress socket of the simulator over a real port, and what faults do to it."""
+"""The simulator's progress socket over a real port, and the effects of faults on it."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ async def read(socket: WebSocketConnection) -> dict[str, Any]:
 
 
 async def close_code(socket: WebSocketConnection) -> int:
-    """How the server ended the socket; what arrives before is skipped."""
+    """The way in which the server closed the socket. Skips earlier frames."""
     with pytest.raises(ConnectionClosed) as closed:
         await read_until_closed(socket)
     return closed.value.reason.code if closed.value.reason is not None else 1006
@@ -35,10 +35,10 @@ async def read_until_closed(socket: WebSocketConnection) -> None:
         await socket.get_message()
 
 
-async def until_types(socket: WebSocketConnection, wanted: set[str]) -> None:
-    seen: set[str] = set()
-    while not wanted <= seen:
-        seen.add((await read(socket))["type"])
+async def until_types(socket: WebSocketConnection, expected: set[str]) -> None:
+    received: set[str] = set()
+    while not expected <= received:
+        received.add((await read(socket))["type"])
 
 
 @pytest.mark.parametrize("prefix", ["/api", ""])
@@ -141,7 +141,7 @@ async def test_a_stall_holds_back_frames_and_pongs_until_it_ends(simulator: Simu
                 answered.set()
 
             nursery.start_soon(ping)
-            # What the client says goes through: the other way round is answered after it.
+            # Bytes from the client still arrive; they are answered after the stall.
             await other.ping()
             assert not answered.is_set()
             simulator.resume()
@@ -220,7 +220,7 @@ async def test_one_that_reads_nothing_holds_up_nobody_and_not_the_end() -> None:
             for _ in range(20):
                 simulator.send("p", big)
                 assert len((await read(quick))["output"]) == 1_000_000
-            # The end of both blocks is the point: sends to the slow one are stuck in the server.
+            # This test is about leaving both blocks: sends to the slow client block in the server.
 
 
 async def test_faults_over_rest(simulator: Simulator) -> None:

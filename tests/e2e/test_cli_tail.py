@@ -1,4 +1,4 @@
-"""``tail`` as people use it: on a terminal, into a pipe, for one task, and beside trouble."""
+"""``tail`` as users run it: in a terminal, into a pipe, for one task, and during faults."""
 
 import fcntl
 import json
@@ -136,8 +136,8 @@ async def test_a_lost_connection_is_said_once_and_what_ended_meanwhile_is_told(t
             await process.wait_for_output("all is well")
             process.terminate()
             assert await process.wait() == 0
-    said = "\n".join(line.partition("Z project-123 ")[2] for line in process.stdout)
-    assert re.sub(r" \(.*?\);", " ();", said).splitlines() == [
+    texts = "\n".join(line.partition("Z project-123 ")[2] for line in process.stdout)
+    assert re.sub(r" \(.*?\);", " ();", texts).splitlines() == [
         "Analyse | hello",
         "Connection to project-123 lost (); trying again by itself",
         "Connected to project-123 again",
@@ -173,8 +173,8 @@ async def test_workflows_and_sandboxes_that_ended_meanwhile_are_told_too(tmp_pat
             await process.wait_for_output('"box-up" stopped')
             process.terminate()
             assert await process.wait() == 0
-    told = [line for line in process.stdout if "(caught up)" in line]
-    assert [line.partition("Z project-123 ")[2].partition(" after ")[0] for line in told] == [
+    caught_up = [line for line in process.stdout if "(caught up)" in line]
+    assert [line.partition("Z project-123 ")[2].partition(" after ")[0] for line in caught_up] == [
         'Workflow "w-done" completed (caught up)',
         'Sandbox "box-stopped" stopped (caught up)',
         'Sandbox "box-broken" has an error (caught up)',
@@ -246,20 +246,20 @@ async def test_a_reader_that_has_seen_enough_ends_it(tmp_path: Path) -> None:
 
 
 class Screen:
-    """A terminal of 80 columns that a command writes to; ``shown`` is without colours and movements."""
+    """A terminal of 80 columns that a command writes to. ``visible_text`` removes colours and cursor movements."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        # A character may come in two pieces.
+        # A character may be split between two reads.
         self._decoder = getincrementaldecoder("utf-8")()
         self.raw = ""
 
     @property
-    def shown(self) -> str:
+    def visible_text(self) -> str:
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.raw)
 
     async def wait_for(self, pattern: str) -> None:
-        await self.wait_until(lambda _: re.search(pattern, self.shown) is not None)
+        await self.wait_until(lambda _: re.search(pattern, self.visible_text) is not None)
 
     async def wait_until(self, is_there: Callable[[str], bool]) -> None:
         while not is_there(self.raw):
@@ -294,7 +294,7 @@ async def test_on_a_terminal_there_is_a_bar_for_what_runs(tmp_path: Path) -> Non
             await screen.wait_for(r'✔ Task "Analyse" completed')
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 0
-            await screen.wait_until(lambda raw: "\x1b[?25h" in raw)  # the cursor is there again
+            await screen.wait_until(lambda raw: "\x1b[?25h" in raw)  # the cursor is visible again
         assert process.stderr is not None
         assert await process.stderr.receive_some() == b""
         await process.stderr.aclose()

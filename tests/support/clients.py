@@ -1,4 +1,4 @@
-"""Clients of the library for tests: quick to reconnect, and with a limit to what a test may take."""
+"""Clients of the library for tests. They reconnect quickly, and a test has a time limit."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ import trio
 from aintandem_notify import AInTandemClient
 
 TOO_LONG_S: Final = 120
-"""A test that takes so long hangs; machines that stall for half a minute are none of its business."""
+"""Seconds for a test. One that takes longer hangs; machines may stall for half a minute."""
 
 
 class Server(Protocol):
@@ -17,13 +17,13 @@ class Server(Protocol):
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address that it listens at."""
         ...
 
 
 @asynccontextmanager
 async def logged_in(server: Server, **settings: Any) -> AsyncIterator[AInTandemClient]:
-    """A client that has logged in; it reconnects without waiting long."""
+    """A client that has logged in. It reconnects quickly."""
     with trio.fail_after(TOO_LONG_S):
         async with client_of(server, **settings) as client:
             await client.auth.login("admin", "admin123")
@@ -31,5 +31,5 @@ async def logged_in(server: Server, **settings: Any) -> AsyncIterator[AInTandemC
 
 
 def client_of(server: Server, **settings: Any) -> AInTandemClient:
-    """A client that has not."""
+    """A client that has not logged in."""
     return AInTandemClient(server.url, **{"reconnect_initial_delay": 0.02, **settings})

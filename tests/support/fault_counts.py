@@ -1,7 +1,7 @@
-"""How much trouble the fault suite makes: a little with every run of the tests, a lot where that is asked for.
+"""The counts of the fault suite: small ones in every test run, large ones on request.
 
-``AINTANDEM_NOTIFY_FAULTS=long`` asks for a lot, for all tests that take the fixture ``counts``;
-``python -m benchmarks.faults`` sets it, runs them and prints what came of it.
+``AINTANDEM_NOTIFY_FAULTS=long`` requests large counts for all tests with the fixture ``counts``.
+``python -m benchmarks.faults`` sets it, runs those tests and prints their results.
 """
 
 import os
@@ -12,14 +12,14 @@ from typing import Final
 import pytest
 
 Record = Callable[[str, object], None]
-"""Takes a figure of a test by its name."""
+"""Records a figure of a test by its name."""
 
 VARIABLE: Final = "AINTANDEM_NOTIFY_FAULTS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How often, how many, how fast."""
+    """Numbers and rates of faults."""
 
     kills: int
     """SIGKILLs at random moments, while ``kill_events`` events flow."""
@@ -31,7 +31,7 @@ class Counts:
     """Events of output in each of ten bursts, which begin ``flood_every_s`` seconds apart or later."""
     flood_every_s: float
     projects: int
-    """Watched at one server that restarts ``restarts`` times."""
+    """Projects of one server that restarts ``restarts`` times."""
     restarts: int
     reconnect_s: float
     """Seconds over which the first tries after a restart are spread."""
@@ -41,16 +41,16 @@ class Counts:
     rate: int
     """Messages a second and channel."""
     folded: int
-    """Messages that matter least, waiting at one channel for an hour beside ``errors`` that do."""
+    """Messages of the lowest severity that wait for one channel for an hour, beside ``errors`` that are errors."""
     errors: int
     paced: int
     """Messages that wait for one channel, in virtual time."""
     refusals: int
-    """Answers of 429 in a row."""
+    """Consecutive responses of 429."""
     quarters: int
-    """How much is tried of those nasty inputs that cost much time each: so many in four."""
+    """Share of the slow nasty inputs that are tested, in quarters."""
     seconds: float
-    """The most that one agent may be at work."""
+    """Time limit for the work of one agent, in seconds."""
 
 
 SHORT: Final = Counts(
@@ -93,13 +93,13 @@ LONG: Final = Counts(
     quarters=4,
     seconds=1800.0,
 )
-"""A night's worth: minutes for most, the better part of an hour for all of them."""
+"""Counts of a long night: minutes for most tests, the better part of an hour for all of them."""
 
 _BY_NAME: Final = {"": SHORT, "short": SHORT, "long": LONG}
 
 
 def counts_of(environ: Mapping[str, str]) -> Counts:
-    """The counts that are asked for; raises ``ValueError`` for what is none of them."""
+    """The requested counts. Raises ValueError for an unknown name."""
     name = environ.get(VARIABLE, "")
     if name not in _BY_NAME:
         raise ValueError(f"{VARIABLE}={name}: it is short or long")
@@ -108,11 +108,11 @@ def counts_of(environ: Mapping[str, str]) -> Counts:
 
 @pytest.fixture(scope="session")
 def counts() -> Counts:
-    """How much trouble the tests are to make."""
+    """The counts for this test run."""
     return counts_of(os.environ)
 
 
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Record:
-    """Keeps figures of the test for whoever prints them. pytest's own fixture warns beside ``--junitxml``."""
+    """Records figures of the test for ``benchmarks.faults``. pytest's own fixture warns with ``--junitxml``."""
     return lambda name, value: request.node.user_properties.append((name, value))

@@ -1,4 +1,4 @@
-"""The official SDK on Node.js, as a test talks with it: ``tests/conformance/driver.mjs`` says how."""
+"""Runs the official SDK on Node.js for tests. ``tests/conformance/driver.mjs`` defines the protocol."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import trio
 from benchmarks.official_sdk import FOLDER, node
 
 FASTER: Final = 50.0
-"""How much shorter than it asks the SDK waits between two tries, so that no test waits for seconds."""
+"""Factor by which the SDK's timers are shortened, so that no test waits for seconds."""
 LONGEST_S: Final = 600.0
 
-Kept = tuple[str, int]
-"""What the SDK gave to call later; the start of a path for ``Sdk.call``."""
+FunctionRef = tuple[str, int]
+"""A function that the SDK returned, as the start of a path for ``Sdk.call``."""
 
 
 class SdkError(Exception):
-    """A call of the SDK was rejected; ``name``, ``code`` and ``status`` are those of its error."""
+    """A call of the SDK was rejected. ``name``, ``code`` and ``status`` are those of its error."""
 
-    def __init__(self, said: dict[str, Any]) -> None:
-        super().__init__(said["message"])
-        self.name: str = said["name"]
-        self.code: str | None = said.get("code")
-        self.status: int | None = said.get("statusCode")
+    def __init__(self, message: dict[str, Any]) -> None:
+        super().__init__(message["message"])
+        self.name: str = message["name"]
+        self.code: str | None = message.get("code")
+        self.status: int | None = message.get("statusCode")
 
 
 class Sdk:
-    """A client of the SDK in its process.
+    """A client of the SDK in a process of its own.
 
-    ``heard`` holds what each named callback was given, ``timers`` the delays that the SDK asked for, in
-    milliseconds, ``reports`` what it wrote to the console.
+    ``heard`` has the arguments of each named callback, ``timers`` the delays that the SDK requested in
+    milliseconds, and ``reports`` its console output.
     """
 
     def __init__(self, process: trio.Process) -> None:
@@ -42,21 +42,22 @@ class Sdk:
         self.heard: defaultdict[str, list[Any]] = defaultdict(list)
         self.timers: list[float] = []
         self._answers: dict[int, dict[str, Any]] = {}
-        self._asked = 0
+        self._call_count = 0
         self._reports = bytearray()
-        self._news = trio.Event()
+        self._arrived = trio.Event()
 
     @property
     def reports(self) -> str:
         return self._reports.decode()
 
     async def call(self, *path: object, given: tuple[object, ...] = ()) -> Any:
-        """Call the function at ``path`` of the client, as ``call("tasks", "getTask", given=("p", "t"))``.
+        """Call the function at ``path`` of the client, as in ``call("tasks", "getTask", given=("p", "t"))``.
 
-        The result as JSON, or a ``Kept``; raises SdkError. Steps like ``"getProgress()"`` are called on the way.
+        Returns the result as JSON, or a ``FunctionRef``. Raises SdkError. Steps like ``"getProgress()"`` are
+        called.
         """
-        self._asked += 1
-        number = self._asked
+        self._call_count += 1
+        number = self._call_count
         steps = path if path[0] == "kept" else ("client", *path)
         assert self._process.stdin is not None
         line = json.dumps({"id": number, "call": steps, "with": given})
@@ -68,48 +69,48 @@ class Sdk:
         return ("kept", answer["kept"]) if "kept" in answer else answer["result"]
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until ``holds``; asked again whenever the SDK says something."""
+        """Wait until ``holds()`` is true. Checked again after every message of the SDK."""
         while not holds():
-            await self._news.wait()
+            await self._arrived.wait()
 
     def types(self, callback: str) -> list[str]:
-        """The types of the events that the callback was given."""
+        """The types of the events that the callback got."""
         return [event["type"] for event in self.heard[callback]]
 
     async def listen(self) -> None:
-        """Take in what the process says until it ends."""
+        """Process the driver's messages until it ends."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen_to_reports)
             assert self._process.stdout is not None
-            rest = b""
+            buffer = b""
             async for arrived in self._process.stdout:
-                *lines, rest = (rest + arrived).split(b"\n")
+                *lines, buffer = (buffer + arrived).split(b"\n")
                 for line in lines:
                     self._take(json.loads(line))
-                self._tell()
+                self._notify_waiters()
 
     async def _listen_to_reports(self) -> None:
         assert self._process.stderr is not None
         async for arrived in self._process.stderr:
             self._reports += arrived
-            self._tell()
+            self._notify_waiters()
 
-    def _take(self, said: dict[str, Any]) -> None:
-        match said:
+    def _take(self, message: dict[str, Any]) -> None:
+        match message:
             case {"callback": name, "event": event}:
                 self.heard[name].append(event)
             case {"timer": delay}:
                 self.timers.append(delay)
             case {"id": number}:
-                self._answers[number] = said
+                self._answers[number] = message
 
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = trio.Event()
+    def _notify_waiters(self) -> None:
+        self._arrived.set()
+        self._arrived = trio.Event()
 
 
 def callback(name: str, **options: Any) -> dict[str, Any]:
-    """An argument that becomes a function of the driver; what it is given lands in ``Sdk.heard[name]``."""
+    """An argument that becomes a function of the driver. Its arguments are added to ``Sdk.heard[name]``."""
     return {"$callback": name, **options}
 
 

@@ -1,4 +1,4 @@
-"""A world on virtual time for the simulator's unit tests, and a small REST client for those with sockets."""
+"""A world in virtual time for the simulator's unit tests, and a small REST client for those with sockets."""
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -19,7 +19,7 @@ from support.plain_client import open_socket
 
 @contextmanager
 def simulated(nursery: trio.Nursery, *, seed: int = 1, speed: float = 1.0) -> Iterator[Simulator]:
-    """A simulator that nobody can connect to; its time is trio's."""
+    """A simulator without a server. Its clock is trio's."""
     clock = TrioClock()
     world = World(
         clock=clock,
@@ -65,25 +65,28 @@ async def call(
     raw: bytes | None = None,
     headers: Mapping[str, str | None] | None = None,
 ) -> tuple[int, Any]:
-    """One REST call on a connection of its own: status and JSON of the answer; None leaves a header out."""
+    """Send one REST call on a new connection. Returns the status and the JSON of the response.
+
+    A header that is None is left out.
+    """
     content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
     fields = {"Host": f"127.0.0.1:{simulator.port}", "Connection": "close", "Content-Length": str(len(content))}
     fields |= {"Content-Type": "application/json"} if content else {}
     fields |= {} if token is None else {"Authorization": f"Bearer {token}"}
-    given = (fields | dict(headers or {})).items()
+    all_headers = (fields | dict(headers or {})).items()
     head = f"{method} {path} HTTP/1.1\r\n"
-    head += "".join(f"{name}: {value}\r\n" for name, value in given if value is not None)
+    head += "".join(f"{name}: {value}\r\n" for name, value in all_headers if value is not None)
     async with await trio.open_tcp_stream("127.0.0.1", simulator.port) as stream:
         await stream.send_all(head.encode() + b"\r\n" + content)
         answer = b""
         while chunk := await stream.receive_some():
             answer += chunk
-    top, _, rest = answer.partition(b"\r\n\r\n")
-    return int(top.split()[1]), json.loads(rest)
+    top, _, answer_body = answer.partition(b"\r\n\r\n")
+    return int(top.split()[1]), json.loads(answer_body)
 
 
 async def login(simulator: Simulator) -> Mapping[str, str]:
-    """The answer to a login with the right password."""
+    """Log in with the right password. Returns the response."""
     status, answer = await call(
         simulator, "POST", "/api/auth/login", {"username": "admin", "password": "admin123"}
     )
@@ -94,7 +97,7 @@ async def login(simulator: Simulator) -> Mapping[str, str]:
 
 @asynccontextmanager
 async def watching(simulator: Simulator, project_id: str = "project-123") -> AsyncIterator[WebSocketConnection]:
-    """A socket that watches the project; its ``connected`` frame is read already."""
+    """A socket that watches the project. Its ``connected`` frame has been read."""
     token = simulator.tokens.login("admin").token
     url = f"{simulator.url}/api/progress/subscribe/{project_id}?token={token}"
     async with open_socket(url) as socket:

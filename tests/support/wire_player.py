@@ -1,4 +1,4 @@
-"""Writes answers of ``support.nasty`` to a connection, for the servers on bare sockets."""
+"""Writes responses of ``support.nasty`` to a connection, for servers on bare sockets."""
 
 import trio
 
@@ -7,10 +7,10 @@ from support.nasty.wire import Then, WireAnswer
 
 
 async def play(answer: WireAnswer, stream: trio.SocketStream) -> bool:
-    """Write it; whether the connection can be used again. Whoever called closes it otherwise."""
+    """Write ``answer``. Returns whether the connection can be used again; otherwise the caller closes it."""
     for piece in answer.pieces:
         await stream.send_all(piece)
-        # What lies ready goes out in one segment; a turn for the others is enough on loopback to part them.
+        # Pieces written together go out in one segment; on loopback a checkpoint separates them.
         await trio.lowlevel.checkpoint()
     match answer.then:
         case Then.KEEP:

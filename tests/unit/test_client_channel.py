@@ -1,4 +1,4 @@
-"""One project of the library over links that do as they are told, on the clock of trio."""
+"""One channel of the library over links with a planned behaviour, in virtual time."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -44,12 +44,15 @@ def numbers(events: Sequence[Any]) -> list[int]:
 
 
 class PlannedLink:
-    """Gives its batches, and then lasts until ``cut``; ``left`` it has read and not given when that comes."""
+    """A link that returns its batches and then waits until ``cut``.
+
+    ``unread`` are frames read but not yet returned.
+    """
 
     def __init__(self, batches: Sequence[list[str]]) -> None:
         self._batches = deque(batches)
         self.cut = trio.Event()
-        self.left: list[str] = []
+        self.unread: list[str] = []
 
     @property
     def last_received_at(self) -> float:
@@ -62,10 +65,10 @@ class PlannedLink:
         raise LinkLost("cut")
 
     def take_buffered(self) -> list[str | bytes]:
-        left = [frame for batch in self._batches for frame in batch] + self.left
+        unread = [frame for batch in self._batches for frame in batch] + self.unread
         self._batches.clear()
-        self.left = []
-        return list(left)
+        self.unread = []
+        return list(unread)
 
     async def finish(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -73,7 +76,7 @@ class PlannedLink:
 
 @dataclass
 class World:
-    """Plans for the next connections: an error, or the batches that the link brings."""
+    """Plans for the next connections: an error, or the batches of the link."""
 
     plans: deque[Exception | Sequence[list[str]]] = field(default_factory=deque)
     tries: list[float] = field(default_factory=list)
@@ -162,18 +165,18 @@ async def test_a_dead_server_is_asked_eleven_times(nursery: trio.Nursery, autoju
     assert (channel.state, channel.is_kept_open) == ("disconnected", False)
 
 
-@pytest.mark.parametrize("told", ["nobody", "a listener", "a stream", "one who waits"])
+@pytest.mark.parametrize("observer", ["nobody", "a listener", "a stream", "one who waits"])
 async def test_an_end_that_nobody_else_is_told_of_is_logged(
-    nursery: trio.Nursery, autojump_clock: MockClock, told: str
+    nursery: trio.Nursery, autojump_clock: MockClock, observer: str
 ) -> None:
     world = World()
     world.plans += [(), LinkLost("no 1"), LinkLost("no 2")]
-    channel = world.channel(nursery, listens=told == "a listener", reconnect_attempts=1)
+    channel = world.channel(nursery, listens=observer == "a listener", reconnect_attempts=1)
     with capture_logs() as logs, channel.registration(SubscriberQueue(SubscriptionFilter(), persistent=True)):
         await channel.wait_connected()
-        with channel.registration(SubscriberQueue(SubscriptionFilter(), persistent=told != "a stream")):
+        with channel.registration(SubscriberQueue(SubscriptionFilter(), persistent=observer != "a stream")):
             world.links[0].cut.set()
-            if told == "one who waits":
+            if observer == "one who waits":
                 await trio.testing.wait_all_tasks_blocked()
                 assert channel.state == "reconnecting"
                 with pytest.raises(LinkGivenUp):
@@ -181,7 +184,7 @@ async def test_an_end_that_nobody_else_is_told_of_is_logged(
             await trio.sleep(100)
             assert channel.state == "disconnected"
     ends = [line["event"] for line in logs if line["log_level"] == "warning"]
-    assert ends == ["disconnected", *(["the connection is given up"] if told == "nobody" else [])]
+    assert ends == ["disconnected", *(["the connection is given up"] if observer == "nobody" else [])]
 
 
 async def test_a_request_for_a_token_that_is_never_answered(
@@ -196,40 +199,40 @@ async def test_a_request_for_a_token_that_is_never_answered(
 
 
 async def test_each_who_waits_gets_an_error_of_its_own(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    world, found = World(), []
+    world, errors = World(), []
     world.plans += [ProjectGone("gone")]
     channel = world.channel(nursery)
 
     async def wait() -> None:
         with pytest.raises(ProjectGone, match="gone") as gone:
             await channel.keep_open()
-        found.append(gone.value)
+        errors.append(gone.value)
 
     async with trio.open_nursery() as waiting:
         for _ in range(3):
             waiting.start_soon(wait)
-    assert len({id(error) for error in found}) == 3
+    assert len({id(error) for error in errors}) == 3
     assert world.tries == [0]
 
 
 async def test_a_link_that_is_lost_behind_a_slow_reader_loses_nothing(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """What was read has nowhere to wait, and its link is gone: it is handed over all the same, once."""
+    """Frames that were read while the queue was full are delivered once, although their link is gone."""
     world = World()
-    heard: list[int] = []
+    received: list[int] = []
     n = CAPACITY
     world.plans += [[frames(0, n)], [frames(n + 5, n + 9)]]
     channel, queue = world.channel(nursery), SubscriberQueue(SubscriptionFilter(), persistent=True)
     async with channel.open(queue):
         await trio.testing.wait_all_tasks_blocked()
-        world.links[0].left = frames(n, n + 5)
+        world.links[0].unread = frames(n, n + 5)
         world.links[0].cut.set()
         await trio.sleep(10 * LAST_COMMIT_S)
         with trio.fail_after(1000):
-            while len(heard) < n + 9:
-                heard += numbers(await queue.take())
-    assert heard == list(range(n + 9))
+            while len(received) < n + 9:
+                received += numbers(await queue.take())
+    assert received == list(range(n + 9))
 
 
 async def test_disconnecting_a_slow_reader_loses_nothing_that_was_read(
@@ -276,7 +279,7 @@ BATCHES = st.lists(st.integers(0, 5), max_size=12)
 def test_history_is_the_newest_of_what_came(
     sizes: list[int], limit: int, reads: int, event_filter: SubscriptionFilter
 ) -> None:
-    """However the frames were cut into batches, and whenever the reader took them."""
+    """For every split of the frames into batches, and every time at which the reader takes them."""
 
     async def check() -> None:
         world, total = World(), sum(sizes)
@@ -284,35 +287,35 @@ def test_history_is_the_newest_of_what_came(
         world.plans.append(
             [frames(start, start + size) for start, size in zip(starts, sizes, strict=True) if size]
         )
-        heard: list[int] = []
+        received: list[int] = []
         async with trio.open_nursery() as nursery:
             channel, queue = world.channel(nursery, history=limit), SubscriberQueue(event_filter)
             async with channel.open(queue):
                 for _ in range(reads):
                     await trio.lowlevel.checkpoint()
                 await trio.testing.wait_all_tasks_blocked()
-                kept = numbers(channel.history)
-                assert kept == list(range(total))[max(0, total - limit) :]
+                remembered = numbers(channel.history)
+                assert remembered == list(range(total))[max(0, total - limit) :]
                 if total and event_filter.family is not Family.SANDBOX:
-                    heard += numbers(await queue.take())
-                    assert heard == list(range(total))
+                    received += numbers(await queue.take())
+                    assert received == list(range(total))
             nursery.cancel_scope.cancel()
 
     trio.run(check, clock=MockClock(autojump_threshold=0))
 
 
 async def test_one_who_hears_of_nothing_any_more(nursery: trio.Nursery) -> None:
-    heard: list[ConnectionChange] = []
+    received: list[ConnectionChange] = []
     world = World()
     channel = world.channel(nursery)
-    listener = Listener(heard.append)
+    listener = Listener(received.append)
     channel.add_listener(listener)
     channel.remove_listener(listener)
     channel.remove_listener(listener)
     await channel.keep_open()
     await channel.disconnect()
     await trio.testing.wait_all_tasks_blocked()
-    assert heard == []
+    assert received == []
     assert [change.type for change in world.changes] == ["connected", "disconnecting", "disconnected"]
 
 
@@ -322,7 +325,7 @@ async def test_until_the_socket_is_closed_it_is_disconnecting(nursery: trio.Nurs
     channel = world.channel(nursery)
     await channel.keep_open()
     channel.is_kept_open = False
-    channel._stop_if_unused()  # as the last one who unsubscribes does
+    channel._stop_if_unused()  # as the last unsubscribe does
     assert channel.state == "disconnecting"
     await trio.testing.wait_all_tasks_blocked()
     assert (channel.state, world.changes[-1].type) == ("disconnecting", "disconnecting")

@@ -1,4 +1,4 @@
-"""Which events go to which subscription: the table of wishes, and many wishes at once beside each alone."""
+"""Event filters: each filter alone, and an index of many filters, which must give the same result."""
 
 import pytest
 from hypothesis import given
@@ -49,7 +49,7 @@ def test_all_eight_task_types_reach_a_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event_filter", "wanted"),
+    ("event_filter", "expected"),
     [
         (SubscriptionFilter(), True),
         (ALL_TASKS, False),
@@ -61,9 +61,9 @@ def test_all_eight_task_types_reach_a_task() -> None:
         (SB1, True),
     ],
 )
-def test_an_unknown_type_goes_to_the_run_that_it_names(event_filter: SubscriptionFilter, wanted: bool) -> None:
+def test_an_unknown_type_goes_to_the_run_that_it_names(event_filter: SubscriptionFilter, expected: bool) -> None:
     event = happening("invented", taskId="t-1", executionId="x-1", workflowId="w-1", containerId="sb-1")
-    assert event_filter.matches(event) is wanted
+    assert event_filter.matches(event) is expected
 
 
 def test_a_workflow_is_more_than_one_execution() -> None:
@@ -73,7 +73,7 @@ def test_a_workflow_is_more_than_one_execution() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "event_filter"),
+    ("ids", "event_filter"),
     [
         ({}, SubscriptionFilter()),
         ({"task_id": "t-1"}, T1),
@@ -83,21 +83,23 @@ def test_a_workflow_is_more_than_one_execution() -> None:
         ({"sandbox_id": "sb-1"}, SB1),
     ],
 )
-def test_what_the_arguments_mean(asked: dict[str, str], event_filter: SubscriptionFilter) -> None:
-    assert filter_from_ids(**asked) == event_filter
+def test_what_the_arguments_mean(ids: dict[str, str], event_filter: SubscriptionFilter) -> None:
+    assert filter_from_ids(**ids) == event_filter
 
 
 @pytest.mark.parametrize(
-    "asked", [("task_id", "workflow_id"), ("task_id", "sandbox_id"), ("execution_id", "sandbox_id")]
+    "ids", [("task_id", "workflow_id"), ("task_id", "sandbox_id"), ("execution_id", "sandbox_id")]
 )
-def test_one_kind_of_thing_at_a_time(asked: tuple[str, ...]) -> None:
+def test_one_kind_of_thing_at_a_time(ids: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="a task, a workflow or a sandbox"):
-        filter_from_ids(**dict.fromkeys(asked, "1"))
+        filter_from_ids(**dict.fromkeys(ids, "1"))
 
 
 IDS = st.sampled_from(["a", "b", "c"])
 EVENTS = st.builds(
-    lambda kind, one, other: happening(kind, taskId=one, executionId=one, sandboxId=one, workflowId=other),
+    lambda kind, run_id, workflow_id: happening(
+        kind, taskId=run_id, executionId=run_id, sandboxId=run_id, workflowId=workflow_id
+    ),
     st.sampled_from([*WIRE_TYPES, "invented", "invented_too"]),
     IDS,
     IDS,

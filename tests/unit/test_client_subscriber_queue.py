@@ -1,4 +1,4 @@
-"""Where events wait: order, bounds, counting what was dropped, and an end that is told once."""
+"""Subscriber queues: order, bounds, the count of dropped events, and a final event that is delivered once."""
 
 import pytest
 import trio
@@ -28,9 +28,9 @@ def test_a_buffer_keeps_the_newest_and_counts_the_rest(sizes: list[int], buffer:
         put += batch
         queue.put(batch)
     assert not queue.is_full, "nobody is held back"
-    kept = queue._waiting
-    assert kept == put[-buffer:]
-    assert queue.dropped == len(put) - len(kept)
+    waiting = queue._waiting
+    assert waiting == put[-buffer:]
+    assert queue.dropped == len(put) - len(waiting)
 
 
 def test_a_buffer_holds_at_least_one() -> None:
@@ -84,16 +84,16 @@ async def test_what_waits_is_not_wanted_by_who_is_gone() -> None:
 
 
 async def test_a_reader_is_woken() -> None:
-    queue, taken = SubscriberQueue(T1), []
+    queue, events = SubscriberQueue(T1), []
 
     async def read() -> None:
-        taken.extend(await queue.take())
+        events.extend(await queue.take())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await trio.testing.wait_all_tasks_blocked()
         queue.put(NUMBERED[:2])
-    assert taken == NUMBERED[:2]
+    assert events == NUMBERED[:2]
 
 
 DONE = happening("task_completed")
@@ -101,7 +101,7 @@ FAILED = happening("task_failed")
 
 
 @pytest.mark.parametrize(
-    ("live", "then_live", "told"),
+    ("live", "then_live", "expected"),
     [
         ([], [], ["task_completed"]),
         ([], ["task_completed"], ["task_completed"]),
@@ -115,27 +115,27 @@ FAILED = happening("task_failed")
     ],
 )
 async def test_an_end_that_was_found_out_is_told_once(
-    live: list[str], then_live: list[str], told: list[str]
+    live: list[str], then_live: list[str], expected: list[str]
 ) -> None:
     queue = RunQueue(T1)
     queue.put([happening(kind) for kind in live])
     queue.put_final_event(DONE)
     queue.put([happening(kind) for kind in then_live])
-    assert types(await queue.take()) == told
+    assert types(await queue.take()) == expected
 
 
 async def test_narrowing_forgets_what_others_did() -> None:
     queue = RunQueue(ALL_TASKS)
-    ours, others = (
+    own, others = (
         happening("task_queued"),
         [happening(kind, taskId="t-2") for kind in ("task_queued", "task_failed")],
     )
-    queue.put([*others, ours])
+    queue.put([*others, own])
     assert (queue.attempts, queue.has_ended) == (2, False)
     queue.narrow(T1)
     assert (queue.attempts, queue.has_ended) == (1, False)
     queue.put_final_event(FAILED)
-    assert await queue.take() == [ours, FAILED]
+    assert await queue.take() == [own, FAILED]
 
 
 async def test_the_end_of_an_outlet_is_the_end_of_looking() -> None:

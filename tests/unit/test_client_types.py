@@ -1,4 +1,4 @@
-"""What a type checker knows of the library: mypy over a program that is right, and over one that is not."""
+"""The library's types: mypy accepts a correct program and rejects a wrong one."""
 
 import re
 import subprocess
@@ -95,7 +95,7 @@ STRANGERS = (
     "anyio", "attr", "click", "h11", "httpcore", "httpx", "hypercorn", "jinja2", "outcome", "pluggy", "rich",
     "starlette", "structlog", "tree_sitter", "trio", "trio_websocket", "wsproto",
 )  # fmt: skip
-"""What the library uses inside; reading all of it would take mypy some seconds more."""
+"""Internal imports of the library; following them would take mypy some seconds more."""
 
 
 def test_checkers_find_what_is_wrong_and_nothing_else(tmp_path: Path) -> None:
@@ -107,12 +107,12 @@ def test_checkers_find_what_is_wrong_and_nothing_else(tmp_path: Path) -> None:
         *("--no-error-summary", "--hide-error-context"),
     )
     programs = [str(tmp_path / name) for name in ("good.py", "bad.py")]
-    # Not by mypy's own API: it leaves this process with another limit of recursion.
+    # Not with mypy's API: it changes the recursion limit of this process.
     done = subprocess.run(
         [sys.executable, "-m", "mypy", *options, *programs], check=False, capture_output=True, text=True
     )
-    told = done.stdout + done.stderr
-    found = re.findall(r"(\w+\.py):(\d+): error: .*\[([\w-]+)\]$", told, re.MULTILINE)
+    output = done.stdout + done.stderr
+    reported = re.findall(r"(\w+\.py):(\d+): error: .*\[([\w-]+)\]$", output, re.MULTILINE)
     lines = enumerate(BAD.splitlines(), start=1)
     expected = [("bad.py", str(number), line.split("# ")[1]) for number, line in lines if "  # " in line]
-    assert found == expected, told
+    assert reported == expected, output

@@ -1,4 +1,4 @@
-"""How much trouble the fault suite makes, and how its benchmark shows what came of it."""
+"""The counts of the fault suite, and the table of its benchmark."""
 
 from dataclasses import fields
 

@@ -35,14 +35,14 @@ def test_plain_lines_have_it_all_on_each_line() -> None:
 
 
 def test_lines_for_a_terminal() -> None:
-    def shown(line: DisplayLine, *, with_project: bool = False) -> list[str]:
-        found = terminal_lines(line, zone=UTC, with_project=with_project)
-        return [margin.plain + text.plain for margin, text in found]
+    def rendered(line: DisplayLine, *, with_project: bool = False) -> list[str]:
+        lines = terminal_lines(line, zone=UTC, with_project=with_project)
+        return [margin.plain + text.plain for margin, text in lines]
 
-    assert shown(FAILED) == ['12:00:00 ✖ Task "A" failed', "         │ no such file"]
-    assert shown(FAILED, with_project=True)[0] == '12:00:00 ✖ Task "A" failed  Sales'
-    assert shown(OUTPUT) == ["         A │ one", "         A │ two"]
-    assert len(shown(replace(FAILED, text="x" * 10_000))[0]) < 2100
+    assert rendered(FAILED) == ['12:00:00 ✖ Task "A" failed', "         │ no such file"]
+    assert rendered(FAILED, with_project=True)[0] == '12:00:00 ✖ Task "A" failed  Sales'
+    assert rendered(OUTPUT) == ["         A │ one", "         A │ two"]
+    assert len(rendered(replace(FAILED, text="x" * 10_000))[0]) < 2100
 
 
 def test_long_lines_go_on_beside_their_margin() -> None:

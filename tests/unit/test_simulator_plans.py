@@ -1,4 +1,4 @@
-"""Plans: the same chance gives the same plan, and what is asked for is planned."""
+"""Plans: the same chance gives the same plan, and requested outcomes and durations are planned."""
 
 from random import Random
 from typing import Literal

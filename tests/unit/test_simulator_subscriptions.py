@@ -1,4 +1,4 @@
-"""Queues a subscriber each: nobody waits for anybody."""
+"""Subscriptions have a queue each, so that no subscriber delays another."""
 
 import pytest
 import trio
@@ -11,13 +11,18 @@ from aintandem_notify.simulator.wire.subscriptions import MAX_QUEUED_FRAMES, TRY
 async def test_a_frame_goes_to_all_who_watch_the_project() -> None:
     subscriptions = Subscriptions()
     with (
-        subscriptions.opened("p", None) as one,
-        subscriptions.opened("p", None) as two,
+        subscriptions.opened("p", None) as first,
+        subscriptions.opened("p", None) as second,
         subscriptions.opened("q", None) as other,
     ):
         subscriptions.publish("p", "a", times=2)
         subscriptions.publish("q", b"b")
-        assert [await one.next(), await one.next(), await two.next(), await other.next()] == ["a", "a", "a", b"b"]
+        assert [await first.next(), await first.next(), await second.next(), await other.next()] == [
+            "a",
+            "a",
+            "a",
+            b"b",
+        ]
         assert len(subscriptions.of(None)) == 3
     assert subscriptions.of(None) == []
 

@@ -1,4 +1,4 @@
-"""What plugin authors get for their tests is believable, and costs an unrelated test run nothing."""
+"""The test helpers for plugin authors are realistic, and cost an unrelated test run nothing."""
 
 import subprocess
 import sys
@@ -66,12 +66,18 @@ def test_an_unknown_type_is_an_unknown_event(make_event: MakeEvent) -> None:
 
 
 def test_changes_go_to_the_notification_or_to_its_event(make_notification: MakeNotification) -> None:
-    made = make_notification("task_failed", error="disk full", severity=Severity.CRITICAL, previous={"ts": "1"})
-    assert (made.body, made.severity, made.previous) == ("disk full", Severity.CRITICAL, {"ts": "1"})
-    assert made.id == make_notification("task_failed", error="disk full").id
-    assert made.id != make_notification("task_failed", error="disk full", rule="other").id
-    given = make_notification(sample_event("sandbox_error"), title="Mine")
-    assert (given.title, given.event.type) == ("Mine", "sandbox_error")
+    notification = make_notification(
+        "task_failed", error="disk full", severity=Severity.CRITICAL, previous={"ts": "1"}
+    )
+    assert (notification.body, notification.severity, notification.previous) == (
+        "disk full",
+        Severity.CRITICAL,
+        {"ts": "1"},
+    )
+    assert notification.id == make_notification("task_failed", error="disk full").id
+    assert notification.id != make_notification("task_failed", error="disk full", rule="other").id
+    custom = make_notification(sample_event("sandbox_error"), title="Mine")
+    assert (custom.title, custom.event.type) == ("Mine", "sandbox_error")
     with pytest.raises(TypeError, match="error"):
         make_notification(sample_event("sandbox_error"), error="x")
 

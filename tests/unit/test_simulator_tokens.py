@@ -1,4 +1,4 @@
-"""Tokens that a client can read, and that are refused when they should be."""
+"""Clients can read the simulator's tokens, and invalid ones are refused."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The world on virtual time: what tasks, workflows and sandboxes do, and which events tell of it."""
+"""The world in virtual time: tasks, workflows and sandboxes, and their events."""
 
 from typing import Any
 
@@ -28,10 +28,10 @@ async def test_a_task_runs_through_its_steps(autojump_clock: MockClock, nursery:
         assert task.status == "queued"
         await task.ended.wait()
         frames = about(simulator, task.id)
-        seen = [frame["type"] for frame in frames]
-        assert seen[:2] == ["task_queued", "task_started"]
-        assert seen[-2:] == ["artifact", "task_completed"]
-        assert set(seen[2:-2]) == {"step_progress", "output"}
+        observed = [frame["type"] for frame in frames]
+        assert observed[:2] == ["task_queued", "task_started"]
+        assert observed[-2:] == ["artifact", "task_completed"]
+        assert set(observed[2:-2]) == {"step_progress", "output"}
         assert frames[0]["input"] == {"a": 1}
         steps = [frame for frame in frames if frame["type"] == "step_progress"]
         assert [step["status"] for step in steps] == ["running", "completed"] * len(task.plan.steps)
@@ -56,8 +56,10 @@ async def test_a_task_runs_again_under_its_id(autojump_clock: MockClock, nursery
         answer = simulator.tasks.get("p", task.id).as_json()
         assert (answer["status"], answer["completedAt"], answer["error"]) == ("queued", None, None)
         await again.ended.wait()
-        seen = [kind for kind in types(simulator, task.id) if kind not in ("output", "step_progress", "artifact")]
-        assert seen == [
+        observed = [
+            kind for kind in types(simulator, task.id) if kind not in ("output", "step_progress", "artifact")
+        ]
+        assert observed == [
             "task_queued",
             "task_started",
             "task_failed",
@@ -112,7 +114,7 @@ async def test_a_running_task_is_cancelled_once(autojump_clock: MockClock, nurse
         with pytest.raises(ApiError) as elsewhere:
             simulator.tasks.get("q", task.id)
         assert refusal(elsewhere) == (404, "TASK_NOT_FOUND")
-        # The place of the cancelled one is free again.
+        # The cancelled task no longer counts against the limit.
         simulator.tasks.set_limit("p", 1)
         later = simulator.tasks.submit("p")
         await later.ended.wait()
@@ -128,11 +130,11 @@ async def test_a_workflow_pauses_for_approval_and_completes(
         await run.ended.wait()
         phase = ["workflow_phase_started", "workflow_phase_completed"]
         between = ["workflow_execution_paused", "workflow_execution_resumed"]
-        seen = types(simulator, run.id)
-        assert seen[1] == "workflow_execution_started"
-        assert seen[-1] == "workflow_execution_completed"
-        assert [kind for kind in seen if kind.startswith("workflow_phase")] == phase * 4
-        assert [kind for kind in seen if kind in between] == between
+        observed = types(simulator, run.id)
+        assert observed[1] == "workflow_execution_started"
+        assert observed[-1] == "workflow_execution_completed"
+        assert [kind for kind in observed if kind.startswith("workflow_phase")] == phase * 4
+        assert [kind for kind in observed if kind in between] == between
         answer = run.as_json()
         assert answer["progress"] == {"current": 4, "total": 4, "percentage": 100, "message": "4 of 4 phases"}
         assert {phase["status"] for phase in answer["phases"]} == {"completed"}
@@ -168,9 +170,9 @@ async def test_a_cancelled_workflow_sends_nothing_more(autojump_clock: MockClock
         simulator.workflows.start(run.id)
         await trio.sleep(3)
         simulator.workflows.cancel(run.id)
-        seen = types(simulator, run.id)
+        observed = types(simulator, run.id)
         await trio.sleep(100)
-        assert types(simulator, run.id) == seen
+        assert types(simulator, run.id) == observed
         assert run.as_json()["status"] == "cancelled"
 
 
@@ -231,12 +233,12 @@ async def test_an_operation_goes_through_its_stages(
         if kind is not OperationKind.START:
             simulator.sandboxes.start(box.id)
         operation = simulator.sandboxes.begin(box.id, kind)
-        seen = [operation.status]
+        observed = [operation.status]
         while operation.completed_at is None:
             await trio.sleep(0.1)
-            if operation.status != seen[-1]:
-                seen.append(operation.status)
-        assert seen == ["pending", *STAGES[kind], "completed"]
+            if operation.status != observed[-1]:
+                observed.append(operation.status)
+        assert observed == ["pending", *STAGES[kind], "completed"]
         ends = {OperationKind.STOP, OperationKind.DELETE}
         assert box.status == ("stopped" if kind in ends else "running")
         assert (box in simulator.sandboxes.all()) is (kind is not OperationKind.DELETE)
@@ -278,7 +280,7 @@ async def test_an_operation_outlives_its_sandbox(autojump_clock: MockClock, nurs
 
 
 async def one_hour(seed: int, nursery: trio.Nursery) -> list[dict[str, Any]]:
-    """A demo's events without what is new at every start."""
+    """A demo's events without the fields that differ at every start."""
     with simulated(nursery, seed=seed) as simulator:
         nursery.start_soon(demo.run_demo, simulator, ["project-123", "project-456"])
         await trio.sleep(3600)
