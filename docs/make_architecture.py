@@ -25,20 +25,37 @@ DOCS: Final = ROOT / "docs"
 PACKAGE: Final = ROOT / "core" / "aintandem_notify"
 PICTURE: Final = DOCS / "architecture.svg"
 OVERVIEW: Final = DOCS / "architecture.md"
+PLUGIN_PREFIX: Final = "aintandem_notify_"
 ROWS_CONTRACT: Final = "Rows of the framework"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a way. ``place`` is ``module:name`` in the package; the name must exist."""
+    """One step of a way.
+
+    ``place`` is ``module:name``; the name must exist. The module is relative to the package, or one of a plugin.
+    """
 
     place: str
     text: str
 
     @property
     def module(self) -> str:
-        """The dotted module, relative to the package."""
+        """The dotted module as in ``place``."""
         return self.place.partition(":")[0]
+
+    @property
+    def path(self) -> str:
+        """The module as people look for it: ``delivery/worker``, ``plugins/slack/verdict``."""
+        path = self.module.replace(".", "/")
+        return path.replace(PLUGIN_PREFIX, "plugins/") if path.startswith(PLUGIN_PREFIX) else path
+
+    @property
+    def rooms(self) -> list[str]:
+        """The box in the picture, and the parts inside of it."""
+        if self.module.startswith(PLUGIN_PREFIX):
+            return ["plugins/", *self.module.removeprefix(PLUGIN_PREFIX).split(".")]
+        return self.module.split(".")
 
     @property
     def name(self) -> str:
@@ -47,29 +64,36 @@ class Step:
 
     def check(self) -> None:
         """Raises AttributeError or ImportError if the place does not exist."""
-        module = importlib.import_module(f"aintandem_notify.{self.module}")
+        name = self.module if self.module.startswith(PLUGIN_PREFIX) else f"aintandem_notify.{self.module}"
+        module = importlib.import_module(name)
         reduce(getattr, self.name.split("."), module)
 
 
 EVENT: Final = (
-    Step("orchestrator.link.websocket:Link.receive_batch", "takes the frames off the socket, in batches"),
+    Step(
+        "orchestrator.watch.project:watch_project", "runs the link of a project, and takes its frames in batches"
+    ),
+    Step("orchestrator.link.websocket:Link.receive_batch", "gives the frames that have arrived on the socket"),
     Step("orchestrator.link.frames:FrameReader.read", "turns the frames into events (`domain/events/parsing`)"),
-    Step("orchestrator.watch.project:watch_project", "hands the events on, and reads no further meanwhile"),
-    Step("orchestrator.catch_up.event_buffer:EventBuffer.add", "holds them while a gap is caught up"),
+    Step("orchestrator.catch_up.event_buffer:EventBuffer.add", "holds the events while a gap is caught up"),
     Step("orchestrator.watch.event_sink:RetryingSink.store_or_retain", "tries again until the events are stored"),
-    Step("ingest.writer:Ingest.commit", "collects the events of all projects into one transaction"),
+    Step("ingest.writer:Ingest.commit", "queues them; one transaction takes the events of all projects"),
     Step("ingest.plan:plan", "leaves out duplicates, and plans all changes as one value"),
     Step("domain.runs:advance", "moves the run of the event from state to state"),
-    Step("rules.router:Router.route", "finds the rule that matches, and renders the notification"),
+    Step("rules.router:Router.route", "finds the rule that matches, and makes the notification"),
     Step("store.tables.journal:Journal.write", "stores event, run, notification and deliveries"),
     Step("delivery.dispatcher:Dispatcher.wake", "wakes the workers of the destinations"),
+    Step("delivery.worker:Worker.run", "claims, sends and records, round after round"),
     Step("store.tables.outbox:Outbox.claim", "gives the worker the deliveries that are due"),
-    Step("delivery.worker:Worker.run", "sends each claim, and records how it ended"),
+    Step("delivery.rendering:render_claim", "gives the destination a notification of its own"),
     Step("plugins.runtime.host:PluginHost.deliver", "finds the plugin instance of the destination"),
     Step("plugins.runtime.calls:HookRunner.run", "calls the plugin's `deliver` with a deadline"),
-    Step("http_client.client:HttpClient.request", "sends the request of a plugin such as slack"),
-    Step("delivery.judge:judge", "decides from receipt or error: delivered, again, later, or dead"),
-    Step("store.tables.outbox:Outbox.settle", "stores the decision and the receipt"),
+    Step("aintandem_notify_slack:Slack.deliver", "formats the message, and sends it to Slack"),
+    Step("http_client.client:HttpClient.request", "sends the request, and gives the response"),
+    Step("aintandem_notify_slack.verdict:judge", "reads the response: taken, later, never, or not this one"),
+    Step("delivery.judge:judge", "decides about the delivery: delivered, again, later, or dead"),
+    Step("delivery.gate:record_verdict", "decides about the destination: open, backing off, parked"),
+    Step("store.tables.outbox:Outbox.settle", "stores the decision, together with the next claim"),
 )
 """From a frame on the socket to a settled delivery."""
 
@@ -196,7 +220,7 @@ def room_at(name: str, text: str, chips: list[str], x: float, y: float, width: f
 
 def _chip_width(room: str, chip: str) -> float:
     """In pixels, with space for the badges on it."""
-    badges = sum(step.module.startswith(f"{room}.{chip}.") for step in EVENT)
+    badges = sum(step.rooms[:2] == [room, chip] for step in EVENT)
     return CHARACTER * len(chip) + 16 + (2 * BADGE + 2) * badges
 
 
@@ -257,9 +281,7 @@ def picture() -> str:
         column, line = divmod(number - 1, half)
         x, y = MARGIN + BADGE + column * (WIDTH / 2 - 10), bottom + 46 + 36 * line
         svg.append(_badge(number, x, y))
-        svg.append(
-            f'<text class="place" x="{x + 18:.0f}" y="{y - 2:.0f}">{escape(step.module.replace(".", "/"))}</text>'
-        )
+        svg.append(f'<text class="place" x="{x + 18:.0f}" y="{y - 2:.0f}">{escape(step.path)}</text>')
         svg.append(f'<text x="{x + 18:.0f}" y="{y + 14:.0f}">{escape(step.text.replace("`", ""))}</text>')
     return "\n".join([*svg, "</svg>", ""])
 
@@ -282,7 +304,7 @@ def _spots(rooms: list[Room]) -> list[tuple[float, float]]:
     counts: dict[tuple[float, float], int] = {}
     spots = []
     for step in EVENT:
-        top, *inner = step.module.split(".")
+        top, *inner = step.rooms
         room = next(room for room in rooms if room.name == top)
         chip = next((chip for chip in room.chips if inner and chip[0] == inner[0]), None)
         if chip is None:
@@ -316,10 +338,7 @@ def replaced(page: str, mark: str, content: str) -> str:
 
 def way(steps: tuple[Step, ...]) -> str:
     """The steps as a numbered list."""
-    return "\n".join(
-        f"{number}. `{step.module.replace('.', '/')}` `{step.name}` {step.text}."
-        for number, step in enumerate(steps, 1)
-    )
+    return "\n".join(f"{number}. `{step.path}` `{step.name}` {step.text}." for number, step in enumerate(steps, 1))
 
 
 def table_of_rows() -> str:

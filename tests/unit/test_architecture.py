@@ -1,5 +1,6 @@
 """The architecture pages follow the code, and the folders stay small enough to be read."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from docs import make_architecture as architecture
 
 PAGES = architecture.pages()
+TEXTS = [page for page in PAGES if page.suffix == ".md"]
 FOLDERS = sorted(path.parent for path in architecture.PACKAGE.rglob("__init__.py"))
 MAX_MODULES = 12
 
@@ -31,18 +33,39 @@ def test_a_folder_says_its_purpose(folder: Path) -> None:
     assert architecture.purpose(folder)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.suffix == ".md"], ids=lambda page: page.name)
+def exists(place: str, page: Path) -> bool:
+    """Whether ``place`` is in the package, in the package of the page, in a plugin or in the tests."""
+    root, package = architecture.ROOT, architecture.PACKAGE
+    of_plugin = re.sub(r"^plugins/(\w+)/", r"plugins/\1/aintandem_notify_\1/", place)
+    paths = [package / place, package / page.stem / place, root / place, root / "tests" / place, root / of_plugin]
+    return any(path.is_dir() or path.with_suffix(".py").is_file() for path in paths)
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
 def test_each_place_that_a_page_names_exists(page: Path) -> None:
-    folders = [
-        architecture.PACKAGE,
-        architecture.PACKAGE / page.stem,
-        architecture.ROOT,
-        architecture.ROOT / "tests",
-    ]
     places = re.findall(r"`(\w+(?:/\w+)+)(?:\.\w+)?`", PAGES[page])
-    missing = [
-        place
-        for place in places
-        if not any((folder / place).is_dir() or (folder / f"{place}.py").is_file() for folder in folders)
-    ]
-    assert missing == []
+    assert [place for place in places if not exists(place, page)] == []
+
+
+def members() -> set[str]:
+    """``Class.member`` for all classes of the package and of its plugins."""
+    sources = [*architecture.PACKAGE.rglob("*.py"), *(architecture.ROOT / "plugins").rglob("*.py")]
+    found = set()
+    for source in sources:
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                names = {
+                    item.name for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)
+                }
+                names |= {name.attr for name in ast.walk(node) if isinstance(name, ast.Attribute)}
+                names |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+                found |= {f"{node.name}.{name}" for name in names}
+    return found
+
+
+MEMBERS = members()
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_each_member_that_a_page_names_exists(page: Path) -> None:
+    assert set(re.findall(r"`([A-Z]\w+\.[a-z_]\w*)`", PAGES[page])) <= MEMBERS
