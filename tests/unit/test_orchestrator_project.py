@@ -1,4 +1,4 @@
-"""The supervisor of one project, over scripted links, on trio's clock."""
+"""The connection loop of one project, over scripted links, on trio's clock."""
 
 import math
 import threading

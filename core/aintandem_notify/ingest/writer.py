@@ -130,7 +130,7 @@ class Ingest:
         await self._submit(_Pending(Submission(project, events, seen_until=seen_until), len(events)))
 
     async def watch_state(self, project_id: str) -> WatchState:
-        """The stored state of the project, for the begin of catching up; raises StoreError."""
+        """The stored state of the project, from which catching up starts; raises StoreError."""
         return await self._storage.run(lambda store: self._read_watch_state(store, project_id))
 
     def _read_watch_state(self, store: Store, project_id: str) -> WatchState:
@@ -256,7 +256,7 @@ class Ingest:
             return []
 
     def _report(self, message: str, batch: Sequence[Submission], error: Exception) -> None:
-        """Log it once for each kind of event and error: it may come again with each reconnect."""
+        """Log the message once for each kind of event and error, because it may repeat with each reconnect."""
         kind = next((event.type for submission in batch for event in submission.events), "observation")
         if len(self._reported) < MAX_REPORTED and (message, f"{kind} {type(error)}") not in self._reported:
             self._reported.add((message, f"{kind} {type(error)}"))
@@ -294,8 +294,7 @@ class Ingest:
         durable = bool(journaled) or any(submission.observed for submission in batch)
         with store.transaction(durable=durable, purpose=purpose):
             cache.runs |= store.journal.latest_runs(ref for ref in refs if ref not in cache.runs)
-            # Only the owner of a project marks it as seen: other agents may have left its last events to the
-            # owner.
+            # Only the owner of a project marks it as seen: this agent may have left the last events to the owner.
             batch = [
                 _with_owned_seen_until(store.owns, submission) if submission.seen_until else submission
                 for submission in batch

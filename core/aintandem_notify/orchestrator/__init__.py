@@ -1,6 +1,6 @@
 """The orchestrator side: authentication, the REST API, and one WebSocket link for each watched project.
 
-``watch.composition`` puts it together. ``watch.project`` supervises one project, ``link.websocket`` is its
+``watch.composition`` puts it together. ``watch.project`` keeps one project connected, ``link.websocket`` is its
 connection. The decision tables are in ``link``: ``close_codes``, ``reconnect_policy``, ``states``, ``heartbeat``.
 """
 

@@ -1,4 +1,4 @@
-"""Supervises one project: authenticates, connects, reads, and reconnects until it is cancelled.
+"""Keeps one project connected: authenticates, connects, reads, and reconnects until it is cancelled.
 
 ``link.close_codes`` classifies the end of a connection, ``link.reconnect_policy`` decides the reaction, and
 ``link.states`` the next state. This module carries out the decisions.
@@ -71,7 +71,7 @@ async def watch_project(
 
     On cancellation, events that are read already still go to the sink, within ``LAST_COMMIT_S``.
     """
-    return await _ProjectWatcher(project, settings, observe).run()
+    return await _ConnectionLoop(project, settings, observe).run()
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class _FailureHistory:
     reported: set[ConnectionTrouble] = field(default_factory=set)
 
 
-class _ProjectWatcher:
+class _ConnectionLoop:
     def __init__(self, project: Project, settings: WatchSettings, observe: StatusObserver) -> None:
         self._project = project
         self._settings = settings
