@@ -1,4 +1,4 @@
-"""Creates folders that only their owner can read, whatever the umask is. All our folders are created here.
+"""Creates folders that only their owner can read, with any umask. All our folders are created here.
 
 They hold tokens and the names of projects. Files are opened with mode 0600 by their writers. ``Path.mkdir`` is not
 used for the parents: it creates them with 0777 minus the umask.

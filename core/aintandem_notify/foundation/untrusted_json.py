@@ -46,7 +46,7 @@ class UnreadableJson(ValueError):
 def read_json(
     content: Content, *, max_values: int = MAX_VALUES, strict: bool = True, replace_invalid: bool = True
 ) -> Any:
-    """The JSON value of ``content``. Raises UnreadableJson, and nothing else, whatever the content is.
+    """The JSON value of ``content``. Raises UnreadableJson, and nothing else, for any content.
 
     With ``replace_invalid``, lone surrogates and bytes that are not UTF-8 become U+FFFD, so that the value can be
     encoded; without it they are refused. A byte order mark before bytes is left out.

@@ -99,7 +99,7 @@ class HttpClient:
         need_body: bool = True,
         room: Room | None = None,
     ) -> HttpAnswer:
-        """The answer, whatever its status; raises ``HttpFailed`` if there is none.
+        """The answer, with any status; raises ``HttpFailed`` if there is none.
 
         ``json`` (not None) is sent as UTF-8 JSON with its content type, ``content`` as it is; give at most one of
         them. Credentials in the URL become Basic authentication.

@@ -37,7 +37,7 @@ from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_
 from aintandem_notify.orchestrator.protocol.responses import error_message
 
 TROUBLE_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds without another request after one that got no answer, whatever the number of projects."""
+"""Seconds without another request after one that got no answer, for any number of projects."""
 REFUSED_PAUSES_S: Final = (5.0, 15.0, 30.0, 60.0, 300.0)
 """Seconds without another request after a refused login. The last one is long, so that the orchestrator does not
 lock the account because of too many failures."""
