@@ -474,9 +474,9 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
     from aintandem_notify.control.server.access import AgentAccess
     from aintandem_notify.control.server.server import open_control
 
-    with socket.socket() as taken, capture_logs() as lines:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with socket.socket() as occupied, capture_logs() as lines:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
         async with open_scene(tmp_path) as scene:
             access = AgentAccess(
                 config=tmp_path / "other.toml",
@@ -497,7 +497,7 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
                 pause=scene.dispatcher.pause,
                 resume=scene.dispatcher.resume,
             )
-            async with open_control(access, ("127.0.0.1", taken.getsockname()[1])):
+            async with open_control(access, ("127.0.0.1", occupied.getsockname()[1])):
                 assert (await scene.request("GET", "/healthz", token=None))[0] == 200
             async with open_control(access, None):
                 assert find_endpoint(control_file(access.config)) is None

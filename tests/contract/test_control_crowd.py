@@ -167,8 +167,8 @@ async def test_where_no_descriptor_is_left_it_says_so_once_and_goes_on(
         for _ in range(2):
             assert (await scene.request("GET", "/status"))[0] == 200
     assert failures == 0
-    said = [record.getMessage() for record in caplog.records if record.name == SERVER_LOG]
-    assert said == ["no connection can be accepted: made up", "connections are accepted again"]
+    messages = [record.getMessage() for record in caplog.records if record.name == SERVER_LOG]
+    assert messages == ["no connection can be accepted: made up", "connections are accepted again"]
 
 
 async def test_what_cannot_be_read_is_said_once_a_kind(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
@@ -177,5 +177,5 @@ async def test_what_cannot_be_read_is_said_once_a_kind(scene: Scene, caplog: pyt
         for _ in range(3):
             with crowd(port_of(scene), junk, size=3):
                 assert (await scene.request("GET", "/status"))[0] == 200
-    said = [record.getMessage() for record in caplog.records if record.name == SERVER_LOG]
-    assert len(said) == len(set(said)) <= 1
+    messages = [record.getMessage() for record in caplog.records if record.name == SERVER_LOG]
+    assert len(messages) == len(set(messages)) <= 1

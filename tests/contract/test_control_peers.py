@@ -85,16 +85,16 @@ async def test_an_agent_lists_the_others_and_not_itself(
 async def test_where_no_agent_runs_here_the_others_are_shown_all_the_same(join: Join, config: Path) -> None:
     assert (await status(config)).peers == ()
     join("night", "p1", "p2")
-    assert [(one.name, one.projects) for one in (await status(config)).peers] == [("night", 2)]
-    shown = await run_command("status", cwd=config.parent)
-    assert shown.code == 1
-    title, columns, row = shown.out.splitlines()[-3:]
+    assert [(peer.name, peer.projects) for peer in (await status(config)).peers] == [("night", 2)]
+    result = await run_command("status", cwd=config.parent)
+    assert result.code == 1
+    title, columns, row = result.out.splitlines()[-3:]
     assert title == "Other agents on this store"
     assert columns.split() == ["agent", "version", "projects", "heard", "of", "trouble"]
     assert row.split()[:3] == ["night", "1.2.3", "2"]
     join("small", "p3", places=1)
-    shown = await run_command("status", cwd=config.parent)
-    assert shown.out.splitlines()[-1].split()[:5] == ["small", "1.2.3", "1", "of", "1"]
+    result = await run_command("status", cwd=config.parent)
+    assert result.out.splitlines()[-1].split()[:5] == ["small", "1.2.3", "1", "of", "1"]
 
 
 async def test_a_store_with_one_owner_has_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,5 +107,5 @@ async def test_a_delivery_says_which_agent_has_it(join: Join, config: Path) -> N
     night = join("night")
     queue_up([event("task_failed")], [DESTINATION])(night)
     assert len(claim_all(DESTINATION)(night)) == 1
-    shown = await run_command("deliveries", "show", "1", cwd=config.parent)
-    assert "queued, on its way by the agent night" in shown.out
+    result = await run_command("deliveries", "show", "1", cwd=config.parent)
+    assert "queued, on its way by the agent night" in result.out

@@ -112,7 +112,7 @@ async def test_a_rejected_message_dies_alone(autojump_clock: MockClock) -> None:
             PROJECT, [event("task_started"), event("task_started", run="t2"), event("task_completed")]
         )
         await trio.sleep(10)
-        assert [(round(when), one.title, one.plain) for when, _, one in host.tries] == [
+        assert [(round(when), item.title, item.plain) for when, _, item in host.tries] == [
             (0, "task_started t1", False),
             (0, "task_started t2", False),
             (5, "task_started t1", True),
@@ -139,7 +139,7 @@ async def test_a_fault_of_the_plugin_is_tried_three_times_and_holds_its_run_only
             (40, "task_started t1"),
             (40, "task_completed t1"),
         ]
-        assert [one.plain for _, _, one in host.tries] == [False, False, False, False, True, False]
+        assert [item.plain for _, _, item in host.tries] == [False, False, False, False, True, False]
 
 
 async def test_a_broken_destination_is_parked_probed_and_recovers(autojump_clock: MockClock) -> None:
@@ -154,7 +154,7 @@ async def test_a_broken_destination_is_parked_probed_and_recovers(autojump_clock
         await trio.sleep(DAY)
         assert host.times == [0, 300, 900, 2100, 2100, 2100]
         assert host.batches == [3, 1, 1, 1, 2]
-        assert [(one.type, one.timestamp) for one in bench.announced] == [
+        assert [(item.type, item.timestamp) for item in bench.announced] == [
             ("destination_parked", NOW),
             ("destination_recovered", NOW + timedelta(seconds=2100)),
         ]
@@ -244,7 +244,7 @@ async def test_receipts_come_back_with_the_next_of_the_thread(autojump_clock: Mo
             [event(kind, artifact={"path": "a"}) for kind in kinds] + [event("task_started", run="other")],
         )
         await trio.sleep(1)
-        assert [one.previous for _, _, one in host.tries] == [None, {"ts": "1"}, {"ts": "2"}, {"ts": "2"}, None]
+        assert [item.previous for _, _, item in host.tries] == [None, {"ts": "1"}, {"ts": "2"}, {"ts": "2"}, None]
 
 
 async def test_a_delivery_that_was_in_flight_at_a_kill_is_claimed_again(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ async def test_a_backlog_becomes_a_summary_and_what_matters(autojump_clock: Mock
         async with agent(storage, host):
             await trio.sleep(10_000)
         assert await storage.run(inside(states)) == {"folded": 275, "delivered": 26}
-    failed, (probe, digest, *rest) = host.tries[:6], host.tries[6:]
+    failed, (probe, digest, *later) = host.tries[:6], host.tries[6:]
     assert {notification.title for _, _, notification in [*failed, probe]} == {"task_started t0"}
     summary_text = digest[2]
     assert summary_text.event.type == "backlog_folded"
@@ -71,10 +71,10 @@ async def test_a_backlog_becomes_a_summary_and_what_matters(autojump_clock: Mock
     assert sum(wire["types"].values()) == 275
     assert wire["names"][:3] == ["t0", "t1", "t2"]
     assert len(wire["names"]) == 20
-    assert [notification.title for _, _, notification in rest if notification.event.type == "task_failed"] == [
+    assert [notification.title for _, _, notification in later if notification.event.type == "task_failed"] == [
         f"task_failed t{n}" for n in range(9, 150, 10)
     ]
-    assert len(rest) == 24
+    assert len(later) == 24
     times = [when for when, _, _ in host.tries[6:]]
     assert all(later - earlier >= 1.0 for earlier, later in pairwise(times))
 
@@ -165,9 +165,9 @@ async def test_what_comes_while_the_backlog_goes_out_may_be_folded_again(autojum
         counts = [notification["count"] for notification in summaries]
         assert len(counts) > 1
         assert all(count >= 5 for count in counts)
-        found = await storage.run(inside(states))
-        assert found["folded"] == sum(counts)
-        assert found["folded"] + found["delivered"] == 320 + len(counts)
+        counts_by_state = await storage.run(inside(states))
+        assert counts_by_state["folded"] == sum(counts)
+        assert counts_by_state["folded"] + counts_by_state["delivered"] == 320 + len(counts)
     assert Counter(notification.event.type for _, _, notification in host.tries)["task_failed"] == 16
 
 

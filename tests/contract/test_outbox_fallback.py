@@ -72,10 +72,10 @@ async def test_what_dies_is_taken_over_at_once(autojump_clock: MockClock) -> Non
         await storage.run(queue_up([event("task_failed")], [FIRST]))
         async with agent(storage, host):
             await trio.sleep(10)
-        (taken,) = host.got(OTHER)
-        assert taken.id == host.got(FIRST)[0].id
-        assert (taken.instead_of, taken.plain) == (FIRST, False)
-        assert ("Instead of", FIRST) in taken.fields
+        (taken_over,) = host.got(OTHER)
+        assert taken_over.id == host.got(FIRST)[0].id
+        assert (taken_over.instead_of, taken_over.plain) == (FIRST, False)
+        assert ("Instead of", FIRST) in taken_over.fields
         assert await storage.run(inside(rows)) == [
             (FIRST, "dead", "no_text, also as plain text; slack.other took over", None),
             (OTHER, "delivered", None, FIRST),
@@ -193,7 +193,7 @@ async def test_a_kill_at_any_moment_leaves_each_with_exactly_one_destination(aut
             async with agent(storage, host, rate=Rate(1, 1.0)):
                 await trio.sleep(3.3)
             ends = await storage.run(inside(rows))
-            taken = [row for row in ends if row[0] == OTHER]
-            given = [row for row in ends if row[0] == FIRST and row[1] == "dead"]
-            assert len(taken) == len(given)
+            taken_over = [row for row in ends if row[0] == OTHER]
+            handed_over = [row for row in ends if row[0] == FIRST and row[1] == "dead"]
+            assert len(taken_over) == len(handed_over)
         assert [state for where, state, _, _ in ends if where == OTHER] == ["delivered"] * 4

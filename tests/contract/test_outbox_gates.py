@@ -53,7 +53,7 @@ class World:
 
     @property
     def kinds(self) -> list[str]:
-        return [one.type for one in self.announced]
+        return [event.type for event in self.announced]
 
 
 @asynccontextmanager
@@ -91,8 +91,8 @@ async def test_a_pause_by_hand_and_its_end_are_in_the_log(autojump_clock: MockCl
             await dispatcher.pause(NAME)
             await dispatcher.pause(NAME)
             await dispatcher.resume(NAME)
-    told = [(line["event"], line["name"]) for line in lines]
-    assert told == [("destination paused by hand", NAME), ("destination resumed by hand", NAME)]
+    logged = [(line["event"], line["name"]) for line in lines]
+    assert logged == [("destination paused by hand", NAME), ("destination resumed by hand", NAME)]
 
 
 async def test_a_pause_by_hand_outlives_a_restart(autojump_clock: MockClock) -> None:
@@ -265,8 +265,8 @@ async def test_what_was_held_against_one_place_does_not_count_at_another(
         await here.queue()
         async with here.agent("old") as dispatcher:
             await trio.sleep(1)
-            held = await state_of(dispatcher)
-            assert held != "open"
+            current = await state_of(dispatcher)
+            assert current != "open"
         async with here.agent("new") as dispatcher:
             await trio.sleep(1)
             assert await state_of(dispatcher) == "open"

@@ -75,7 +75,7 @@ async def test_the_tries_of_a_message(
                 if restarts and len(host.tries) > tried:
                     break
             ended = await storage.run(inside(_ended))
-    assert [one.plain for _, _, one in host.tries] == plains
+    assert [notification.plain for _, _, notification in host.tries] == plains
     assert ended == [(state, reason)]
 
 

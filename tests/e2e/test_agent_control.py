@@ -93,24 +93,24 @@ async def test_a_dead_delivery_is_looked_at_and_sent_after_all(tmp_path: Path) -
             await fail(raw, "t1")
             while not (dead := await listed(tmp_path, "--state", "dead")):
                 pass
-            (one,) = dead
-            shown = await command(tmp_path, "deliveries", "show", "config.toml", one["notification"][:8])
-            assert shown.code == 0
-            assert re.search(r"^state +dead$", shown.out, re.MULTILINE)
-            assert re.search(r"^reason +\S", shown.out, re.MULTILINE)
-            assert re.search(r"^failed tries +2; the last was as plain text$", shown.out, re.MULTILINE)
-            assert "boom" in shown.out
+            (entry,) = dead
+            result = await command(tmp_path, "deliveries", "show", "config.toml", entry["notification"][:8])
+            assert result.code == 0
+            assert re.search(r"^state +dead$", result.out, re.MULTILINE)
+            assert re.search(r"^reason +\S", result.out, re.MULTILINE)
+            assert re.search(r"^failed tries +2; the last was as plain text$", result.out, re.MULTILINE)
+            assert "boom" in result.out
             receiver.replies.clear()
-            done = await command(tmp_path, "deliveries", "retry", str(one["id"]))
-            assert (done.code, done.out) == (0, f"1 delivery queued again: {one['id']}\n")
+            done = await command(tmp_path, "deliveries", "retry", str(entry["id"]))
+            assert (done.code, done.out) == (0, f"1 delivery queued again: {entry['id']}\n")
             await receiver.wait_for(1)
             while not await listed(tmp_path, "--state", "delivered"):
                 pass
-            twice = await command(tmp_path, "deliveries", "retry", "config.toml", str(one["id"]))
+            twice = await command(tmp_path, "deliveries", "retry", "config.toml", str(entry["id"]))
             assert (twice.code, twice.out) == (1, "0 deliveries queued again\n")
-            assert twice.err == f"{one['id']} was left alone: it was delivered\n"
+            assert twice.err == f"{entry['id']} was left alone: it was delivered\n"
             await ended_well(agent)
-    assert receiver.deliveries[0]["data"]["id"] == one["notification"]
+    assert receiver.deliveries[0]["data"]["id"] == entry["notification"]
 
 
 async def test_a_pause_holds_over_a_restart_and_what_waited_goes_out_on_resume(tmp_path: Path) -> None:
@@ -125,14 +125,14 @@ async def test_a_pause_holds_over_a_restart_and_what_waited_goes_out_on_resume(t
                 pass
             plugin = await command(tmp_path, "plugins", "show", "webhook.ops")
             assert (plugin.code, plugin.out.splitlines()[1].split()) == (0, ["state", "loaded"])
-            shown = await command(tmp_path, "deliveries", "show", "1")
-            assert re.search(r"^waits for +webhook\.ops, which is paused$", shown.out, re.MULTILINE)
+            result = await command(tmp_path, "deliveries", "show", "1")
+            assert re.search(r"^waits for +webhook\.ops, which is paused$", result.out, re.MULTILINE)
             dropped = await command(tmp_path, "deliveries", "drop", "config.toml", "2")
             assert (dropped.code, dropped.out) == (0, "1 delivery dropped: 2\n")
             await ended_well(agent)
         at_rest = await status(tmp_path)
         assert at_rest["agent"] is None
-        assert [(one["name"], one["state"], one["queued"]) for one in at_rest["destinations"]] == [
+        assert [(entry["name"], entry["state"], entry["queued"]) for entry in at_rest["destinations"]] == [
             ("webhook.ops", "paused", 2)
         ]
         async with open_agent("run", "config.toml", cwd=tmp_path, environ=environ(tmp_path)) as agent:
@@ -144,7 +144,7 @@ async def test_a_pause_holds_over_a_restart_and_what_waited_goes_out_on_resume(t
             assert (resumed.code, resumed.out) == (0, "webhook.ops is resumed\n")
             await receiver.wait_for(2)
             await ended_well(agent)
-    assert [one["data"]["event"]["taskId"] for one in receiver.deliveries] == ["t1", "t3"]
+    assert [entry["data"]["event"]["taskId"] for entry in receiver.deliveries] == ["t1", "t3"]
 
 
 async def test_an_agent_that_cannot_be_reached_is_not_gone_behind(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ async def test_all_20_types_of_two_projects_arrive_in_a_file(tmp_path: Path) -> 
                     await socket.send_event(event_type, **fields)
             lines = await logged(tmp_path, 40)
             await ended_well(agent)
-    seen = {(line["event"]["projectId"], line["event"]["type"]) for line in lines}
-    assert seen == {(project, kind) for project in ("project-123", "project-456") for kind in WIRE_EVENTS}
+    delivered = {(line["event"]["projectId"], line["event"]["type"]) for line in lines}
+    assert delivered == {(project, kind) for project in ("project-123", "project-456") for kind in WIRE_EVENTS}
     assert len(lines) == 40
     by_type = {line["event"]["type"]: line for line in lines}
     assert by_type["task_failed"]["severity"] == "error"
@@ -80,7 +80,7 @@ async def test_failures_reach_slack_a_signed_webhook_the_desktop_and_a_file(tmp_
                 await socket.send_event(event_type, **fields)
             await slack.wait_for(3)
             await webhook.wait_for(3)
-            shown = await desktop.wait_for(3)
+            popups = await desktop.wait_for(3)
             lines = await logged(tmp_path, 3)
             await ended_well(agent)
     failed = {"task_failed", "workflow_execution_failed", "sandbox_error"}
@@ -89,7 +89,7 @@ async def test_failures_reach_slack_a_signed_webhook_the_desktop_and_a_file(tmp_
     assert set(webhook.ids) == {line["id"] for line in lines}
     assert set(webhook.ids.values()) == {1}
     assert any("train" in message["text"] for message in slack.messages)
-    assert any("train" in notification.summary for notification in shown)
+    assert any("train" in notification.summary for notification in popups)
     assert not slack.refused
     for secret in (slack.url, WEBHOOK_SECRET, webhook.url):
         assert secret not in agent.everything

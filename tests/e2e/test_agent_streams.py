@@ -77,11 +77,11 @@ async def test_what_waited_for_a_reader_is_written_once_there_is_one(tmp_path: P
         with full_pipe() as (reader, writer):
             async with open_agent("run", config, cwd=tmp_path, stderr=writer) as agent:
                 await raw.connections.receive()
-                told = await trio.to_thread.run_sync(read_until, reader, b'"connected"')
+                output = await trio.to_thread.run_sync(read_until, reader, b'"connected"')
                 agent.terminate()
-                told += await trio.to_thread.run_sync(read_until, reader, b'"stopped"')
+                output += await trio.to_thread.run_sync(read_until, reader, b'"stopped"')
                 assert await agent.wait() == 0
-    assert [event in told for event in (b'"started"', b'"connected"', b'"stopping"', b'"stopped"')] == [True] * 4
+    assert [event in output for event in (b'"started"', b'"connected"', b'"stopping"', b'"stopped"')] == [True] * 4
 
 
 async def test_the_exit_limit_holds_where_stderr_takes_nothing(tmp_path: Path) -> None:

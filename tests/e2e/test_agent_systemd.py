@@ -22,40 +22,40 @@ A socket of Linux holds at most ten datagrams, so fewer must come while this pro
 
 async def test_it_tells_of_its_whole_life(tmp_path: Path) -> None:
     with closing(bound_socket(str(tmp_path / "notify"))) as bound:
-        told = Datagrams(bound)
+        datagrams = Datagrams(bound)
         environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": f"{WATCHDOG_S}000000"}
         async with open_raw_orchestrator() as raw:
             config = write_config(tmp_path, raw.url, CONSOLE)
             async with open_agent("run", config, cwd=tmp_path, environ=environ) as agent:
-                await told.wait_for("READY=1")
-                await told.wait_for("WATCHDOG=1")
-                await told.wait_until_heard("STATUS=1 of 1 projects connected")
+                await datagrams.wait_for("READY=1")
+                await datagrams.wait_for("WATCHDOG=1")
+                await datagrams.wait_until_heard("STATUS=1 of 1 projects connected")
                 agent.reload()
-                while not (await told.next()).startswith("RELOADING=1\nMONOTONIC_USEC="):
+                while not (await datagrams.next()).startswith("RELOADING=1\nMONOTONIC_USEC="):
                     pass
-                await told.wait_for("READY=1")
-                await told.wait_for("WATCHDOG=1")
+                await datagrams.wait_for("READY=1")
+                await datagrams.wait_for("WATCHDOG=1")
                 agent.terminate()
-                await told.wait_for("STOPPING=1")
+                await datagrams.wait_for("STOPPING=1")
                 assert await agent.wait() == 0
 
 
 async def test_a_process_that_hangs_feeds_no_watchdog(tmp_path: Path) -> None:
     with closing(bound_socket(str(tmp_path / "notify"))) as bound:
-        told = Datagrams(bound)
+        datagrams = Datagrams(bound)
         environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": f"{WATCHDOG_S}000000"}
         async with open_raw_orchestrator() as raw:
             config = write_config(tmp_path, raw.url, CONSOLE)
             async with open_agent("run", config, cwd=tmp_path, environ=environ) as agent:
-                await told.wait_for("WATCHDOG=1")
+                await datagrams.wait_for("WATCHDOG=1")
                 await agent.freeze()
-                told.forget()
+                datagrams.forget()
                 with trio.move_on_after(WATCHDOG_S) as waited:
-                    while await told.next() != "WATCHDOG=1":
+                    while await datagrams.next() != "WATCHDOG=1":
                         pass
                 assert waited.cancelled_caught
                 agent.process.send_signal(signal.SIGCONT)
-                await told.wait_for("WATCHDOG=1")
+                await datagrams.wait_for("WATCHDOG=1")
                 await ended_well(agent)
 
 

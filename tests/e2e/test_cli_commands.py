@@ -75,9 +75,9 @@ async def test_every_help_has_an_example_and_cuts_nothing_off(command: tuple[str
     assert done.code == 0
     assert done.err == ""
     assert re.search(r"^  (Example|Start with):  aintandem-notify ", done.out, re.MULTILINE)
-    usage, _, rest = done.out.partition("\n")
+    usage, _, body = done.out.partition("\n")
     assert usage.startswith("Usage: ")
-    assert "..." not in rest
+    assert "..." not in body
     assert max(map(len, done.out.splitlines())) <= 80
 
 
@@ -135,13 +135,13 @@ async def terminal_output(*arguments: str | Path, cwd: Path, columns: int) -> st
     """Returns the output of a command on a terminal with ``columns`` columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    shown = bytearray()
+    output = bytearray()
 
     async def read() -> None:
         async with trio.lowlevel.FdStream(ours) as stream:
             try:
                 async for chunk in stream:
-                    shown.extend(chunk)
+                    output.extend(chunk)
             except trio.BrokenResourceError:  # Linux says so when the last writer is gone
                 return
 
@@ -150,7 +150,7 @@ async def terminal_output(*arguments: str | Path, cwd: Path, columns: int) -> st
         done = await run_command(*arguments, cwd=cwd, stdout=theirs, environ={"TERM": "xterm-256color"})
         os.close(theirs)
     assert done.code == 0
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n")
+    return re.sub(r"\x1b\[[0-9;]*m", "", output.decode()).replace("\r\n", "\n")
 
 
 async def test_tables_fit_a_terminal_and_lose_nothing(tmp_path: Path) -> None:
@@ -168,13 +168,13 @@ async def test_check_connect_says_that_all_is_well_and_logs_out_again(tmp_path: 
     async with open_raw_orchestrator(projects=["project-123", "sales-1", "sales-2"]) as raw:
         config = write_config(tmp_path, raw.url, CONSOLE, projects=("project-123", "sales-*", "hr-*"))
         done = await run_command("check", "--connect", config, cwd=tmp_path)
-        asked = [f"{request.method} {request.path}" for request in raw.requests]
+        requests = [f"{request.method} {request.path}" for request in raw.requests]
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[-2:] == [
         "yes  orchestrator  3 projects to watch; none matches hr-* yet",
         "yes  console.here",
     ]
-    assert asked[-1].endswith("/auth/logout")
+    assert requests[-1].endswith("/auth/logout")
     assert not raw.upgrades
 
 
@@ -216,7 +216,9 @@ async def test_test_sends_a_sample_that_says_it_is_one(tmp_path: Path) -> None:
         other = await run_command("test", "webhook.ops", config, "--event", "sandbox_error", cwd=tmp_path)
         webhook.fail_with(410)
         gone = await run_command("test", "webhook.ops", config, cwd=tmp_path)
-    assert [(one.code, one.out, one.err) for one in (done, other)] == [(0, "webhook.ops: delivered\n", "")] * 2
+    assert [(result.code, result.out, result.err) for result in (done, other)] == [
+        (0, "webhook.ops: delivered\n", "")
+    ] * 2
     assert [delivery["type"] for delivery in webhook.deliveries] == ["task_failed", "sandbox_error"]
     assert all(delivery["data"]["title"].startswith("Test: ") for delivery in webhook.deliveries)
     assert len(webhook.ids) == 2
@@ -297,18 +299,18 @@ async def test_simulate_is_an_orchestrator_until_it_is_told_to_stop(tmp_path: Pa
         "simulate", "--port", "0", "--project", "a", "--project", "b", cwd=tmp_path
     ) as simulator:
         line = await simulator.wait_for_output("orchestrator at ")
-        found = re.fullmatch(
+        match = re.fullmatch(
             r"orchestrator at (http://127.0.0.1:(\d+)), login admin / admin123, projects: a, b", line
         )
-        assert found is not None
-        config = write_config(tmp_path, found[1], CONSOLE, projects=("a", "whatever"))
+        assert match is not None
+        config = write_config(tmp_path, match[1], CONSOLE, projects=("a", "whatever"))
         config.write_text(re.sub("password = .*", 'password = "admin123"', config.read_text()), encoding="utf-8")
         done = await run_command("check", "--connect", config, cwd=tmp_path)
-        taken = await run_command("simulate", "--port", found[2], cwd=tmp_path)
+        occupied = await run_command("simulate", "--port", match[2], cwd=tmp_path)
         simulator.terminate()
         assert await simulator.wait() == 0
     assert done.code == 0
     assert "yes  orchestrator  2 projects to watch" in done.out
-    assert (taken.code, taken.out) == (1, "")
-    assert f"cannot listen on port {found[2]}: Address already in use; choose another with --port" in taken.err
+    assert (occupied.code, occupied.out) == (1, "")
+    assert f"cannot listen on port {match[2]}: Address already in use; choose another with --port" in occupied.err
     assert "Traceback" not in simulator.everything

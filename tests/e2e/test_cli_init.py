@@ -104,18 +104,18 @@ async def test_a_test_that_does_not_arrive_leaves_the_choice(answer: str, kept: 
 
 async def test_a_script_gives_it_all_and_is_asked_nothing(tmp_path: Path) -> None:
     async with open_simulator(seed=1) as simulator:
-        given = ["--url", simulator.url, "--project", "project-123", "--plugin", "console", "--yes"]
-        given += ["--set", "file_log.path=n.jsonl"]
+        options = ["--url", simulator.url, "--project", "project-123", "--plugin", "console", "--yes"]
+        options += ["--set", "file_log.path=n.jsonl"]
         environ = {"AINTANDEM_PASSWORD": "admin123"}
-        done = await run_command("init", *given, cwd=tmp_path, environ=environ)
+        done = await run_command("init", *options, cwd=tmp_path, environ=environ)
         assert (done.code, done.err) == (0, "")
-        again = await run_command("init", *given, cwd=tmp_path, environ=environ)
+        again = await run_command("init", *options, cwd=tmp_path, environ=environ)
         assert (again.code, again.err) == (1, "Error: config.toml exists; --force replaces it\n")
         (tmp_path / "pw").write_text("wrong\n", encoding="utf-8")
-        wrong = await run_command("init", *given, "--password-file", "pw", "--force", cwd=tmp_path)
+        wrong = await run_command("init", *options, "--password-file", "pw", "--force", cwd=tmp_path)
         assert wrong.code == 1
         assert "refuses this login" in wrong.err
-        forced = await run_command("init", *given, "--force", cwd=tmp_path, environ=environ)
+        forced = await run_command("init", *options, "--force", cwd=tmp_path, environ=environ)
         assert forced.code == 0
         assert (await run_command("check", "--connect", cwd=tmp_path)).code == 0
     assert json.loads(files_in(tmp_path)["n.jsonl"].splitlines()[0])["title"].startswith("Test: ")
@@ -196,13 +196,13 @@ async def test_answers_that_end_too_soon_write_nothing(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are made otherwise there")
 async def test_a_password_is_not_shown_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    shown = b""
+    output = b""
 
     async def until(text: bytes) -> None:
-        nonlocal shown
-        while text not in shown:
+        nonlocal output
+        while text not in output:
             await trio.lowlevel.wait_readable(ours)
-            shown += os.read(ours, 65536)
+            output += os.read(ours, 65536)
 
     async with open_simulator(seed=1) as simulator:
         command = [sys.executable, "-m", "aintandem_notify", "init", "--url", simulator.url]
@@ -227,5 +227,5 @@ async def test_a_password_is_not_shown_and_ctrl_c_leaves_nothing(tmp_path: Path)
             assert await process.wait() == 1
     os.close(theirs)
     os.close(ours)
-    assert b"admin123" not in shown
+    assert b"admin123" not in output
     assert files_in(tmp_path) == {}

@@ -73,8 +73,8 @@ async def run_interrupted(
 
 @pytest.mark.parametrize(("module", "command"), MOMENTS)
 async def test_a_ctrl_c_among_imports_ends_the_command_at_once(module: str, command: str, tmp_path: Path) -> None:
-    code, said = await run_interrupted(module, *command.split(), cwd=tmp_path)
-    assert (code, said) == (128 + signal.SIGINT, "\naintandem-notify: interrupted\n")
+    code, stderr = await run_interrupted(module, *command.split(), cwd=tmp_path)
+    assert (code, stderr) == (128 + signal.SIGINT, "\naintandem-notify: interrupted\n")
 
 
 async def test_a_ctrl_c_ends_a_command_whose_stderr_takes_nothing(tmp_path: Path) -> None:
@@ -85,10 +85,10 @@ async def test_a_ctrl_c_ends_a_command_whose_stderr_takes_nothing(tmp_path: Path
 
 @pytest.mark.parametrize(("module", "command"), MOMENTS)
 async def test_a_sigterm_among_imports_ends_number_one_too(module: str, command: str, tmp_path: Path) -> None:
-    code, said = await run_interrupted(
+    code, stderr = await run_interrupted(
         module, *command.split(), cwd=tmp_path, number=signal.SIGTERM, is_number_one=True
     )
-    assert (code, said) == (128 + signal.SIGTERM, "")
+    assert (code, stderr) == (128 + signal.SIGTERM, "")
 
 
 async def test_a_sigterm_among_imports_ends_a_common_process_as_ever(tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ async def test_a_sigterm_among_imports_ends_a_common_process_as_ever(tmp_path: P
 
 
 async def test_a_hangup_among_imports_asks_run_for_what_it_does_anyway(tmp_path: Path) -> None:
-    code, said = await run_interrupted("aintandem_notify.agent", "run", cwd=tmp_path, number=signal.SIGHUP)
-    assert (code, said) == (2, "config.toml: cannot be read: No such file or directory\n")
+    code, stderr = await run_interrupted("aintandem_notify.agent", "run", cwd=tmp_path, number=signal.SIGHUP)
+    assert (code, stderr) == (2, "config.toml: cannot be read: No such file or directory\n")
 
 
 async def test_a_hangup_ends_other_commands_as_ever(tmp_path: Path) -> None:

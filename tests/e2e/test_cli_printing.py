@@ -96,9 +96,9 @@ def leaves(group: click.Group, before: str = "") -> Iterator[str]:
 def unsafe(text: str) -> set[str]:
     """Returns the parts that must not reach a terminal, and lines that begin with foreign text."""
     hidden = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    found = {one for one in text if unicodedata.category(one) in hidden and one not in "\n\t\u200c\u200d"}
-    found |= {one for one in text if ord(one) & 0xFFFE == 0xFFFE}
-    return found | {line for line in text.splitlines() if line.startswith("forged")}
+    bad = {item for item in text if unicodedata.category(item) in hidden and item not in "\n\t\u200c\u200d"}
+    bad |= {item for item in text if ord(item) & 0xFFFE == 0xFFFE}
+    return bad | {line for line in text.splitlines() if line.startswith("forged")}
 
 
 def test_every_command_is_asked() -> None:
@@ -144,7 +144,7 @@ async def run_all(folder: Path, environ: dict[str, str], *only: str) -> list[End
         capture_stderr=True,
     )
     assert unsafe(done.stderr.decode()) == set()
-    return [Ended(*one) for one in json.loads(done.stdout)]
+    return [Ended(*item) for item in json.loads(done.stdout)]
 
 
 def prepare(folder: Path, url: str) -> dict[str, str]:
@@ -188,16 +188,16 @@ async def test_no_command_prints_what_steers_a_terminal(tmp_path: Path) -> None:
         ended += await run_all(
             tmp_path, environ, "status", "deliveries list", "deliveries show", "destinations pause"
         )
-    for one in ended:
-        assert unsafe(one.output) == set(), one
-        assert one.uncaught is None, one
-        if "--json" in one.command and one.code == 0:
-            json.loads(one.output)
+    for item in ended:
+        assert unsafe(item.output) == set(), item
+        assert item.uncaught is None, item
+        if "--json" in item.command and item.code == 0:
+            json.loads(item.output)
     assert unsafe(agent.everything) == set()
     assert unsafe((tmp_path / "notifications.jsonl").read_text(encoding="utf-8")) == set()
     # The hostile text was in the data.
     for name in ("check", "status", "deliveries", "plugins"):
-        assert any("gpj.exe" in one.output for one in ended if one.command[0] == name and one.code != 2), name
+        assert any("gpj.exe" in item.output for item in ended if item.command[0] == name and item.code != 2), name
 
 
 async def test_logging_in_in_vain_says_why_and_nothing_else(tmp_path: Path) -> None:

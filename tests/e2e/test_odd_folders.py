@@ -42,11 +42,11 @@ NO_UTF_8 = configs.FOLDERS["no utf-8"]
 
 @pytest.fixture
 def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    made = tmp_path / os.fsdecode(request.param)
-    (made / "plugins").mkdir(parents=True)
-    (made / "plugins" / "beep.py").write_text(BEEP)
-    (made / "config.toml").write_text(CONFIG)
-    return made
+    odd_folder = tmp_path / os.fsdecode(request.param)
+    (odd_folder / "plugins").mkdir(parents=True)
+    (odd_folder / "plugins" / "beep.py").write_text(BEEP)
+    (odd_folder / "config.toml").write_text(CONFIG)
+    return odd_folder
 
 
 def names_in(folder: Path) -> set[str]:
@@ -121,7 +121,7 @@ async def test_a_working_directory_that_was_removed(
 ) -> None:
     config = tmp_path / "config.toml"
     config.write_text(CONFIG.replace("[plugins.beep.x]", "").replace(', "beep.x"', ""))
-    named = [one.format(config) for one in arguments]
+    named = [argument.format(config) for argument in arguments]
     done = await trio.run_process(
         [sys.executable, "-c", GONE + RUN.format(arguments=named)],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},

@@ -50,10 +50,10 @@ async def test_channels_get_all_that_waited_an_hour_in_order_and_no_faster_than_
         )
         for slack in channels:
             for run in runs:
-                told = [message["text"] for message in slack.messages if run in message["text"]]
-                assert len(told) == len(KINDS)
-                assert "queued" in told[0]
-                assert "failed" in told[-1]
+                texts = [message["text"] for message in slack.messages if run in message["text"]]
+                assert len(texts) == len(KINDS)
+                assert "queued" in texts[0]
+                assert "failed" in texts[-1]
             times = [request.at for request in slack.requests]
             # One of them may have been delayed under way, and the next not.
             assert times[-1] - times[0] >= (len(texts) - 2) / counts.rate
@@ -81,8 +81,8 @@ def retry_after_values(until: datetime) -> Mapping[str, tuple[str | None, float]
 async def test_nobody_is_asked_again_earlier_than_it_said(tmp_path: Path, counts: Counts, record: Record) -> None:
     async with open_case(tmp_path, record) as case, AsyncExitStack() as receivers:
         until = datetime.now(UTC)
-        asked = retry_after_values(until)
-        hooks = {name: await receivers.enter_async_context(open_webhook_receiver(secret=None)) for name in asked}
+        values = retry_after_values(until)
+        hooks = {name: await receivers.enter_async_context(open_webhook_receiver(secret=None)) for name in values}
         case.configure(
             *(
                 f'[plugins.webhook.{name}]\nurl = "{hook.url}"\nevents = ["task_failed"]\n'
@@ -95,8 +95,8 @@ async def test_nobody_is_asked_again_earlier_than_it_said(tmp_path: Path, counts
         async with case.agent(seconds=counts.seconds):
             await case.connected()
             until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4)
-            asked = retry_after_values(until)
-            for name, (retry_after, _) in asked.items():
+            values = retry_after_values(until)
+            for name, (retry_after, _) in values.items():
                 hooks[name].fail_with(429, retry_after=retry_after, times=counts.refusals)
             await case.fail("t1", "t2")
             await case.arrived()
@@ -107,7 +107,7 @@ async def test_nobody_is_asked_again_earlier_than_it_said(tmp_path: Path, counts
         again = datetime.now(UTC) - ago
         assert again >= until
         record("count", f"{counts.refusals} in a row at {len(hooks)} receivers")
-        for name, (_, least) in asked.items():
+        for name, (_, least) in values.items():
             times = [request.at for request in hooks[name].requests]
             pauses = [later - earlier for earlier, later in pairwise(times[: 1 + counts.refusals])]
             assert min(pauses) >= least, name
@@ -181,10 +181,10 @@ async def test_after_an_hour_what_matters_least_is_one_summary_and_every_failure
             await slack.server.wait_until(
                 lambda: sum(" failed" in message["text"] for message in slack.messages) == counts.errors
             )
-        told = [message["text"] for message in slack.messages]
+        texts = [message["text"] for message in slack.messages]
         ((folded,),) = case.stored("SELECT count(*) FROM deliveries WHERE state = 'folded'")
-        assert [text for text in told if "notifications in one" in text] == [f"ℹ️ {folded} notifications in one"]
+        assert [text for text in texts if "notifications in one" in text] == [f"ℹ️ {folded} notifications in one"]
         record("count", f"{len(ended) + counts.errors:,} queued, {folded:,} folded")
         assert folded > 0
-        assert sum("completed" in text for text in told) + folded == len(ended)
-        assert sum("failed" in text for text in told) == counts.errors
+        assert sum("completed" in text for text in texts) + folded == len(ended)
+        assert sum("failed" in text for text in texts) == counts.errors

@@ -78,8 +78,8 @@ class Scene:
             answer = b""
             while chunk := await stream.receive_some():
                 answer += chunk
-        top, _, rest = answer.partition(b"\r\n\r\n")
-        return int(top.split()[1]), json.loads(rest)
+        top, _, payload = answer.partition(b"\r\n\r\n")
+        return int(top.split()[1]), json.loads(payload)
 
 
 def project(name: str, state: ConnectionState = ConnectionState.CONNECTED) -> ProjectStatus:

@@ -24,16 +24,16 @@ ASKING = {("prompts.py", "prompt"), ("prompts.py", "confirm")}
 
 def printing_calls(path: Path) -> set[str]:
     """Returns the names of click's or Python's printing functions that the module calls."""
-    found = set()
+    calls = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name("click"), attr=name)) if name in PRINTING:
-                found.add(name)
+                calls.add(name)
             case ast.Call(func=ast.Name("print")) | ast.Attribute(attr="write" | "writelines"):
-                found.add("print")
-            case ast.ImportFrom(module="click", names=names) if {one.name for one in names} & PRINTING:
-                found.add("echo")
-    return found
+                calls.add("print")
+            case ast.ImportFrom(module="click", names=names) if {alias.name for alias in names} & PRINTING:
+                calls.add("echo")
+    return calls
 
 
 @pytest.mark.parametrize("path", sorted(Path(cli.__file__).parent.rglob("*.py")), ids=lambda path: path.name)
@@ -61,8 +61,8 @@ def test_our_own_colours_are_added_to_what_is_printable() -> None:
     def command() -> None:
         echo("\x1b[2Jx", fg="red", bold=True)
 
-    shown = CliRunner().invoke(command, color=True).output
-    assert shown == "\x1b[31m\x1b[1m" + r"\x1b[2Jx" + "\x1b[0m\n"
+    output = CliRunner().invoke(command, color=True).output
+    assert output == "\x1b[31m\x1b[1m" + r"\x1b[2Jx" + "\x1b[0m\n"
 
 
 @pytest.mark.parametrize(

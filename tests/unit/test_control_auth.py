@@ -11,8 +11,8 @@ HERE = {"host": "127.0.0.1:4711"}
 
 def status(method: str = "GET", path: str = "/status", **headers: str) -> int:
     """Returns the status of the response; 200 if the request is allowed."""
-    found = authorize(method, path, headers, TOKEN)
-    return 200 if found is None else found.status
+    error = authorize(method, path, headers, TOKEN)
+    return 200 if error is None else error.status
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_writes_of_other_sites_are_refused(method: str, origin: str | None, expe
 
 
 def test_the_own_origin_is_the_one_under_the_name_that_was_asked() -> None:
-    asked = {"host": "localhost:4711"} | WITH_TOKEN
-    assert status("POST", origin="http://localhost:4711", **asked) == 200
-    assert status("POST", origin="http://127.0.0.1:4711", **asked) == 403
+    headers = {"host": "localhost:4711"} | WITH_TOKEN
+    assert status("POST", origin="http://localhost:4711", **headers) == 200
+    assert status("POST", origin="http://127.0.0.1:4711", **headers) == 403
 
 
 @pytest.mark.parametrize(

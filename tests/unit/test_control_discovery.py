@@ -40,9 +40,9 @@ def test_it_is_there_for_as_long_as_the_block(tmp_path: Path) -> None:
 
 def test_each_config_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    one, two = control_file(tmp_path / "a" / "config.toml"), control_file(tmp_path / "b" / "config.toml")
-    assert one != two
-    assert one.parent == two.parent == tmp_path / "aintandem-notify"
+    first, second = control_file(tmp_path / "a" / "config.toml"), control_file(tmp_path / "b" / "config.toml")
+    assert first != second
+    assert first.parent == second.parent == tmp_path / "aintandem-notify"
 
 
 def test_another_agent_with_the_config_is_left_alone(tmp_path: Path) -> None:

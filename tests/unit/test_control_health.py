@@ -36,9 +36,9 @@ def status(name: str, state: ConnectionState, seconds: float = 0.0, *, gone: boo
     ],
 )
 def test_a_project_may_be_lost_for_a_while(state: ConnectionState, seconds: float, gone: bool, well: bool) -> None:
-    found = trouble([status("p", state, seconds, gone=gone)], WELL, NOW)
-    assert (found is None) is well
-    assert found in (None, "not connected for more than 5 min: p")
+    reason = trouble([status("p", state, seconds, gone=gone)], WELL, NOW)
+    assert (reason is None) is well
+    assert reason in (None, "not connected for more than 5 min: p")
 
 
 def test_the_first_lost_projects_are_named_and_the_rest_counted() -> None:
@@ -62,9 +62,11 @@ def test_heartbeats_wait_for_the_first_connection_of_any_project() -> None:
 @pytest.mark.parametrize(("seconds", "well"), [(0, True), (299, True), (300, False)])
 def test_a_project_may_be_nobodys_for_a_while(seconds: float, well: bool) -> None:
     nobodys = UnwatchedProjects(3, NOW - timedelta(seconds=seconds))
-    found = trouble([status("p", S.CONNECTED)], WELL, NOW, nobodys)
-    assert found == (None if well else "projects that no agent on the store has a place for: 3")
-    assert reason_not_to_ping([replace(status("p", S.CONNECTED), was_connected=True)], WELL, NOW, nobodys) == found
+    reason = trouble([status("p", S.CONNECTED)], WELL, NOW, nobodys)
+    assert reason == (None if well else "projects that no agent on the store has a place for: 3")
+    assert (
+        reason_not_to_ping([replace(status("p", S.CONNECTED), was_connected=True)], WELL, NOW, nobodys) == reason
+    )
 
 
 def test_no_project_is_no_trouble() -> None:

@@ -98,7 +98,7 @@ def test_the_summary_counts_and_names() -> None:
 
 def test_rare_types_are_counted_together() -> None:
     counts = {f"type_{number}": 100 - number for number in range(MAX_TYPES + 3)}
-    shown = most_common(counts)
-    assert len(shown) == MAX_TYPES + 1
-    assert sum(shown.values()) == sum(counts.values())
+    frequent = most_common(counts)
+    assert len(frequent) == MAX_TYPES + 1
+    assert sum(frequent.values()) == sum(counts.values())
     assert most_common({"a": 1}) == {"a": 1}

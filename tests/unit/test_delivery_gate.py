@@ -81,11 +81,11 @@ def test_every_cell(
     ],
 )
 def test_pauses_grow_and_stay_at_the_longest(action: Action, pauses: list[float]) -> None:
-    gate, seen = Gate(), []
+    gate, pauses = Gate(), []
     for _ in pauses:
         gate = step(gate, action)
-        seen.append(gate.retry_at - NOW)
-    assert seen == pauses
+        pauses.append(gate.retry_at - NOW)
+    assert pauses == pauses
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])

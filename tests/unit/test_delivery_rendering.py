@@ -43,9 +43,9 @@ def test_what_a_plugin_does_to_its_notification_no_other_sees() -> None:
 
 def test_a_field_says_whom_the_destination_stands_in_for() -> None:
     notification = sample_notification("task_failed")
-    taken = render_claim(claim(notification, instead_of="slack.team"))
-    assert (taken.id, taken.instead_of) == (notification.id, "slack.team")
-    assert taken.fields == (*notification.fields, Field("Instead of", "slack.team"))
+    rendered = render_claim(claim(notification, instead_of="slack.team"))
+    assert (rendered.id, rendered.instead_of) == (notification.id, "slack.team")
+    assert rendered.fields == (*notification.fields, Field("Instead of", "slack.team"))
 
 
 def test_the_last_try_is_title_and_body_alone() -> None:
@@ -76,7 +76,7 @@ def test_a_title_that_nothing_is_left_of_gives_way_to_the_type(title: str) -> No
 def test_plain_text_can_be_sent_anywhere(text: str) -> None:
     plain = plain_text(text)
     plain.encode()
-    assert all(one in "\n\t" or unicodedata.category(one)[0] != "C" for one in plain)
+    assert all(char in "\n\t" or unicodedata.category(char)[0] != "C" for char in plain)
 
 
 @pytest.mark.parametrize("plain", [False, True])

@@ -35,8 +35,10 @@ NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 def test_a_sample_is_marked_and_about_a_project_of_the_config(event_type: str, tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text(CONFIG, encoding="utf-8")
-    made = build_sample(load(path).config, "console.quiet", event_type, NOW)
-    assert made.title.startswith("Test: ")
-    assert made.event.type == event_type
-    assert made.occurred_at == NOW
-    assert (made.project.name if made.project else None) == ("Seven" if made.event.project_id else None)
+    notification = build_sample(load(path).config, "console.quiet", event_type, NOW)
+    assert notification.title.startswith("Test: ")
+    assert notification.event.type == event_type
+    assert notification.occurred_at == NOW
+    assert (notification.project.name if notification.project else None) == (
+        "Seven" if notification.event.project_id else None
+    )

@@ -36,9 +36,9 @@ def without_files(value: Any, files: dict[str, str]) -> Any:
         case {"file": str(name)}:
             return files[name]
         case dict():
-            return {key: without_files(one, files) for key, one in value.items()}
+            return {key: without_files(item, files) for key, item in value.items()}
         case list():
-            return [without_files(one, files) for one in value]
+            return [without_files(item, files) for item in value]
         case _:
             return value
 
