@@ -81,11 +81,11 @@ def test_every_cell(
     ],
 )
 def test_pauses_grow_and_stay_at_the_longest(action: Action, pauses: list[float]) -> None:
-    gate, pauses = Gate(), []
+    gate, actual = Gate(), []
     for _ in pauses:
         gate = step(gate, action)
-        pauses.append(gate.retry_at - NOW)
-    assert pauses == pauses
+        actual.append(gate.retry_at - NOW)
+    assert actual == pauses
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])

@@ -36,9 +36,7 @@ DROPPED = ("queued",)
 arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] ID")
 many_ids_arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] [ID]...")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
-all_option = click.option(
-    "--all", "everything", is_flag=True, help="All, of any destination, state and time."
-)
+all_option = click.option("--all", "everything", is_flag=True, help="All, of any destination, state and time.")
 
 
 @click.group(
