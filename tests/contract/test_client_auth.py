@@ -710,7 +710,7 @@ COUNT = "should be a whole number of at least 0"
         ({"tokens": "tokens.json"}, 'tokens: should be a token store, as FileTokens("path")'),
         (
             {"token": "canary", "tokens": MemoryTokens()},
-            "tokens: should not be given beside token: there is no login to keep then",
+            "tokens: should not be given together with token: there is no login to store",
         ),
         ({"on_error": 5}, "on_error: should be a function or another callable"),
     ],

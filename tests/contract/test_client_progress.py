@@ -536,7 +536,7 @@ async def test_a_stream_with_a_buffer(raw: RawOrchestrator) -> None:
 
 async def test_a_stream_of_one_kind_of_thing() -> None:
     async with AInTandemClient("http://127.0.0.1:9") as client:
-        with pytest.raises(ValueError, match="a task, a workflow or a sandbox"):
+        with pytest.raises(ValueError, match="one task, workflow or sandbox"):
             async with client.progress.events(P, task_id="t", sandbox_id="s"):
                 pass
 

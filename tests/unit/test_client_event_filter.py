@@ -91,7 +91,7 @@ def test_what_the_arguments_mean(ids: dict[str, str], event_filter: Subscription
     "ids", [("task_id", "workflow_id"), ("task_id", "sandbox_id"), ("execution_id", "sandbox_id")]
 )
 def test_one_kind_of_thing_at_a_time(ids: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="a task, a workflow or a sandbox"):
+    with pytest.raises(ValueError, match="one task, workflow or sandbox"):
         filter_from_ids(**dict.fromkeys(ids, "1"))
 
 

@@ -20,7 +20,7 @@ from aintandem_notify.client.channels.channel import ChannelContext
 from aintandem_notify.client.channels.channel_registry import ChannelRegistry
 from aintandem_notify.client.channels.connection_events import Unsubscribe
 from aintandem_notify.client.channels.event_filter import SubscriptionFilter, filter_from_ids
-from aintandem_notify.client.lifetime import ClientNotOpen, LifetimeBoundApi, open_lifetime
+from aintandem_notify.client.lifetime import ClientLifetime, ClientNotOpen, LifetimeBoundApi, open_lifetime
 from aintandem_notify.client.progress import Progress
 from aintandem_notify.client.run_task import TaskResult, submit_and_wait
 from aintandem_notify.client.token_stores import ErrorTranslatingStore
@@ -232,21 +232,7 @@ class AInTandemClient:
             raised: BaseException | None = None
             try:
                 async with trio.open_nursery() as readers, trio.open_nursery() as links:
-                    context = ChannelContext(
-                        lifetime=lifetime,
-                        nursery=links,
-                        api=api,
-                        watch_settings=partial(self._watch_settings, session, chance),
-                        callback_runner=self._callback_runner,
-                        clock=self._clock,
-                        chance=chance,
-                        history_limit=self._history_limit,
-                    )
-                    self._api, self._channels = api, ChannelRegistry(context, readers)
-                    self.progress = Progress(self._channels)
-                    self.auth = Auth(session, lifetime, self._channels.disconnect_all)
-                    self.projects, self.tasks = Projects(api), Tasks(api)
-                    self.workflows, self.sandboxes = Workflows(api), Sandboxes(api)
+                    self._create_parts(session, lifetime, api, chance, readers=readers, links=links)
                     try:
                         yield
                     except Exception as error:  # noqa: BLE001  # raised below, outside the nurseries' groups
@@ -266,6 +252,33 @@ class AInTandemClient:
                 raise raised
             if failure is not None:
                 raise failure
+
+    def _create_parts(
+        self,
+        session: Session,
+        lifetime: ClientLifetime,
+        api: LifetimeBoundApi,
+        chance: Chance,
+        *,
+        readers: trio.Nursery,
+        links: trio.Nursery,
+    ) -> None:
+        """Create the parts of the client. Callbacks run in ``readers``, connections in ``links``."""
+        context = ChannelContext(
+            lifetime=lifetime,
+            nursery=links,
+            api=api,
+            watch_settings=partial(self._watch_settings, session, chance),
+            callback_runner=self._callback_runner,
+            clock=self._clock,
+            chance=chance,
+            history_limit=self._history_limit,
+        )
+        self._api, self._channels = api, ChannelRegistry(context, readers)
+        self.progress = Progress(self._channels)
+        self.auth = Auth(session, lifetime, self._channels.disconnect_all)
+        self.projects, self.tasks = Projects(api), Tasks(api)
+        self.workflows, self.sandboxes = Workflows(api), Sandboxes(api)
 
     def _watch_settings(self, session: Session, chance: Chance, sink: EventSink) -> WatchSettings:
         """Settings for watching the project whose events go to ``sink``."""

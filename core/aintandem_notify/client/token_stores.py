@@ -79,7 +79,7 @@ class FileTokens:
         try:
             with self._path.open(encoding="utf-8", errors="replace") as file:
                 if os.name == "posix" and os.fstat(file.fileno()).st_mode & FOREIGN_PERMISSIONS:
-                    _log.warning("others may read the tokens; chmod 600 mends it", file=str(self._path))
+                    _log.warning("others may read the tokens; run chmod 600 on the file", file=str(self._path))
                 text = file.read()
         except FileNotFoundError:
             return None

@@ -29,7 +29,7 @@ def check_settings(settings: Mapping[str, object]) -> None:
     results = [(name, RULES[name](value)) for name, value in settings.items()]
     problems = [Problem(problem, name) for name, problem in results if problem is not None]
     if settings.get("token") is not None and settings.get("tokens") is not None:
-        problems.append(Problem("should not be given beside token: there is no login to keep then", "tokens"))
+        problems.append(Problem("should not be given together with token: there is no login to store", "tokens"))
     if problems:
         raise ConfigError(problems, SOURCE)
 

@@ -25,8 +25,8 @@ MAX_TRACKED: Final = 2000
 """Runs in progress that are tracked at a time, about 10 MB. The run without an event for longest is dropped
 first."""
 FULL_NOTICE: Final = (
-    f"More than {MAX_TRACKED:,} runs are under way: those that moved longest ago have no bar any more, and nobody"
-    " asks about them after a lost connection"
+    f"More than {MAX_TRACKED:,} runs are under way: those that moved longest ago have no bar any more, and are"
+    " not looked up after a lost connection"
 )
 MAX_ENDED: Final = 1000
 """Ended runs that are remembered, so that a late event does not bring their bar back."""

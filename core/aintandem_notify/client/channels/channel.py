@@ -18,20 +18,12 @@ from aintandem_notify.client.channels.callbacks import CallbackRunner
 from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener, change_from_event
 from aintandem_notify.client.channels.event_filter import SubscriberIndex, SubscriptionFilter
 from aintandem_notify.client.channels.final_state import fetch_final_event
+from aintandem_notify.client.channels.project_watch import ProjectWatch
 from aintandem_notify.client.channels.subscriber_queue import RunQueue, SubscriberQueue
 from aintandem_notify.client.lifetime import ClientLifetime
 from aintandem_notify.domain.events import EVENT_TYPES, LOCAL_TYPES, ConnectionEvent, Event, Family
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.errors import (
-    ApiError,
-    Disconnected,
-    HttpFailed,
-    LinkGivenUp,
-    LinkLost,
-    NotFound,
-    OrchestratorError,
-    ServerTrouble,
-)
+from aintandem_notify.errors import ApiError, Disconnected, HttpFailed, NotFound
 from aintandem_notify.foundation.backoff import Chance, full_jitter
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator import (
@@ -77,17 +69,6 @@ class ChannelContext:
     lookup_limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAX_LOOKUPS))
 
 
-@dataclass(eq=False, slots=True)
-class _ProjectWatch:
-    """One run of ``watch_project``, from the first request for a connection until it has ended."""
-
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    ended: trio.Event = field(default_factory=trio.Event)
-    state: ConnectionState = ConnectionState.DISCONNECTED
-    is_stopped: bool = False
-    error: OrchestratorError | HttpFailed | None = None
-
-
 class Channel:
     """One project. ``is_kept_open``: the connection stays open without subscribers."""
 
@@ -102,7 +83,7 @@ class Channel:
         self._index: SubscriberIndex[SubscriberQueue] = SubscriberIndex()
         self._listeners: list[Listener] = []
         self._callback_queues: dict[trio.lowlevel.Task, list[SubscriberQueue]] = {}
-        self._watch: _ProjectWatch | None = None
+        self._watch: ProjectWatch | None = None
         self._listeners_see_connected = False
         self._handed_over: Sequence[Event] = ()
         self._change = trio.Event()
@@ -207,7 +188,7 @@ class Channel:
         try:
             while watch.is_stopped or watch.state is not ConnectionState.CONNECTED:
                 if watch.ended.is_set():
-                    raise _ending_error(watch, self.project_id)
+                    raise watch.ending_error(self.project_id)
                 await self._change.wait()
         finally:
             self._waiter_count -= 1
@@ -249,7 +230,7 @@ class Channel:
                             self._context.api, queue.event_filter, self.project_id, self._context.clock.now()
                         )
                 except (NotFound, InvalidId) as error:
-                    _log.info("nobody knows the run that is watched", run=queue.event_filter.run_id)
+                    _log.info("the orchestrator does not know the watched run", run=queue.event_filter.run_id)
                     if queue.needs_end:
                         queue.close(error)
                     return
@@ -270,13 +251,13 @@ class Channel:
                         queue.put_final_event(end)
                 return
 
-    def _ensure_watch(self) -> _ProjectWatch:
+    def _ensure_watch(self) -> ProjectWatch:
         """The present watch, started if there is none. Raises Disconnected when the client's block was left."""
         if self._context.lifetime.is_closing:
             raise Disconnected("the client's block was left").about(self.project_id)
         before = self._watch
         if before is None or before.is_stopped or before.ended.is_set():
-            self._watch = _ProjectWatch()
+            self._watch = ProjectWatch()
             self._context.nursery.start_soon(self._run, self._watch, before)
             return self._watch
         return before
@@ -298,7 +279,7 @@ class Channel:
                 )
         self._close_queues(None)
 
-    async def _run(self, watch: _ProjectWatch, before: _ProjectWatch | None) -> None:
+    async def _run(self, watch: ProjectWatch, before: ProjectWatch | None) -> None:
         project = Project(id=self.project_id, name=self.project_id)
         settings = self._context.watch_settings(partial(self._distribute, watch))
         try:
@@ -309,7 +290,7 @@ class Channel:
         finally:
             self._finish_watch(watch)
 
-    def _finish_watch(self, watch: _ProjectWatch) -> None:
+    def _finish_watch(self, watch: ProjectWatch) -> None:
         if self._listeners_see_connected:
             reason, now = "the program disconnected", self._context.clock.now()
             self._notify_listeners(
@@ -323,7 +304,7 @@ class Channel:
             self.is_kept_open = False
             if watch.error is not None and not self._has_observer():
                 _log.warning("the connection is given up", project=self.project_id, reason=str(watch.error))
-            self._close_queues(_ending_error(watch, self.project_id))
+            self._close_queues(watch.ending_error(self.project_id))
         self._notify_waiters()
 
     def _has_observer(self) -> bool:
@@ -336,10 +317,10 @@ class Channel:
             if not queue.is_persistent:
                 queue.close(error)
 
-    def _on_status(self, watch: _ProjectWatch, status: ProjectStatus) -> None:
+    def _on_status(self, watch: ProjectWatch, status: ProjectStatus) -> None:
         self._set_state(watch, status.state)
 
-    def _set_state(self, watch: _ProjectWatch, state: ConnectionState) -> None:
+    def _set_state(self, watch: ProjectWatch, state: ConnectionState) -> None:
         if watch.is_stopped and state is not ConnectionState.DISCONNECTED:
             # It stays DISCONNECTING until the socket is closed, even if the socket was just being opened.
             state = ConnectionState.DISCONNECTING
@@ -356,7 +337,7 @@ class Channel:
         self._change.set()
         self._change = trio.Event()
 
-    async def _distribute(self, watch: _ProjectWatch, _project: Project, events: Sequence[Event]) -> None:
+    async def _distribute(self, watch: ProjectWatch, _project: Project, events: Sequence[Event]) -> None:
         """Put events into the queues that want them. Waits for full queues, unless the watch is being stopped."""
         wire = events
         if not _OWN.isdisjoint(map(type, events)):
@@ -397,17 +378,3 @@ class Channel:
         )
         for listener in self._listeners:
             listener.put(change)
-
-
-def _ending_error(watch: _ProjectWatch, project_id: str) -> OrchestratorError:
-    """The error to raise in a task that waited for a watch that has ended; a new one for each task."""
-    match watch.error:
-        case None:
-            return Disconnected("the program itself ended the connection").about(project_id)
-        case LinkLost() | HttpFailed() | ServerTrouble() as error:
-            reason = f"no connection, and no try is left: {error}"
-            raised: OrchestratorError = LinkGivenUp(reason, getattr(error, "code", 1006)).about(project_id)
-        case error:
-            raised = error.about(project_id)
-    raised.__cause__ = error.with_traceback(None)
-    return raised

@@ -68,7 +68,7 @@ def filter_from_ids(
             validate_id(identifier, name)
     workflow = workflow_id is not None or execution_id is not None
     if sum((task_id is not None, workflow, sandbox_id is not None)) > 1:
-        raise ValueError("ask for a task, a workflow or a sandbox, or for nothing to get them all")
+        raise ValueError("give the id of one task, workflow or sandbox, or none to get all events")
     if task_id is not None:
         return SubscriptionFilter(Family.TASK, task_id)
     if workflow:
