@@ -98,40 +98,67 @@ EVENT: Final = (
 """From a frame on the socket to a settled delivery."""
 
 DELIVERIES_LIST: Final = (
-    Step("cli.commands.deliveries:list_deliveries", "parses the options into a `DeliveryFilter`"),
-    Step("control.client.backend:open_backend", "finds the running agent, or opens the store where none runs"),
+    Step("cli.commands.deliveries:list_deliveries", "is the command"),
+    Step("cli.control_options:filter_from_options", "makes a `DeliveryFilter` of the options"),
+    Step("control.client.backend:open_backend", "gives the backend: here the one of a running agent"),
     Step("control.discovery:find_endpoint", "reads the file with the address and token of a running agent"),
-    Step("control.client.remote_backend:RemoteBackend.page", "asks the agent: `GET /deliveries`"),
-    Step("control.server.auth:authorize", "checks host, origin and token of the request, in the agent"),
-    Step("control.server.request_parsing:filter_from_query", "turns the query into the same `DeliveryFilter`"),
-    Step("control.server.app:build_app", "calls the function of the endpoint in the store's thread"),
-    Step("control.client.offline_backend:OfflineBackend.page", "calls the same function where no agent runs"),
-    Step("control.deliveries:page", "asks the store and makes the response"),
-    Step("store.tables.delivery_admin:DeliveryQueries.page", "selects the rows"),
-    Step("control.schemas:DeliveryPageResponse", "is the response, in the agent and in the command"),
+    Step("control.client.remote_backend:RemoteBackend.page", "asks the agent over HTTP: `GET /deliveries`"),
+    Step("control.server.auth:authorize", "checks host, origin and token, in the agent"),
+    Step("control.server.app:build_app", "has the routes; the one of the request calls the next steps"),
+    Step("control.server.request_parsing:filter_from_query", "makes the same `DeliveryFilter` of the query"),
+    Step("control.deliveries:page", "is called in the store's thread, and makes a `DeliveryPageResponse`"),
+    Step("store.tables.delivery_admin:DeliveryQueries.page", "selects the rows, and takes secrets out of them"),
+    Step("control.schemas:DeliveryPageResponse", "goes back as JSON, and is the same value in the command"),
     Step("cli.control_options:show_table", "prints it as a table, or `show_json` as JSON"),
 )
-"""From the command line to the rows of the store, and back."""
+"""From the command line through a running agent to the rows of the store, and back."""
+
+DELIVERIES_LIST_OFFLINE: Final = (
+    Step("control.client.backend:open_backend", "finds no running agent"),
+    Step("config.load:load_offline_config", "reads the place of the store from the config, and no plugin"),
+    Step("store.store:Store", "opens the store, and keeps it for as long as the command runs"),
+    Step("control.client.offline_backend:OfflineBackend.page", "takes the place of steps 4 to 8"),
+    Step("control.deliveries:page", "is the same function as above"),
+)
+"""The same where no agent runs."""
 
 PLUGIN: Final = (
     Step("plugins.config_loading:load", "loads a config with the plugins that it names"),
     Step("config.load:load", "reads the TOML, and validates every table"),
-    Step("config.plugin_tables.reading:read_plugin_tables", "asks the catalog for each `[plugins.<type>.<name>]`"),
+    Step("config.plugin_tables.reading:read_plugin_tables", "asks the catalog for each `[plugins.TYPE.NAME]`"),
     Step("plugins.discovery.catalog:Catalog.find", "finds the plugin of this type"),
     Step("plugins.discovery.sources:sources_of", "looks for an entry point, or a file in `plugins/`"),
     Step("plugins.discovery.sources:FileSource.load", "imports the file"),
-    Step("plugins.discovery.conventions:plugin_class_of", "checks the class, its `Config` and its hooks"),
+    Step("plugins.discovery.conventions:plugin_class_of", "finds the plugin's class; the module checks its hooks"),
     Step("plugins.discovery.descriptor:PluginDescriptor", "is the result: all that is known of the plugin type"),
+    Step("config.plugin_tables.reading:read_settings", "validates the table with the plugin's own `Config`"),
     Step("agent.agent:Agent.start", "starts an instance for each table"),
-    Step("plugins.runtime.host:PluginHost.start", "opens a supervisor for the instance"),
-    Step("plugins.runtime.instance:Instance.supervise", "sets the instance up, again after each failure"),
+    Step("plugins.runtime.host:PluginHost.start", "opens a supervisor for the instance, with a border of its own"),
+    Step("plugins.runtime.instance:Instance.supervise", "sets the instance up, and again after most failures"),
     Step("plugins.discovery.registry:Registry.register", "registers its hooks with pluggy"),
-    Step("plugins.runtime.lifespan:run_in_lifespan", "enters the plugin's `lifespan`; the instance is loaded"),
-    Step("plugins.border.instance_border:Border", "checks every result and error that comes out of the plugin"),
+    Step("plugins.runtime.lifespan:run_in_lifespan", "enters the plugin's `lifespan`; then it is loaded"),
+    Step("plugins.runtime.host:PluginHost.wait_loaded", "lets the worker of the destination begin"),
 )
 """From a file beside the config to a running instance."""
 
-WAYS: Final = {"event": EVENT, "deliveries list": DELIVERIES_LIST, "plugin": PLUGIN}
+PLUGIN_RAISES: Final = (
+    Step("plugins.runtime.calls:HookRunner.run", "calls the hook, and catches all that it raises"),
+    Step("plugins.border.instance_border:Border.fault", "makes an error of ours of it, with file and line"),
+    Step("plugins.runtime.delivery_calls:DeliveryCalls.deliver", "gives it back as the result of the delivery"),
+    Step("delivery.judge:judge", "takes the errors of `errors` at their word; any other is the message's trouble"),
+    Step("delivery.settlement:settlement", "makes the next state of the delivery: due again, or dead"),
+    Step("delivery.gate:record_verdict", "makes the next state of the destination"),
+    Step("store.tables.outbox:Outbox.settle", "stores both in one transaction"),
+)
+"""From an exception in a plugin's ``deliver`` to the decision."""
+
+WAYS: Final = {
+    "event": EVENT,
+    "deliveries list": DELIVERIES_LIST,
+    "deliveries list, offline": DELIVERIES_LIST_OFFLINE,
+    "plugin": PLUGIN,
+    "plugin raises": PLUGIN_RAISES,
+}
 
 
 def rows() -> list[list[str]]:
