@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted(path for folder in ("core", "plugins", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "plugins").glob("*/README.md")])
 
-WHAT = re.compile(r"\b(what|whatever)\b", re.IGNORECASE)
+WHAT = re.compile(r"\bwhat\b", re.IGNORECASE)
 RIDDLE = re.compile(r"_?(say|says|said|tell|tells|told|hear|hears|heard)(_|$)")
 CODE = re.compile(r"```.*?```|`[^`\n]*`|\"[^\"\n]*\"|“[^”]*”", re.DOTALL)
 HEADING = re.compile(r"^\|.*\|\n\|-.*$", re.MULTILINE)
