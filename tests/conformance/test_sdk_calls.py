@@ -150,7 +150,7 @@ async def test_it_leads_a_workflow_by_hand(simulator: Simulator, prefix: str) ->
 PHASE_STATES = {"pending", "initializing", "running", "completed", "failed", "skipped"}
 
 
-async def test_phases_are_told_as_its_types_say(simulator: Simulator) -> None:
+async def test_phases_have_the_form_of_its_types(simulator: Simulator) -> None:
     async with logged_in(simulator.url) as sdk:
         metadata = {"inputParameters": {"version": "2"}, "triggeredBy": "api"}
         identity = await execution(sdk, pauses=False, seconds=9e9, metadata=metadata)
@@ -186,7 +186,7 @@ async def test_it_finds_workflows_and_the_executions_of_a_project(simulator: Sim
 
 
 @PREFIXES
-async def test_it_keeps_sandboxes(simulator: Simulator, prefix: str) -> None:
+async def test_it_manages_sandboxes(simulator: Simulator, prefix: str) -> None:
     async with logged_in(simulator.url + prefix) as sdk:
         created = await sdk.call("sandboxes", "createSandbox", given=({"projectId": P, "imageName": "mine:1"},))
         assert has(created, "id name image projectId")

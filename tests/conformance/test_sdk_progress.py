@@ -48,7 +48,7 @@ async def test_every_event_reaches_it_in_order(simulator: Simulator, prefix: str
     assert sdk.heard["failed"] == sent(simulator, "task_failed", "workflow_execution_failed")
 
 
-async def test_subscriptions_pick_what_is_theirs(simulator: Simulator) -> None:
+async def test_subscriptions_get_their_own_events(simulator: Simulator) -> None:
     async with logged_in(simulator.url) as sdk:
         tasks, executions = simulator.tasks, simulator.workflows
         await sdk.call("tasks", "setTaskLimit", given=(P, {"limit": 1}))
@@ -75,7 +75,7 @@ async def test_subscriptions_pick_what_is_theirs(simulator: Simulator) -> None:
     assert sdk.types("box") == ["sandbox_started"]
 
 
-async def test_what_is_unsubscribed_hears_no_more(simulator: Simulator) -> None:
+async def test_an_ended_subscription_gets_no_more_events(simulator: Simulator) -> None:
     async with logged_in(simulator.url) as sdk:
         subscription = await subscribe_to_all(sdk, "first")
         unsubscribe = await sdk.call("subscribeToSandbox", given=(P, callback("second")))
@@ -113,7 +113,7 @@ async def test_connections_by_hand(simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize("cut", ["close", "reset", "nothing", "restart"])
-async def test_it_comes_back_after_a_cut_and_hears_what_follows(simulator: Simulator, cut: str) -> None:
+async def test_it_reconnects_after_a_cut_and_gets_later_events(simulator: Simulator, cut: str) -> None:
     async with logged_in(simulator.url) as sdk:
         await subscribe_to_all(sdk)
         await sdk.call("getProgress()", "onConnectionState", given=(P, callback("state")))

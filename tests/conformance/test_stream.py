@@ -95,7 +95,7 @@ def compare(
         assert next(ours) == line.event
 
 
-async def test_all_tell_of_the_same_events_but_for_the_differences() -> None:
+async def test_all_report_the_same_events_except_for_the_differences() -> None:
     async with feed_stream() as result:
         pass
     for events, max_length in ((result.agent, MAX_EVENT_CHARACTERS), (result.library, math.inf)):
@@ -133,7 +133,7 @@ def of(events: list[dict[str, Any]], field: str, identity: str) -> list[dict[str
     return [event for event in events if event.get(field) == identity]
 
 
-def test_the_stream_holds_every_type_and_what_is_none() -> None:
+def test_the_stream_holds_every_type_and_invalid_frames() -> None:
     assert {line.event["type"] for line in LINES if line.only is None} == set(WIRE_MODELS)
     assert len([line for line in LINES if line.only == "none"]) > 20
     assert len(LINES) > 3000
@@ -144,7 +144,7 @@ def test_every_difference_is_in_the_stream(name: str) -> None:
     assert name in {line.why for line in LINES}
 
 
-def test_every_line_that_differs_says_why() -> None:
+def test_every_line_with_a_difference_has_a_reason() -> None:
     for line in LINES:
         if line.only in ("sdk", "ours") or line.differs:
             assert line.why in DIFFERENCES

@@ -66,7 +66,7 @@ async def test_a_login_and_all_that_is_known_of_it(simulator: Simulator) -> None
         assert simulator.tokens.user_of(first) is None, "the orchestrator was told"
 
 
-async def test_before_a_login_nobody_is_asked(raw: RawOrchestrator) -> None:
+async def test_before_a_login_no_request_is_sent(raw: RawOrchestrator) -> None:
     async with client_of(raw) as client:
         for ask in (client.auth.token, client.auth.refresh, client.projects.list):
             with pytest.raises(NotLoggedIn):
@@ -98,7 +98,7 @@ async def test_a_wrong_password_is_refused_and_the_right_one_is_tried_at_once(si
         ({"user": {"username": None}}, User("admin")),
     ],
 )
-async def test_the_user_is_read_as_far_as_it_is_told(
+async def test_the_user_has_the_fields_of_the_response(
     raw: RawOrchestrator, answer: dict[str, object], user: User
 ) -> None:
     raw.rest["POST /api/auth/login"] = {"success": True, "token": "T"} | answer
@@ -153,7 +153,7 @@ async def test_a_bare_server_is_found(raw: RawOrchestrator) -> None:
 # Stored tokens.
 
 
-async def test_the_next_start_uses_the_token_that_was_kept(simulator: Simulator) -> None:
+async def test_the_next_start_uses_the_stored_token(simulator: Simulator) -> None:
     tokens = MemoryTokens()
     async with logged_in(simulator, tokens=tokens) as client:
         token = await client.auth.token()
@@ -163,7 +163,7 @@ async def test_the_next_start_uses_the_token_that_was_kept(simulator: Simulator)
         assert len(await client.projects.list()) == 2
 
 
-async def test_a_kept_token_that_is_over_is_refreshed(raw: RawOrchestrator) -> None:
+async def test_an_expired_stored_token_is_refreshed(raw: RawOrchestrator) -> None:
     tokens = MemoryTokens()
     async with logged_in(raw, tokens=tokens):
         pass
@@ -177,7 +177,7 @@ async def test_a_kept_token_that_is_over_is_refreshed(raw: RawOrchestrator) -> N
     assert stored.refresh_token == "refresh-2", "the new one replaces the old one, which is used up"
 
 
-async def test_a_kept_token_that_is_refused_is_refreshed(simulator: Simulator) -> None:
+async def test_a_refused_stored_token_is_refreshed(simulator: Simulator) -> None:
     tokens = MemoryTokens()
     async with logged_in(simulator, tokens=tokens):
         pass
@@ -186,7 +186,7 @@ async def test_a_kept_token_that_is_refused_is_refreshed(simulator: Simulator) -
         assert len(await client.projects.list()) == 2
 
 
-async def test_a_login_that_has_ended_says_so_and_is_forgotten(simulator: Simulator) -> None:
+async def test_a_login_that_has_ended_raises_and_is_forgotten(simulator: Simulator) -> None:
     tokens = MemoryTokens()
     async with logged_in(simulator, tokens=tokens):
         pass
@@ -248,7 +248,7 @@ async def test_tokens_go_to_their_own_server_only(raw: RawOrchestrator) -> None:
     assert raw.requests == []
 
 
-async def test_a_logout_that_is_cancelled_forgets_what_was_kept(simulator: Simulator) -> None:
+async def test_a_cancelled_logout_clears_the_store(simulator: Simulator) -> None:
     tokens = MemoryTokens()
     async with logged_in(simulator, tokens=tokens) as client:
         with trio.CancelScope() as scope:
@@ -263,7 +263,7 @@ async def arrived(raw: RawOrchestrator, path: str) -> None:
         await trio.testing.wait_all_tasks_blocked(0.01)
 
 
-async def test_a_refresh_that_its_caller_gives_up_is_kept(
+async def test_the_response_to_a_cancelled_refresh_is_stored(
     raw: RawOrchestrator, mock_clock: trio.testing.MockClock
 ) -> None:
     """The old refresh token is used up, so the response to the cancelled call must be stored. It comes at once."""
@@ -296,7 +296,7 @@ async def test_a_refresh_that_its_caller_gives_up_is_kept(
 
 
 @pytest.mark.parametrize("trouble", [RestAnswer({"error": "busy"}, 503), RestAnswer({"error": "no"}, 401)])
-async def test_a_refresh_that_its_caller_gives_up_may_fail(raw: RawOrchestrator, trouble: RestAnswer) -> None:
+async def test_a_cancelled_refresh_may_fail(raw: RawOrchestrator, trouble: RestAnswer) -> None:
     """No caller is left to raise in, and no other error escapes."""
     answered = trio.Event()
     async with logged_in(raw) as client, trio.open_nursery() as nursery:
@@ -316,7 +316,7 @@ async def test_a_refresh_that_its_caller_gives_up_may_fail(raw: RawOrchestrator,
         assert await client.auth.verify()
 
 
-async def test_a_server_that_hangs_does_not_hold_who_gives_up(
+async def test_a_server_that_hangs_does_not_delay_cancellation(
     raw: RawOrchestrator, mock_clock: trio.testing.MockClock
 ) -> None:
     tokens = MemoryTokens()
@@ -390,7 +390,7 @@ async def test_a_token_that_was_given_cannot_be_refreshed(raw: RawOrchestrator) 
         assert await client.auth.token() == "T"
 
 
-async def test_a_program_waits_for_what_the_other_is_about_to_keep(simulator: Simulator) -> None:
+async def test_a_program_waits_for_tokens_that_another_is_about_to_store(simulator: Simulator) -> None:
     class Slow(MemoryTokens):
         """A store that replaces tokens only after another ``load``."""
 
@@ -422,7 +422,7 @@ async def test_a_program_waits_for_what_the_other_is_about_to_keep(simulator: Si
         assert await first_client.auth.token() == await second_client.auth.token()
 
 
-async def test_a_logout_forgets_what_was_kept(raw: RawOrchestrator) -> None:
+async def test_a_logout_clears_the_store(raw: RawOrchestrator) -> None:
     tokens = MemoryTokens()
     async with logged_in(raw, tokens=tokens):
         pass
@@ -443,7 +443,7 @@ async def test_a_logout_closes_the_sockets(simulator: Simulator) -> None:
 # Files.
 
 
-async def test_a_file_keeps_them_for_its_owner(simulator: Simulator, tmp_path: Path) -> None:
+async def test_a_file_stores_tokens_for_its_owner(simulator: Simulator, tmp_path: Path) -> None:
     path = tmp_path / "new" / "tokens.json"
     async with logged_in(simulator, tokens=FileTokens(path)) as client:
         token = await client.auth.token()
@@ -491,7 +491,7 @@ async def test_a_damaged_file_is_no_login(
     assert "cannot be read; a login is needed" in capsys.readouterr().err
 
 
-async def test_a_file_that_others_may_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_file_that_others_may_read_is_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "tokens.json"
     path.write_text(json.dumps({"url": "http://h", "token": "T", "refreshToken": None}), encoding="utf-8")
     path.chmod(0o644)
@@ -499,13 +499,13 @@ async def test_a_file_that_others_may_read_is_told(tmp_path: Path, capsys: pytes
     assert "others may read the tokens" in capsys.readouterr().err
 
 
-async def test_what_cannot_be_read_is_told_at_the_start(simulator: Simulator, tmp_path: Path) -> None:
+async def test_an_unreadable_store_raises_at_the_start(simulator: Simulator, tmp_path: Path) -> None:
     with pytest.raises(TokenStoreError, match=f"cannot read {tmp_path}: it is no regular file"):
         await client_of(simulator, tokens=FileTokens(tmp_path)).__aenter__()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes with a name")
-async def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
+async def test_a_path_that_is_no_file_is_left_alone(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "pipe")
     for name in ("pipe", "link"):
@@ -520,7 +520,7 @@ async def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
 
 
-async def test_what_cannot_be_kept_costs_no_login(
+async def test_a_failing_store_does_not_prevent_a_login(
     simulator: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
@@ -575,7 +575,7 @@ async def test_an_error_of_the_stores_own_comes_out_as_it_is(simulator: Simulato
 # Keyrings.
 
 
-async def test_a_keyring_keeps_them(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_keyring_stores_tokens(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     keyring = pytest.importorskip("keyring")
     backend = pytest.importorskip("keyring.backend")
 
@@ -721,7 +721,7 @@ def test_a_setting_that_cannot_be_used(settings: dict[str, Any], message: str) -
     assert str(wrong.value) == f"AInTandemClient: {message}"
 
 
-def test_all_settings_that_cannot_be_used_are_told_at_once() -> None:
+def test_all_invalid_settings_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as wrong:
         AInTandemClient("h", connect_timeout=-1, history_limit=-1)
     assert [problem.key for problem in wrong.value.problems] == ["base_url", "connect_timeout", "history_limit"]
@@ -752,11 +752,11 @@ async def test_it_is_used_inside_of_its_block_and_once(simulator: Simulator) -> 
     await trio.lowlevel.checkpoint()
 
 
-def test_a_store_shows_where_it_keeps_tokens(tmp_path: Path) -> None:
+def test_the_repr_of_a_store_names_its_place(tmp_path: Path) -> None:
     assert repr(FileTokens(tmp_path / "t.json")) == f"FileTokens({str(tmp_path / 't.json')!r})"
 
 
-async def test_a_part_that_is_kept_for_longer_than_the_block(simulator: Simulator) -> None:
+async def test_a_part_cannot_be_used_after_the_block(simulator: Simulator) -> None:
     outside = "outside of its `async with`"
     async with logged_in(simulator) as client:
         auth, progress, tasks, sandboxes = client.auth, client.progress, client.tasks, client.sandboxes
@@ -814,7 +814,7 @@ async def test_a_call_that_waits_when_the_block_is_left(raw: RawOrchestrator) ->
         assert ended == ["list_executions"]
 
 
-def test_asyncio_is_told_to_be_the_wrong_loop(tmp_path: Path) -> None:
+def test_asyncio_is_refused(tmp_path: Path) -> None:
     async def use() -> None:
         async with AInTandemClient("http://localhost:9", tokens=FileTokens(tmp_path / "t")):
             raise AssertionError("it was entered")

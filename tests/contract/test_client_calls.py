@@ -73,7 +73,7 @@ async def test_the_task_limit(client: AInTandemClient) -> None:
         await client.tasks.set_task_limit(P, 0)
 
 
-async def test_what_is_not_there(client: AInTandemClient) -> None:
+async def test_unknown_attributes(client: AInTandemClient) -> None:
     for call in (
         client.tasks.get_task(P, "nothing"),
         client.tasks.cancel_task(P, "nothing"),
@@ -136,9 +136,7 @@ async def test_a_sandbox(client: AInTandemClient, simulator: Simulator) -> None:
         ),
     ],
 )
-async def test_sandboxes_that_do_not_say_whose_they_are(
-    raw: RawOrchestrator, operations: object, expected: list[str]
-) -> None:
+async def test_sandboxes_without_a_project(raw: RawOrchestrator, operations: object, expected: list[str]) -> None:
     """The official SDK's type of a listed sandbox has no project."""
     rows = [{"sandboxId": name} for name in ("worked-on", "worked-on-too", "unsaid")]
     raw.rest["GET /api/flexy"] = [
@@ -154,7 +152,7 @@ async def test_sandboxes_that_do_not_say_whose_they_are(
         assert len(await client.sandboxes.list()) == 5
 
 
-async def test_operations_are_asked_for_only_where_a_sandbox_does_not_say(raw: RawOrchestrator) -> None:
+async def test_operations_are_requested_only_for_sandboxes_without_a_project(raw: RawOrchestrator) -> None:
     raw.rest["GET /api/flexy"] = [{"sandboxId": "ours", "projectId": P}]
     async with logged_in(raw) as client:
         assert [record.id for record in await client.sandboxes.list(P)] == ["ours"]
@@ -223,7 +221,7 @@ async def test_tasks_come_page_by_page(client: AInTandemClient, simulator: Simul
     assert len(await ids(client, created_until=now + timedelta(hours=1))) == 7
 
 
-async def test_what_no_list_can_be_asked_with(client: AInTandemClient) -> None:
+async def test_invalid_arguments_for_a_list_of_tasks(client: AInTandemClient) -> None:
     naive = datetime(2026, 1, 1)  # noqa: DTZ001  # a naive time is refused
     wrongs: list[tuple[dict[str, Any], str]] = [
         ({"created_from": naive}, "created_from should say its zone"),
@@ -254,7 +252,7 @@ async def test_a_server_with_smaller_pages_of_its_own(raw: RawOrchestrator) -> N
         assert await ids(client, page_size=100) == [f"t{n}" for n in range(10)]
 
 
-async def test_pages_that_nobody_wants_are_not_asked_for(raw: RawOrchestrator) -> None:
+async def test_pages_are_requested_on_demand(raw: RawOrchestrator) -> None:
     raw.rest[f"GET /api/projects/{P}/tasks"] = [{"id": "t1"}, {"id": "t2"}]
     async with logged_in(raw) as client:
         async for task in client.tasks.list_tasks(P):
@@ -266,7 +264,7 @@ async def test_pages_that_nobody_wants_are_not_asked_for(raw: RawOrchestrator) -
 # Bodies and odd responses.
 
 
-async def test_bodies_hold_what_is_given_in_the_wires_names(raw: RawOrchestrator) -> None:
+async def test_bodies_hold_the_arguments_under_their_wire_names(raw: RawOrchestrator) -> None:
     raw.rest["POST /api/projects/a%2Fb/tasks"] = {"taskId": 7}
     raw.rest["POST /api/projects/a%2Fb/tasks/adhoc"] = {"task": {"id": "t8"}}
     raw.rest["POST /api/workflows/w%2F1/executions"] = {"execution": {"executionId": "x"}}
@@ -295,7 +293,7 @@ async def test_a_task_without_an_id_is_an_error(raw: RawOrchestrator) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, {"success": True}, "started", []])
-async def test_an_answer_that_says_only_that_it_is_done(raw: RawOrchestrator, answer: object) -> None:
+async def test_a_response_without_a_record(raw: RawOrchestrator, answer: object) -> None:
     raw.rest["POST /api/workflows/executions/x/start"] = answer
     raw.rest["POST /api/flexy/s/start"] = answer
     raw.rest["POST /api/projects/p/task-limits"] = answer

@@ -152,7 +152,7 @@ async def test_fragments_run(page: str, capsys: pytest.CaptureFixture[str]) -> N
     assert "Traceback" not in capsys.readouterr().err
 
 
-async def test_an_execution_is_followed_to_its_end_also_when_somebody_cancels_it() -> None:
+async def test_an_execution_is_followed_to_its_end_even_if_it_is_cancelled() -> None:
     (code,) = [code for code in FRAGMENTS["workflows.md"] if "progress.events" in code]
     pause = "move_on_after(30)"
     assert pause in code

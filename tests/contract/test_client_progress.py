@@ -78,7 +78,7 @@ class Recorder:
 # Subscriptions.
 
 
-async def test_all_types_reach_whoever_wants_all(simulator: Simulator) -> None:
+async def test_all_types_reach_a_subscription_to_all(simulator: Simulator) -> None:
     received = Recorder()
     async with logged_in(simulator) as client:
         subscription = await client.progress.subscribe_to_progress(P, received)
@@ -608,7 +608,7 @@ async def test_a_listener_hears_every_change(raw: RawOrchestrator) -> None:
     assert states[2] == "connected"
 
 
-async def test_leaving_the_block_is_heard_too(simulator: Simulator) -> None:
+async def test_leaving_the_block_is_reported_to_listeners(simulator: Simulator) -> None:
     received = Recorder()
     async with logged_in(simulator) as client:
         client.progress.on_connection_state(P, received)
@@ -642,7 +642,7 @@ NO_IDS = [("", ValueError), ("..", ValueError), ("x" * 513, ValueError), ("a\ud8
 
 
 @pytest.mark.parametrize(("wrong", "error"), [*NO_IDS, (None, TypeError)])
-async def test_what_cannot_be_a_project_hurts_nobody_else(
+async def test_an_invalid_project_affects_no_other(
     simulator: Simulator, wrong: Any, error: type[Exception]
 ) -> None:
     received = Recorder()
@@ -669,7 +669,7 @@ async def test_what_cannot_be_a_project_hurts_nobody_else(
 
 
 @pytest.mark.parametrize(("wrong", "error"), NO_IDS)
-async def test_what_cannot_be_the_id_of_a_run(simulator: Simulator, wrong: Any, error: type[Exception]) -> None:
+async def test_invalid_ids_of_runs(simulator: Simulator, wrong: Any, error: type[Exception]) -> None:
     async with logged_in(simulator) as client:
         for what, subscribe in (
             ("task_id", lambda: client.subscribe_to_task(P, wrong, print)),
@@ -685,7 +685,7 @@ async def test_what_cannot_be_the_id_of_a_run(simulator: Simulator, wrong: Any, 
         assert not client.progress.is_connected(P)
 
 
-async def test_what_cannot_be_called_back(simulator: Simulator) -> None:
+async def test_callbacks_that_are_not_callable(simulator: Simulator) -> None:
     wrong: Any = 5
     async with logged_in(simulator) as client:
         for what, subscribe in (
@@ -706,7 +706,7 @@ async def test_what_cannot_be_called_back(simulator: Simulator) -> None:
         assert not simulator.world.history, "no task was submitted"
 
 
-async def test_what_is_raised_is_not_logged_as_well(raw: RawOrchestrator) -> None:
+async def test_a_raised_error_is_not_logged_as_well(raw: RawOrchestrator) -> None:
     with capture_logs() as logs:
         async with client_of(raw) as client:
             with pytest.raises(NotLoggedIn):
@@ -750,7 +750,7 @@ async def test_a_dead_server_is_given_up_after_so_many_tries(raw: RawOrchestrato
         assert client.progress.is_connected(P)
 
 
-async def test_who_waits_when_it_is_given_up_gets_an_error(raw: RawOrchestrator) -> None:
+async def test_a_task_that_waits_when_the_connection_is_given_up_gets_an_error(raw: RawOrchestrator) -> None:
     received = Recorder()
     async with logged_in(raw, reconnect_attempts=1) as client:
         await client.progress.subscribe_to_progress(P, received)
@@ -786,7 +786,7 @@ async def test_a_silent_server_is_lost(raw: RawOrchestrator, mock_clock: trio.te
 # Missed ends.
 
 
-async def test_a_task_that_is_over_is_told_to_who_comes_late(simulator: Simulator) -> None:
+async def test_a_late_subscriber_gets_the_end_of_a_task(simulator: Simulator) -> None:
     received, done = Recorder(), Recorder()
     async with logged_in(simulator) as client:
         task = simulator.tasks.submit(P, outcome="completed", seconds=0.1)
@@ -847,7 +847,7 @@ async def test_trouble_with_looking_up_is_waited_out(
         await done.count(1)
 
 
-async def test_a_run_that_nobody_knows_is_waited_for(raw: RawOrchestrator) -> None:
+async def test_an_unknown_run_is_waited_for(raw: RawOrchestrator) -> None:
     """Some orchestrators do not have that call."""
     received = Recorder()
     async with logged_in(raw) as client:
@@ -877,7 +877,7 @@ async def test_cancelling_leaves_nothing_behind(raw: RawOrchestrator) -> None:
                 await trio.lowlevel.checkpoint()
 
 
-async def test_a_cancelled_connect_does_not_let_go_what_was_held(simulator: Simulator) -> None:
+async def test_a_cancelled_connect_keeps_an_open_connection(simulator: Simulator) -> None:
     async with logged_in(simulator) as client:
         await client.progress.connect(P)
         simulator.drop(P)
@@ -891,7 +891,7 @@ async def test_a_cancelled_connect_does_not_let_go_what_was_held(simulator: Simu
         assert client.progress.is_connected(P)
 
 
-async def test_one_who_gives_up_connecting_takes_it_from_nobody_else(simulator: Simulator) -> None:
+async def test_a_cancelled_connect_leaves_the_connection_to_others(simulator: Simulator) -> None:
     async with logged_in(simulator) as client, trio.open_nursery() as nursery:
         nursery.start_soon(client.progress.connect, P)
         with trio.CancelScope() as scope:
@@ -929,7 +929,9 @@ async def test_a_stuck_callback_does_not_hold_the_end_back(raw: RawOrchestrator)
         await stuck.wait()
 
 
-async def test_what_was_read_is_told_before_the_end(raw: RawOrchestrator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_events_that_were_read_are_delivered_before_the_end(
+    raw: RawOrchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("aintandem_notify.client.client.GRACE_S", 60.0)  # even if the machine stalls
     received: list[str | None] = []
     first = trio.Event()
@@ -987,7 +989,7 @@ async def test_a_cancelled_block(simulator: Simulator) -> None:
     await simulator.wait_unsubscribed(P)
 
 
-async def test_who_waits_when_the_client_closes(raw: RawOrchestrator) -> None:
+async def test_waiting_tasks_when_the_client_closes(raw: RawOrchestrator) -> None:
     raw.default_upgrade = Refuse(503)
     ended: list[str] = []
 

@@ -252,7 +252,7 @@ async def test_a_disconnect_by_the_program_itself(raw: RawOrchestrator) -> None:
 # No useless submission, and no resource left.
 
 
-async def test_nothing_is_submitted_where_nobody_can_listen(raw: RawOrchestrator) -> None:
+async def test_nothing_is_submitted_without_a_connection(raw: RawOrchestrator) -> None:
     raw.default_upgrade = Refuse(404)
     async with logged_in(raw) as client:
         with pytest.raises(ProjectGone):

@@ -23,7 +23,9 @@ def descriptors() -> int:
 
 
 @pytest.mark.parametrize("name", ["silence", "half a head", "a body that never comes", "a wrong token", "HTTP/2"])
-async def test_a_crowd_keeps_nobody_out(simulator: Simulator, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+async def test_a_crowd_of_connections_shuts_out_no_client(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr(connections, "GRACE_S", 0.02)
     opening = OPENINGS[name].replace(b"{port}", str(simulator.port).encode())
     async with watching(simulator) as socket_there:
@@ -43,7 +45,7 @@ async def test_a_crowd_keeps_nobody_out(simulator: Simulator, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ECONNABORTED])
-async def test_what_accept_says_does_not_end_it(
+async def test_an_error_of_accept_does_not_end_the_simulator(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
     failures, accept = 3, socket.socket._accept  # type: ignore[attr-defined]

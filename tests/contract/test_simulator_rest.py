@@ -49,9 +49,7 @@ async def test_every_call_wants_a_token(simulator: Simulator, prefix: str, metho
         ("GET", "/nothing/here", "NOT_FOUND"),
     ],
 )
-async def test_what_nobody_knows_is_404(
-    simulator: Simulator, token: str, method: str, path: str, code: str
-) -> None:
+async def test_unknown_ids_are_404(simulator: Simulator, token: str, method: str, path: str, code: str) -> None:
     status, answer = await call(simulator, method, f"/api{path}", token=token)
     assert (status, answer["code"], answer["statusCode"]) == (404, code, 404)
 
@@ -191,7 +189,7 @@ async def test_a_sandbox_by_hand(simulator: Simulator, token: str) -> None:
     assert await call(simulator, "GET", "/flexy", token=token) == (200, [])
 
 
-async def test_answers_to_what_was_begun_say_so_by_their_status(simulator: Simulator, token: str) -> None:
+async def test_the_status_of_responses_that_begin_something(simulator: Simulator, token: str) -> None:
     _, box = await call(simulator, "POST", "/flexy", {}, token=token)
     assert box["projectId"] == "default"
     requests = [
@@ -206,7 +204,7 @@ async def test_answers_to_what_was_begun_say_so_by_their_status(simulator: Simul
         assert (await call(simulator, method, path, body, token=token))[0] == expected
 
 
-async def test_whose_token_it_is(simulator: Simulator, token: str) -> None:
+async def test_the_user_of_a_token(simulator: Simulator, token: str) -> None:
     status, answer = await call(simulator, "GET", "/api/auth/verify", token=token)
     assert (status, answer) == (200, {"success": True, "user": {"id": "1", "username": "admin"}})
 

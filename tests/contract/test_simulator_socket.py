@@ -76,7 +76,7 @@ async def test_a_bad_token_is_refused_at_the_upgrade(simulator: Simulator, query
     assert refused.value.status_code == 401
 
 
-async def test_a_bad_token_is_refused_by_a_close_where_told_so() -> None:
+async def test_a_bad_token_is_refused_by_a_close_on_request() -> None:
     async with (
         open_simulator(refusal="close") as simulator,
         open_socket(f"{simulator.url}/api/progress/subscribe/p?token=x") as socket,
@@ -174,7 +174,7 @@ async def test_duplicates_and_malformed_frames(simulator: Simulator) -> None:
         assert [await socket.get_message(), await socket.get_message()] == ["{not json", b"\xff\xfe"]
 
 
-async def test_what_is_no_frame_is_told_to_whoever_sends_it(simulator: Simulator) -> None:
+async def test_an_invalid_frame_raises(simulator: Simulator) -> None:
     async with watching(simulator, "p") as socket:
         for project in ("p", "nobody-watches"):
             with pytest.raises(TypeError, match="a frame is str or bytes, not dict"):
@@ -185,7 +185,7 @@ async def test_what_is_no_frame_is_told_to_whoever_sends_it(simulator: Simulator
         assert await read(socket) == {}
 
 
-async def test_expired_tokens_can_close_what_is_open(simulator: Simulator) -> None:
+async def test_expiring_tokens_can_close_open_sockets(simulator: Simulator) -> None:
     async with watching(simulator) as socket:
         simulator.expire_tokens(close_code=4401)
         assert await close_code(socket) == 4401
@@ -207,7 +207,7 @@ async def test_a_restart_keeps_the_port_and_the_world(simulator: Simulator) -> N
     assert (await call(simulator, "GET", f"/projects/p/tasks/{task.id}", token=token))[0] == 200
 
 
-async def test_one_that_reads_nothing_holds_up_nobody_and_not_the_end() -> None:
+async def test_a_client_that_reads_nothing_delays_neither_others_nor_the_end() -> None:
     async with open_simulator() as simulator, watching(simulator, "p") as quick:
         token = simulator.tokens.login("admin").token
         async with await trio.open_tcp_stream("127.0.0.1", simulator.port) as slow:

@@ -120,7 +120,7 @@ async def test_a_full_disk_behind_stdout_is_a_sentence(options: tuple[str, ...],
     assert (done.code, done.err) == (1, "aintandem-notify: No space left on device\n")
 
 
-async def test_a_lost_connection_is_said_once_and_what_ended_meanwhile_is_told(tmp_path: Path) -> None:
+async def test_a_lost_connection_is_shown_once_and_missed_ends_are_shown(tmp_path: Path) -> None:
     async with open_raw_orchestrator() as raw:
         task = {"id": "task-1", "task": "Analyse"}
         raw.rest[TASKS] = [{**task, "status": "running"}]
@@ -146,7 +146,7 @@ async def test_a_lost_connection_is_said_once_and_what_ended_meanwhile_is_told(t
     ]
 
 
-async def test_workflows_and_sandboxes_that_ended_meanwhile_are_told_too(tmp_path: Path) -> None:
+async def test_missed_ends_of_workflows_and_sandboxes_are_shown(tmp_path: Path) -> None:
     execution = "GET /api/workflows/executions/"
     async with open_raw_orchestrator() as raw:
         config = write_config(tmp_path, raw.url)
@@ -200,7 +200,7 @@ def refuses_sockets(raw: RawOrchestrator) -> None:
     ],
     ids=["project", "task", "login", "socket", "nobody there"],
 )
-async def test_what_cannot_be_followed_is_one_sentence(
+async def test_an_error_is_one_sentence(
     arguments: str, arrange: Any, sentence: str | None, tmp_path: Path
 ) -> None:
     async with open_raw_orchestrator() as raw:
@@ -268,7 +268,7 @@ class Screen:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are made otherwise there")
-async def test_on_a_terminal_there_is_a_bar_for_what_runs(tmp_path: Path) -> None:
+async def test_a_terminal_shows_a_bar_for_each_running_task(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     async with open_simulator(seed=1) as simulator:

@@ -25,7 +25,7 @@ def test_all_that_arrived_once_keeps_the_promise() -> None:
     assert judged.accounts[0].deliveries == 2
 
 
-def test_what_did_not_arrive_is_lost_unless_the_store_has_it() -> None:
+def test_a_missing_delivery_is_lost_unless_the_store_has_it() -> None:
     short = ledger_of(Arrival("n1", A, 1.5))
     assert "lost 1" in result(short).violations[0]
     assert result(short, in_store=(B,)).violations == []

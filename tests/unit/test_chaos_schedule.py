@@ -26,7 +26,7 @@ def test_faults_are_in_order_within_the_time_and_none_overlaps_its_own_kind(seed
         assert all(a.at_s + a.duration_s <= b.at_s for a, b in pairwise(own))
 
 
-def test_kills_are_as_many_as_asked_for_and_spread_evenly() -> None:
+def test_kills_have_the_requested_number_and_are_spread_evenly() -> None:
     kills = [fault for fault in schedule(1, 100, kills=10) if fault.kind is Kind.KILL]
     assert [int(kill.at_s // 10) for kill in kills] == list(range(10))
 

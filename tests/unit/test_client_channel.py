@@ -149,7 +149,7 @@ class World:
         return channel
 
 
-async def test_a_dead_server_is_asked_eleven_times(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_dead_server_gets_eleven_tries(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     world = World()
     world.plans += [LinkLost(f"no {number}") for number in range(20)]
     channel = world.channel(nursery, reconnect_attempts=10)
@@ -166,7 +166,7 @@ async def test_a_dead_server_is_asked_eleven_times(nursery: trio.Nursery, autoju
 
 
 @pytest.mark.parametrize("observer", ["nobody", "a listener", "a stream", "one who waits"])
-async def test_an_end_that_nobody_else_is_told_of_is_logged(
+async def test_an_end_without_another_observer_is_logged(
     nursery: trio.Nursery, autojump_clock: MockClock, observer: str
 ) -> None:
     world = World()
@@ -198,7 +198,9 @@ async def test_a_request_for_a_token_that_is_never_answered(
     assert given_up.value.code == 1006
 
 
-async def test_each_who_waits_gets_an_error_of_its_own(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_each_waiting_task_gets_an_error_of_its_own(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     world, errors = World(), []
     world.plans += [ProjectGone("gone")]
     channel = world.channel(nursery)
@@ -276,7 +278,7 @@ BATCHES = st.lists(st.integers(0, 5), max_size=12)
     st.integers(0, 12),
     st.sampled_from([SubscriptionFilter(), ALL_TASKS, SubscriptionFilter(Family.SANDBOX)]),
 )
-def test_history_is_the_newest_of_what_came(
+def test_history_holds_the_newest_events(
     sizes: list[int], limit: int, reads: int, event_filter: SubscriptionFilter
 ) -> None:
     """For every split of the frames into batches, and every time at which the reader takes them."""
@@ -304,7 +306,7 @@ def test_history_is_the_newest_of_what_came(
     trio.run(check, clock=MockClock(autojump_threshold=0))
 
 
-async def test_one_who_hears_of_nothing_any_more(nursery: trio.Nursery) -> None:
+async def test_a_removed_listener_gets_no_changes(nursery: trio.Nursery) -> None:
     received: list[ConnectionChange] = []
     world = World()
     channel = world.channel(nursery)
@@ -362,7 +364,9 @@ async def test_a_loss_while_it_is_being_closed_is_the_end_that_was_wished(
     ]
 
 
-async def test_what_was_never_open_is_closed_in_silence(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_connection_that_was_never_open_closes_silently(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     world = World()
     world.plans += [LinkLost("no")]
     channel = world.channel(nursery)

@@ -83,7 +83,7 @@ def test_a_workflow_is_more_than_one_execution() -> None:
         ({"sandbox_id": "sb-1"}, SB1),
     ],
 )
-def test_what_the_arguments_mean(ids: dict[str, str], event_filter: SubscriptionFilter) -> None:
+def test_the_filter_for_ids(ids: dict[str, str], event_filter: SubscriptionFilter) -> None:
     assert filter_from_ids(**ids) == event_filter
 
 

@@ -20,7 +20,7 @@ def types(events: list[Event]) -> list[str]:
 
 
 @given(st.lists(st.integers(0, 20), max_size=8), st.integers(1, 30))
-def test_a_buffer_keeps_the_newest_and_counts_the_rest(sizes: list[int], buffer: int) -> None:
+def test_a_buffer_keeps_the_newest_and_counts_the_dropped(sizes: list[int], buffer: int) -> None:
     queue = SubscriberQueue(T1, buffer=buffer)
     put: list[Event] = []
     for size in sizes:
@@ -38,7 +38,7 @@ def test_a_buffer_holds_at_least_one() -> None:
         SubscriberQueue(T1, buffer=0)
 
 
-async def test_without_a_buffer_whoever_puts_waits_for_room() -> None:
+async def test_without_a_buffer_the_writer_waits_for_room() -> None:
     queue = SubscriberQueue(T1)
     queue.put(NUMBERED[:1] * (CAPACITY - 1))
     await queue.wait_for_room()
@@ -53,7 +53,7 @@ async def test_without_a_buffer_whoever_puts_waits_for_room() -> None:
 
 
 @pytest.mark.parametrize("end", [SubscriberQueue.close, SubscriberQueue.discard])
-async def test_nobody_waits_for_room_in_what_is_closed(end: object) -> None:
+async def test_a_closed_queue_ends_the_wait_for_room(end: object) -> None:
     queue = SubscriberQueue(T1)
     queue.put(NUMBERED[:1] * CAPACITY)
     async with trio.open_nursery() as nursery:
@@ -62,7 +62,7 @@ async def test_nobody_waits_for_room_in_what_is_closed(end: object) -> None:
         end(queue)  # type: ignore[operator]
 
 
-async def test_what_waits_at_the_end_is_taken_before_it() -> None:
+async def test_waiting_events_are_taken_before_the_end() -> None:
     queue = SubscriberQueue(T1)
     queue.put(NUMBERED[:2])
     queue.close(ZeroDivisionError("gone"))
@@ -74,7 +74,7 @@ async def test_what_waits_at_the_end_is_taken_before_it() -> None:
             await queue.take()
 
 
-async def test_what_waits_is_not_wanted_by_who_is_gone() -> None:
+async def test_a_discarded_queue_drops_waiting_events() -> None:
     queue = SubscriberQueue(T1)
     queue.put(NUMBERED)
     queue.discard()
@@ -114,7 +114,7 @@ FAILED = happening("task_failed")
         (["task_completed", "task_queued"], [], ["task_completed", "task_queued", "task_completed"]),
     ],
 )
-async def test_an_end_that_was_found_out_is_told_once(
+async def test_a_looked_up_end_is_delivered_once(
     live: list[str], then_live: list[str], expected: list[str]
 ) -> None:
     queue = RunQueue(T1)
@@ -124,7 +124,7 @@ async def test_an_end_that_was_found_out_is_told_once(
     assert types(await queue.take()) == expected
 
 
-async def test_narrowing_forgets_what_others_did() -> None:
+async def test_narrowing_drops_events_of_other_runs() -> None:
     queue = RunQueue(ALL_TASKS)
     own, others = (
         happening("task_queued"),
@@ -138,14 +138,14 @@ async def test_narrowing_forgets_what_others_did() -> None:
     assert await queue.take() == [own, FAILED]
 
 
-async def test_the_end_of_an_outlet_is_the_end_of_looking() -> None:
+async def test_closing_a_queue_cancels_its_lookup() -> None:
     queue = RunQueue(T1)
     with trio.CancelScope() as queue.lookup_scope:
         queue.close()
         await trio.sleep_forever()
 
 
-async def test_narrowing_after_the_connection_has_ended_keeps_what_waits() -> None:
+async def test_narrowing_after_the_end_keeps_waiting_events() -> None:
     queue = RunQueue(ALL_TASKS)
     ended = happening("task_completed", taskId="t-1")
     queue.put([happening("task_completed", taskId="t-2"), ended])

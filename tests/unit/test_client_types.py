@@ -98,7 +98,7 @@ STRANGERS = (
 """Internal imports of the library; following them would take mypy some seconds more."""
 
 
-def test_checkers_find_what_is_wrong_and_nothing_else(tmp_path: Path) -> None:
+def test_mypy_reports_the_mistakes_and_nothing_else(tmp_path: Path) -> None:
     config = CONFIG.format(strangers=",".join(f"{name}.*" for name in STRANGERS))
     for name, text in {"mypy.ini": config, "good.py": GOOD, "bad.py": BAD}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@ from support.fault_counts import LONG, SHORT, VARIABLE, Counts, counts_of
     ("environ", "expected"),
     [({}, SHORT), ({VARIABLE: ""}, SHORT), ({VARIABLE: "short"}, SHORT), ({VARIABLE: "long"}, LONG)],
 )
-def test_a_lot_is_made_only_where_it_is_asked_for(environ: dict[str, str], expected: Counts) -> None:
+def test_long_counts_only_on_request(environ: dict[str, str], expected: Counts) -> None:
     assert counts_of(environ) is expected
 
 

@@ -62,7 +62,7 @@ def test_a_message_that_repeats_its_step_is_left_out() -> None:
     assert texts(RunTracker(), step) == ['Task "task-0001": Load is running']
 
 
-def test_an_end_told_twice_is_said_once_and_a_straggler_brings_no_bar_back() -> None:
+def test_a_repeated_end_is_shown_once_and_a_late_event_brings_no_bar_back() -> None:
     tracker = RunTracker()
     texts(tracker, make_event("task_started", task="Analyse"))
     assert texts(tracker, make_event("task_completed"), make_event("task_completed", seconds=9)) == [
@@ -75,7 +75,7 @@ def test_an_end_told_twice_is_said_once_and_a_straggler_brings_no_bar_back() -> 
     assert [bar.since for bar in tracker.bars()] == [NOON + timedelta(seconds=20)]
 
 
-def test_two_tasks_of_one_name_are_told_apart() -> None:
+def test_two_tasks_of_one_name_get_different_labels() -> None:
     tracker = RunTracker()
     second: dict[str, Any] = {"taskId": "task-0002"}
     texts(
@@ -88,7 +88,7 @@ def test_two_tasks_of_one_name_are_told_apart() -> None:
     ]
 
 
-def test_two_executions_of_one_workflow_are_told_apart_also_by_a_long_name() -> None:
+def test_two_executions_of_one_workflow_get_different_labels() -> None:
     for name, visible in (("Deploy", "Deploy"), ("x" * 100, "x" * 94)):
         tracker = RunTracker()
         executions: list[dict[str, Any]] = [
@@ -132,7 +132,7 @@ def test_progress_that_is_no_percentage(progress: object, percent: float | None)
     assert [bar.percent for bar in tracker.bars()] == [percent]
 
 
-def test_what_runs_already_gets_a_bar_unless_it_is_known_or_over() -> None:
+def test_a_running_task_gets_a_bar_unless_it_is_known_or_ended() -> None:
     tracker = RunTracker()
     texts(tracker, make_event("task_completed", taskId="task-0002"))
 
@@ -156,13 +156,13 @@ def test_a_long_error_keeps_its_beginning_and_its_end() -> None:
 
 
 @pytest.mark.parametrize("event_type", [name for name in EVENT_TYPES if EVENT_TYPES[name].family in WIRE_FAMILIES])
-def test_there_is_something_to_say_of_every_type(event_type: str) -> None:
+def test_every_type_has_a_line(event_type: str) -> None:
     (line,) = RunTracker().lines_for(sample_event(event_type, timestamp=NOON, projectId="project-123"), PROJECT)
     assert line.text
 
 
 @given(st.text())
-def test_nothing_that_a_task_writes_steers_the_terminal(text: str) -> None:
+def test_output_of_a_task_cannot_control_the_terminal(text: str) -> None:
     tracker = RunTracker()
     events = [
         make_event("task_started", task=text),
@@ -193,7 +193,7 @@ def test_a_secret_that_a_task_writes_in_pieces_is_shown_in_none() -> None:
     assert not [part for part in ("Xq7v", "Lm2R", "t9Kp", "4Zs8") if part in visible]
 
 
-def test_runs_that_never_end_are_known_up_to_a_bound_that_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_that_never_end_are_bounded_with_one_notice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "MAX_TRACKED", 3)
     tracker, lines = RunTracker(), list[str]()
     for number in range(10):

@@ -76,7 +76,7 @@ def on_screen(*running: TaskBar, rows: int = 10, width: int = 80, with_project: 
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
-def test_a_bar_says_how_far_how_long_and_what() -> None:
+def test_a_bar_shows_progress_duration_and_message() -> None:
     (line,) = on_screen(BAR)
     assert line.startswith("Analyse ━━━━━━━━")
     assert line.endswith("  40% 1 min 5 s Load · 3 of 8 files")
@@ -92,7 +92,7 @@ def test_bars_fit_the_screen() -> None:
     assert len(on_screen(BAR, BAR, rows=-3)) == 1
 
 
-def test_short_labels_keep_what_tells_them_apart() -> None:
+def test_short_labels_keep_the_end_of_the_id() -> None:
     assert shorten_label("Analyse") == "Analyse"
     assert shorten_label("Analyse all of the sales figures") == "Analyse all of the sale…"
     assert shorten_label("Analyse all of the sales figures …0002") == "Analyse all of the …0002"

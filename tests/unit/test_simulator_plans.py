@@ -18,7 +18,7 @@ def test_the_same_chance_gives_the_same_plans(seed: int) -> None:
 
 
 @given(st.integers(), st.sampled_from(PlannedOutcome), st.floats(0.01, 100))
-def test_a_task_is_as_long_and_ends_as_asked(seed: int, outcome: PlannedOutcome, seconds: float) -> None:
+def test_a_task_has_the_requested_duration_and_outcome(seed: int, outcome: PlannedOutcome, seconds: float) -> None:
     plan = plan_task(Random(seed), title="Mine", outcome=outcome, seconds=seconds)
     assert (plan.title, plan.outcome) == ("Mine", outcome)
     length = sum(step.seconds for step in plan.steps)
@@ -35,7 +35,7 @@ def test_a_task_is_as_long_and_ends_as_asked(seed: int, outcome: PlannedOutcome,
 
 
 @given(st.integers(), st.sampled_from(PlannedOutcome), st.booleans())
-def test_a_workflow_pauses_and_ends_as_asked(seed: int, outcome: PlannedOutcome, pauses: bool) -> None:
+def test_a_workflow_has_the_requested_pause_and_outcome(seed: int, outcome: PlannedOutcome, pauses: bool) -> None:
     plan = plan_workflow(Random(seed), workflow_id="mine", outcome=outcome, pauses=pauses, seconds=8)
     assert (plan.workflow_id, plan.name, plan.outcome) == ("mine", "mine", outcome)
     assert sum(1 for phase in plan.phases if phase.pause) == pauses
@@ -53,7 +53,7 @@ def test_a_known_workflow_keeps_its_name_and_phases() -> None:
 
 
 @pytest.mark.parametrize("breaks", [True, False])
-def test_a_sandbox_breaks_as_asked(breaks: bool) -> None:
+def test_a_sandbox_breaks_on_request(breaks: bool) -> None:
     plans = [plan_sandbox(Random(seed), image="mine:1", breaks=breaks) for seed in range(20)]
     assert {plan.breaks_after is not None for plan in plans} == {breaks}
     assert {plan.image for plan in plans} == {"mine:1"}

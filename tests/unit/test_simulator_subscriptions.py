@@ -8,7 +8,7 @@ from aintandem_notify.simulator.wire.faults import Faults
 from aintandem_notify.simulator.wire.subscriptions import MAX_QUEUED_FRAMES, TRY_AGAIN_LATER, Subscriptions
 
 
-async def test_a_frame_goes_to_all_who_watch_the_project() -> None:
+async def test_a_frame_goes_to_all_sockets_of_the_project() -> None:
     subscriptions = Subscriptions()
     with (
         subscriptions.opened("p", None) as first,
@@ -27,7 +27,7 @@ async def test_a_frame_goes_to_all_who_watch_the_project() -> None:
     assert subscriptions.of(None) == []
 
 
-async def test_who_does_not_keep_up_is_cut_off_and_nobody_else() -> None:
+async def test_only_a_socket_that_does_not_keep_up_is_closed() -> None:
     subscriptions = Subscriptions()
     with subscriptions.opened("p", None) as slow, subscriptions.opened("p", None) as quick:
         for number in range(MAX_QUEUED_FRAMES + 1):
@@ -38,7 +38,7 @@ async def test_who_does_not_keep_up_is_cut_off_and_nobody_else() -> None:
         assert quick.close_code is None
 
 
-async def test_an_end_comes_ahead_of_what_is_queued() -> None:
+async def test_an_end_comes_before_queued_frames() -> None:
     subscriptions = Subscriptions()
     with subscriptions.opened("p", None) as watcher:
         watcher.put("a")

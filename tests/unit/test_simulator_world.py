@@ -71,7 +71,7 @@ async def test_a_task_runs_again_under_its_id(autojump_clock: MockClock, nursery
         assert [record.id for record in simulator.tasks.of("p")] == [task.id]
 
 
-async def test_a_failing_task_says_why(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_a_failing_task_has_an_error(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     with simulated(nursery) as simulator:
         task = simulator.tasks.submit("p", outcome=PlannedOutcome.FAILED)
         await task.ended.wait()
@@ -177,7 +177,7 @@ async def test_a_cancelled_workflow_sends_nothing_more(autojump_clock: MockClock
 
 
 @pytest.mark.parametrize("action", ["pause", "resume"])
-async def test_a_workflow_refuses_what_does_not_go_with_its_state(
+async def test_a_workflow_refuses_actions_that_its_status_does_not_allow(
     autojump_clock: MockClock, nursery: trio.Nursery, action: str
 ) -> None:
     with simulated(nursery) as simulator:
@@ -344,7 +344,7 @@ async def test_every_event_has_a_time_and_a_key_of_its_own(
         assert len(keys) == 50
 
 
-async def test_what_one_project_does_leaves_the_plans_of_another_alone(
+async def test_one_project_does_not_change_the_plans_of_another(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     with simulated(nursery) as quiet, simulated(nursery) as busy:
