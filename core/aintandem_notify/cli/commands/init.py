@@ -142,7 +142,7 @@ def _orchestrator(answers: Answers) -> Draft:
         if (problem := url_problem(url)) is not None:
             answers.reject("url", f"The URL {problem}.")
             continue
-        # A person should not type a login for a server that does not answer; a script has no such step.
+        # Spare a person the login if no server answers; a script has given its login already.
         if answers.is_interactive and (reason := run_interruptible(connection_problem, url)) is not None:
             answers.reject("url", f"Nothing to work with at {url}: {reason}")
             continue
@@ -162,7 +162,7 @@ def _orchestrator(answers: Answers) -> Draft:
 def _login(answers: Answers) -> tuple[str, str, str]:
     """Returns a username and a password, or a token; the others are empty."""
     if not answers.knows("token"):
-        # For a script without --username, report the missing token instead of taking "admin".
+        # A person may have a token; a script without a login means the default user.
         default = "" if answers.is_interactive else "admin"
         username = answers.ask("username", "Username (empty: you have a token)", default=default)
         if username:
