@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from aintandem_notify.rules import cost_budget
 from aintandem_notify.rules.cost_budget import RENDER_BUDGET, BudgetExceeded, charge, cost_of
-from aintandem_notify.rules.sandbox import make_sandbox
 from aintandem_notify.rules.scope import Scope, scope
+from aintandem_notify.rules.template_sandbox import make_sandbox
 from aintandem_notify.rules.templating import (
     MAX_TEXT_CHARACTERS,
     RENDER_ERRORS,

@@ -2,7 +2,7 @@
 
 Everything that a template does is charged: each step, each round of a loop, each character and element that an
 operation takes or gives. So no template can block the agent or exhaust its memory. ``costs`` has the prices of
-single operations; ``sandbox`` inserts the charges.
+single operations; ``template_sandbox`` inserts the charges.
 """
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Set, Sized, ValuesView
