@@ -1,8 +1,8 @@
 """The prices of operations that cost far more than their operands: each is charged before it runs.
 
 Some filters, methods of texts and ``%`` take a width, a count or a number of repetitions from the template. Others
-take time that grows with the square of their text. ``template_sandbox`` looks the functions up here; each takes the
-arguments of its operation and raises BudgetExceeded.
+take time that grows with the square of their text. ``template_sandbox`` looks the functions up here. Each function
+takes the arguments of its operation and raises BudgetExceeded.
 """
 
 import re
