@@ -119,18 +119,19 @@ class SnapshotReader:
         run is gone. Runs that were created before ``oldest`` are not needed. Runs that began after ``since`` may
         be new.
         """
-        mine = [run for run in known if run.ref.kind is kind]
+        open_runs = [run for run in known if run.ref.kind is kind]
         match kind:
             case Family.TASK:
-                return await self._read_tasks(project_id, mine, oldest, reconciler)
+                return await self._read_tasks(project_id, open_runs, oldest, reconciler)
             case Family.WORKFLOW:
-                return await self._read_executions(project_id, mine, reconciler)
+                return await self._read_executions(project_id, open_runs, reconciler)
             case _:
                 # No live event will report the beginning of a run that is already known to run.
-                begun = {run.ref for run in mine if run.state is not RunState.QUEUED}
+                begun = {run.ref for run in open_runs if run.state is not RunState.QUEUED}
                 may_begin_late = partial(_may_begin_late, begun=begun, since=since - CLOCK_MARGIN)
                 transaction_no = reconciler.transaction_no
-                observations = await self._read_sandboxes(project_id, [run.ref for run in mine], may_begin_late)
+                refs = [run.ref for run in open_runs]
+                observations = await self._read_sandboxes(project_id, refs, may_begin_late)
                 await reconciler.reconcile(observations, transaction_no)
                 return Snapshot()
 
@@ -373,14 +374,14 @@ class SharedRequest(Generic[T]):
 
     async def get(self) -> T:
         """The response; raises the error of the request."""
-        mine = self._next
+        current = self._next
         async with self._lock:
-            if not mine.responses and mine.error is None:
+            if not current.responses and current.error is None:
                 self._next = _Round()
                 try:
-                    mine.responses.append(await self._request())
+                    current.responses.append(await self._request())
                 except (ApiError, HttpFailed) as error:
-                    mine.error = error
-        if mine.error is not None:
-            raise mine.error
-        return mine.responses[0]
+                    current.error = error
+        if current.error is not None:
+            raise current.error
+        return current.responses[0]
