@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from aintandem_notify.client.channels.callbacks import Callback, CallbackRunner, checked_callback
+from aintandem_notify.client.channels.callbacks import Callback, CallbackRunner, require_callable
 from aintandem_notify.client.channels.channel import Channel
 from aintandem_notify.client.channels.event_filter import ALL_TASKS, SubscriptionFilter
 from aintandem_notify.client.channels.subscriber_queue import QueueClosed, RunQueue
@@ -56,7 +56,7 @@ async def submit_and_wait(
 ) -> TaskResult:
     """As ``AInTandemClient.run_task``."""
     if on_event is not None:
-        checked_callback(on_event, "on_event")
+        require_callable(on_event, "on_event")
     # Until the response names the id, an event of any task may belong to this one.
     queue = RunQueue(ALL_TASKS, needs_end=True)
     async with channel.open(queue):

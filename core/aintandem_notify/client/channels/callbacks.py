@@ -16,7 +16,7 @@ OnError = Callable[[Exception, Any], object]
 _log: Final = log.get_logger(__name__)
 
 
-def checked_callback(callback: object, argument: str) -> None:
+def require_callable(callback: object, argument: str) -> None:
     """Raise TypeError now, not only at the first event, if ``callback`` is not callable."""
     if not callable(callback):
         raise TypeError(f"{argument} should be a function or another callable, not {type(callback).__name__}")
@@ -88,4 +88,4 @@ async def run_callbacks(
         del event, events
 
 
-__all__ = ["Callback", "CallbackRunner", "OnError", "QueueClosed", "checked_callback", "run_callbacks"]
+__all__ = ["Callback", "CallbackRunner", "OnError", "QueueClosed", "require_callable", "run_callbacks"]

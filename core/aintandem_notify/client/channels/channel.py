@@ -46,7 +46,7 @@ MAX_LOOKUPS: Final = 4
 NORMAL_CLOSURE: Final = 1000
 """Close code that listeners get when the program itself disconnects (RFC 6455 §7.4.1)."""
 
-_OWN: Final = frozenset(EVENT_TYPES[name] for name in LOCAL_TYPES)
+_LOCAL: Final = frozenset(EVENT_TYPES[name] for name in LOCAL_TYPES)
 
 _log = log.get_logger(__name__)
 
@@ -162,7 +162,7 @@ class Channel:
         self._listeners.append(listener)
 
     def remove_listener(self, listener: Listener) -> None:
-        """Undo ``listen``."""
+        """Undo ``add_listener``."""
         listener.discard()
         if listener in self._listeners:
             self._listeners.remove(listener)
@@ -255,12 +255,12 @@ class Channel:
         """The present watch, started if there is none. Raises Disconnected when the client's block was left."""
         if self._context.lifetime.is_closing:
             raise Disconnected("the client's block was left").about(self.project_id)
-        before = self._watch
-        if before is None or before.is_stopped or before.ended.is_set():
+        previous = self._watch
+        if previous is None or previous.is_stopped or previous.ended.is_set():
             self._watch = ProjectWatch()
-            self._context.nursery.start_soon(self._run, self._watch, before)
+            self._context.nursery.start_soon(self._run, self._watch, previous)
             return self._watch
-        return before
+        return previous
 
     def _stop_if_unused(self) -> None:
         if not (self.is_kept_open or self._pending_connects or self._index.subscribers):
@@ -279,12 +279,12 @@ class Channel:
                 )
         self._close_queues(None)
 
-    async def _run(self, watch: ProjectWatch, before: ProjectWatch | None) -> None:
+    async def _run(self, watch: ProjectWatch, previous: ProjectWatch | None) -> None:
         project = Project(id=self.project_id, name=self.project_id)
         settings = self._context.watch_settings(partial(self._distribute, watch))
         try:
-            if before is not None:
-                await before.ended.wait()
+            if previous is not None:
+                await previous.ended.wait()
             with watch.scope:
                 watch.error = await watch_project(project, settings, partial(self._on_status, watch))
         finally:
@@ -340,8 +340,8 @@ class Channel:
     async def _distribute(self, watch: ProjectWatch, _project: Project, events: Sequence[Event]) -> None:
         """Put events into the queues that want them. Waits for full queues, unless the watch is being stopped."""
         wire = events
-        if not _OWN.isdisjoint(map(type, events)):
-            wire = [event for event in events if type(event) not in _OWN]
+        if not _LOCAL.isdisjoint(map(type, events)):
+            wire = [event for event in events if type(event) not in _LOCAL]
             for event in events:
                 # Listeners already know that the connection is closing; a later state would contradict that.
                 if isinstance(event, ConnectionEvent) and not watch.is_stopped:

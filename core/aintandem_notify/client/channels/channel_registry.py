@@ -5,7 +5,7 @@ from typing import Any
 
 import trio
 
-from aintandem_notify.client.channels.callbacks import Callback, checked_callback, run_callbacks
+from aintandem_notify.client.channels.callbacks import Callback, require_callable, run_callbacks
 from aintandem_notify.client.channels.channel import Channel, ChannelContext
 from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener, Unsubscribe
 from aintandem_notify.client.channels.event_filter import SubscriptionFilter
@@ -52,10 +52,10 @@ class ChannelRegistry:
 
         After ``on_event``, each event goes to the callbacks that ``callbacks_by_type`` has for its type.
         """
-        checked_callback(on_event, "on_event")
+        require_callable(on_event, "on_event")
         for kind, callbacks in callbacks_by_type.items():
             for callback in callbacks:
-                checked_callback(callback, f"the callback for {kind}")
+                require_callable(callback, f"the callback for {kind}")
         channel, queue = self.get(project_id), make_queue(event_filter, buffer=buffer, persistent=True)
         channel.add(queue)
         try:
@@ -74,7 +74,7 @@ class ChannelRegistry:
 
     def add_listener(self, project_id: str, on_change: Callback[ConnectionChange]) -> Unsubscribe:
         """As ``Progress.on_connection_state``."""
-        checked_callback(on_change, "on_change")
+        require_callable(on_change, "on_change")
         channel, listener = self.get(project_id), Listener(on_change)
         channel.add_listener(listener)
         self._readers.start_soon(listener.run, self._context.callback_runner)
