@@ -143,7 +143,9 @@ PLUGIN: Final = (
 
 PLUGIN_RAISES: Final = (
     Step("plugins.runtime.calls:HookRunner.run", "calls the hook, and catches all that it raises"),
-    Step("plugins.border.instance_border:Border.fault", "makes an error of ours of it, with file and line"),
+    Step(
+        "plugins.border.instance_border:Border.translate_error", "makes an error of ours of it, with file and line"
+    ),
     Step("plugins.runtime.delivery_calls:DeliveryCalls.deliver", "gives it back as the result of the delivery"),
     Step("delivery.judge:judge", "takes the errors of `errors` at their word; any other is the message's trouble"),
     Step("delivery.settlement:settlement", "makes the next state of the delivery: due again, or dead"),

@@ -1,4 +1,4 @@
-"""The border to plugin code: faults of our own, numbers, source lines, JSON values, class attributes."""
+"""The border to plugin code: errors of our own, numbers, source lines, JSON values, class attributes."""
 
 import math
 from collections.abc import Callable
@@ -36,11 +36,11 @@ from aintandem_notify.plugins.border import (
     PluginCodeFailed,
     PluginUnusable,
     SourceFiles,
-    describe_fault,
-    fault_kind,
+    describe_plugin_error,
+    plugin_error_kind,
     read_class_attributes,
 )
-from aintandem_notify.plugins.border.faults import HUGE_WAIT_S, seconds_of
+from aintandem_notify.plugins.border.error_translation import HUGE_WAIT_S, seconds_of
 from aintandem_notify.plugins.border.tasks import StepTimer, run_contained
 
 HERE = Path(__file__)
@@ -136,15 +136,15 @@ def wide_group() -> BaseException:
         (lambda: BaseException("odd"), PluginCodeFailed, "BaseException: odd"),
     ],
 )
-def test_a_fault_is_of_our_own_and_can_be_read(
+def test_an_error_is_translated_into_one_of_our_own_that_can_be_read(
     make: Callable[[], BaseException], kind: type[Exception], text: str
 ) -> None:
     # Created within the test: pytest itself crashes when it inspects some of them.
-    fault = BORDER.fault(make())
-    assert type(fault) is kind
-    assert describe_fault(fault).startswith(text) if text else describe_fault(fault) == kind.__name__
-    assert len(describe_fault(fault)) <= MAX_ERROR_TEXT + 200
-    assert isinstance(fault, AInTandemNotifyError)
+    error = BORDER.translate_error(make())
+    assert type(error) is kind
+    assert describe_plugin_error(error).startswith(text) if text else describe_plugin_error(error) == kind.__name__
+    assert len(describe_plugin_error(error)) <= MAX_ERROR_TEXT + 200
+    assert isinstance(error, AInTandemNotifyError)
 
 
 @pytest.mark.parametrize(
@@ -170,23 +170,23 @@ def test_a_fault_is_of_our_own_and_can_be_read(
 )
 def test_a_pause_is_a_number_of_seconds_or_none_and_then_it_is_said(after: Any, seconds: float | None) -> None:
     assert seconds_of(after) == seconds
-    fault = BORDER.fault(RetryLater("busy", after=after))
-    assert isinstance(fault, RetryLater)
-    assert fault.after == seconds
+    error = BORDER.translate_error(RetryLater("busy", after=after))
+    assert isinstance(error, RetryLater)
+    assert error.after == seconds
     is_invalid = after is not None and seconds is None
-    assert fault.reason.startswith("busy: after should be a number of seconds, not ") if is_invalid else True
-    assert is_invalid or fault.reason == "busy"
+    assert error.reason.startswith("busy: after should be a number of seconds, not ") if is_invalid else True
+    assert is_invalid or error.reason == "busy"
 
 
 @given(st.lists(st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.binary()), min_size=1))
 def test_no_mixture_of_pauses_is_compared_in_vain(afters: list[Any]) -> None:
     group = ExceptionGroup("", [RetryLater("busy", after=after) for after in afters])
-    fault = BORDER.fault(group)
-    assert isinstance(fault, RetryLater)
-    assert fault.after == max((seconds_of(after) or 0.0 for after in afters), default=None) or fault.after is None
+    error = BORDER.translate_error(group)
+    assert isinstance(error, RetryLater)
+    assert error.after == max((seconds_of(after) or 0.0 for after in afters), default=None) or error.after is None
 
 
-def test_a_fault_says_where_in_the_plugin_it_was_raised() -> None:
+def test_an_error_says_where_in_the_plugin_it_was_raised() -> None:
     def fail() -> None:
         int("x")
 
@@ -196,18 +196,26 @@ def test_a_fault_says_where_in_the_plugin_it_was_raised() -> None:
         error = caught
     line = fail.__code__.co_firstlineno + 1
     text = "ValueError: invalid literal for int() with base 10: 'x'"
-    assert describe_fault(Border("bad.x", SourceFiles(HERE)).fault(error)) == f"{SHOWN}:{line}: {text}"
     assert (
-        describe_fault(Border("bad.x", SourceFiles(Path("/else/beep.py"))).fault(error)) == f"else/beep.py: {text}"
+        describe_plugin_error(Border("bad.x", SourceFiles(HERE)).translate_error(error))
+        == f"{SHOWN}:{line}: {text}"
+    )
+    assert (
+        describe_plugin_error(Border("bad.x", SourceFiles(Path("/else/beep.py"))).translate_error(error))
+        == f"else/beep.py: {text}"
     )
     package = Border("bad.x", SourceFiles(HERE.parent / "__init__.py", HERE.parent))
-    assert describe_fault(package.fault(error)) == f"{SHOWN}:{line}: {text}"
-    assert describe_fault(BORDER.fault(error)) == text
+    assert describe_plugin_error(package.translate_error(error)) == f"{SHOWN}:{line}: {text}"
+    assert describe_plugin_error(BORDER.translate_error(error)) == text
 
 
-def test_faults_are_of_one_kind_if_the_same_class_was_raised() -> None:
-    assert fault_kind(BORDER.fault(KeyError("a"))) == fault_kind(BORDER.fault(KeyError("b")))
-    assert fault_kind(BORDER.fault(KeyError("a"))) != fault_kind(BORDER.fault(ValueError("a")))
+def test_errors_are_of_one_kind_if_the_same_class_was_raised() -> None:
+    assert plugin_error_kind(BORDER.translate_error(KeyError("a"))) == plugin_error_kind(
+        BORDER.translate_error(KeyError("b"))
+    )
+    assert plugin_error_kind(BORDER.translate_error(KeyError("a"))) != plugin_error_kind(
+        BORDER.translate_error(ValueError("a"))
+    )
 
 
 class LyingMeta(type):
@@ -383,7 +391,7 @@ async def test_contained_work_can_be_cancelled_and_raise() -> None:
 
     with pytest.raises(ExceptionGroup) as caught:
         await run_contained(fails, BORDER)
-    assert describe_fault(BORDER.fault(caught.value)) == "no"
+    assert describe_plugin_error(BORDER.translate_error(caught.value)) == "no"
     with trio.CancelScope() as scope:
         scope.cancel()
         await run_contained(trio.sleep_forever, BORDER)

@@ -29,17 +29,17 @@ FOR_A_WHILE = [
 ]
 
 
-@pytest.mark.parametrize("fault", FOR_GOOD, ids=repr)
+@pytest.mark.parametrize("error", FOR_GOOD, ids=repr)
 @pytest.mark.parametrize("failures", [0, 1, 100])
-def test_a_permanent_fault_is_announced_and_not_retried(fault: Exception, failures: int) -> None:
-    step = transition_after(fault, failures, lambda: 0.5)
+def test_a_permanent_error_is_announced_and_not_retried(error: Exception, failures: int) -> None:
+    step = transition_after(error, failures, lambda: 0.5)
     assert (step.state, step.announce, step.pause_s) == (InstanceState.FAILED, True, None)
 
 
-@pytest.mark.parametrize("fault", FOR_A_WHILE, ids=repr)
+@pytest.mark.parametrize("error", FOR_A_WHILE, ids=repr)
 @pytest.mark.parametrize("failures", range(7))
-def test_any_other_fault_is_announced_and_retried(fault: Exception, failures: int) -> None:
-    step = transition_after(fault, failures, lambda: 0.0)
+def test_any_other_error_is_announced_and_retried(error: Exception, failures: int) -> None:
+    step = transition_after(error, failures, lambda: 0.0)
     assert (step.state, step.announce) == (InstanceState.RETRYING, True)
     assert step.pause_s == RETRY_PAUSES_S[min(failures, len(RETRY_PAUSES_S) - 1)]
 

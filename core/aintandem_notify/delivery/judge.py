@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from aintandem_notify.errors import DestinationBroken, DestinationGone, HttpFailed, Rejected, RetryLater
-from aintandem_notify.plugins.border import describe_fault, fault_kind
+from aintandem_notify.plugins.border import describe_plugin_error, plugin_error_kind
 
 MAX_SAME_FAULTS: Final = 3
 """A message is given up after this many tries in a row with the same exception of the plugin."""
@@ -81,7 +81,7 @@ def judge(error: Exception | None, history: FaultHistory, *, plain: bool = False
     """
     if error is None:
         return DELIVERED
-    reason = describe_fault(error)
+    reason = describe_plugin_error(error)
     for kind, action in _ACTIONS:
         if isinstance(error, kind):
             retries_as_plain = action is Action.REFUSE and not plain
@@ -90,7 +90,7 @@ def judge(error: Exception | None, history: FaultHistory, *, plain: bool = False
 
 
 def _fault(error: Exception, reason: str, history: FaultHistory, plain: bool) -> Verdict:
-    fault = fault_kind(error)
+    fault = plugin_error_kind(error)
     count = history.count + 1 if fault == history.fault else 1
     if plain or count >= MAX_SAME_FAULTS:
         times = f" ({count} times)" if count > 1 else ""

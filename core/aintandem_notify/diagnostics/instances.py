@@ -96,5 +96,5 @@ async def _instances(loaded: LoadedConfig, http: HttpClient, names: Sequence[str
         for name in names:
             await host.start(loaded.config.instances[name])
         with trio.move_on_after(SETUP_TIMEOUT_S):
-            await host.wait_settled()
+            await host.wait_set_up()
         yield host

@@ -10,14 +10,14 @@ from aintandem_notify.plugins.border.class_attributes import (
     ConventionBroken,
     read_class_attributes,
 )
-from aintandem_notify.plugins.border.faults import (
+from aintandem_notify.plugins.border.error_translation import (
     DeadlineExceeded,
     LifespanFailed,
     NoConnection,
     PluginCodeFailed,
     PluginUnusable,
-    describe_fault,
-    fault_kind,
+    describe_plugin_error,
+    plugin_error_kind,
 )
 from aintandem_notify.plugins.border.instance_border import MAX_DIAGNOSTICS_BYTES, MAX_RECEIPT_BYTES, Border
 from aintandem_notify.plugins.border.source_files import SourceFiles, format_location, raising_line, with_location
@@ -34,9 +34,9 @@ __all__ = [
     "PluginCodeFailed",
     "PluginUnusable",
     "SourceFiles",
-    "describe_fault",
-    "fault_kind",
+    "describe_plugin_error",
     "format_location",
+    "plugin_error_kind",
     "raising_line",
     "read_class_attributes",
     "with_location",

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aintandem_notify.config.plugin_config import MAX_DIGEST_OVER
 from aintandem_notify.log import describe_error, safe_text
-from aintandem_notify.plugins.border.faults import article
+from aintandem_notify.plugins.border.error_translation import article
 
 MAX_IN_FLIGHT: Final = 1000
 """Limit of ``in_flight``. Our own: after a kill of the agent, so many notifications may be sent twice."""

@@ -1,9 +1,9 @@
-"""Checks the return values and exceptions of one instance; each fault names the instance and the source line."""
+"""Checks the return values and exceptions of one instance; each error names the instance and the source line."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aintandem_notify.plugins.border.faults import PluginCodeFailed, fault_of
+from aintandem_notify.plugins.border.error_translation import PluginCodeFailed, translate_error
 from aintandem_notify.plugins.border.return_values import InvalidResult, json_object, reject_coroutine
 from aintandem_notify.plugins.border.source_files import SourceFiles, with_location
 
@@ -12,20 +12,23 @@ MAX_RECEIPT_BYTES: Final = 16_384
 MAX_DIAGNOSTICS_BYTES: Final = 262_144
 """Limit of diagnostics as JSON. Our own: people read them."""
 _INVALID_RESULT: Final = "invalid result"
-"""The ``kind`` of all faults that are about a return value."""
+"""The ``kind`` of all errors that are about a return value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Border:
-    """``plugin`` names the instance, as ``slack.team``; ``source_files`` define ``plugin_class``."""
+    """The border of one instance.
+
+    ``plugin`` names the instance, as ``slack.team``; ``source_files`` define ``plugin_class``.
+    """
 
     plugin: str
     source_files: SourceFiles = field(default_factory=SourceFiles)
     plugin_class: type = object
 
-    def fault(self, error: BaseException) -> Exception:
+    def translate_error(self, error: BaseException) -> Exception:
         """Translate an exception of plugin code into one of ours; raises a cancellation of ours unchanged."""
-        return fault_of(error, self.plugin, self.source_files)
+        return translate_error(error, self.plugin, self.source_files)
 
     def require_awaited(self, hook: str, value: object, *, is_async: bool) -> None:
         """Raises PluginCodeFailed if ``value`` is a coroutine, that is, if an ``await`` is missing."""
@@ -41,7 +44,7 @@ class Border:
 
     def diagnostics(self, value: object) -> dict[str, Any]:
         """A copy of the result of ``diagnostics``; raises PluginCodeFailed if it is no JSON object."""
-        return self._object("diagnostics", value, MAX_DIAGNOSTICS_BYTES, "they")
+        return self._object("diagnostics", value, MAX_DIAGNOSTICS_BYTES, "diagnostics")
 
     def _object(self, hook: str, value: object, max_bytes: int, noun: str) -> dict[str, Any]:
         try:

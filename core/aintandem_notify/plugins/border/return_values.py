@@ -9,7 +9,7 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter
 
 from aintandem_notify.foundation.untrusted_json import replace_surrogates
 from aintandem_notify.log import safe_text
-from aintandem_notify.plugins.border.faults import article
+from aintandem_notify.plugins.border.error_translation import article
 
 _OBJECT: Final = TypeAdapter(dict[str, JsonValue], config=ConfigDict(strict=True, allow_inf_nan=False))
 _DIAGNOSTICS: Final = "diagnostics"

@@ -35,7 +35,7 @@ async def run_contained(
     except BaseException as error:  # trio's, for a task that ended with a nursery open, or one of ``work``
         if not results:
             raise
-        border.fault(error)  # raises a cancellation of ours
+        border.translate_error(error)  # raises a cancellation of ours
         on_nursery_left_open()
     return results[0]
 

@@ -32,7 +32,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class HookFailure:
-    """A call that raised: ``error`` is the outcome or fault into which the border translated the exception."""
+    """A call that raised: ``error`` is the exception of ours into which the border translated the plugin's."""
 
     error: Exception
 
@@ -59,7 +59,7 @@ class HookCall:
 
 
 class CallIncident(Enum):
-    """Something about a running call that is logged."""
+    """An event in a running call that is logged."""
 
     OVERDUE = auto()
     """A ``def`` is past its deadline."""
@@ -212,7 +212,7 @@ async def run_async(
             border.require_awaited(call.hook.name, value, is_async=True)
             return HookValue(parse(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
-        return HookFailure(border.fault(error))
+        return HookFailure(border.translate_error(error))
     return HookFailure(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))
 
 
@@ -223,7 +223,7 @@ def run_sync(call: HookCall, border: Border, parse: ResultParser) -> HookResult:
         border.require_awaited(call.hook.name, value, is_async=False)
         return HookValue(parse(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code
-        return HookFailure(border.fault(error))
+        return HookFailure(border.translate_error(error))
 
 
 async def run_with_deadline(

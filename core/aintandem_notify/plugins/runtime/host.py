@@ -112,7 +112,7 @@ class PluginHost:
         while not self.is_loaded(name):
             await self._changed.wait()
 
-    async def wait_settled(self) -> None:
+    async def wait_set_up(self) -> None:
         """Wait until no instance is being set up for the first time."""
         while any(instance.state is InstanceState.LOADING for instance in self._instances.values()):
             await self._changed.wait()
@@ -130,7 +130,8 @@ class PluginHost:
     async def check(self, name: str) -> None:
         """Wait until the instance has been set up, then run its check.
 
-        Raises the outcome or fault of the check, and PluginError for an unknown instance or a failed set-up.
+        Raises the error of the check, translated by the border. Raises PluginError for an unknown instance or a
+        failed set-up.
         """
         instance = self._instance(name)
         while instance.state is InstanceState.LOADING:

@@ -16,7 +16,7 @@ from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.plugins.border import Border, LifespanFailed, PluginUnusable, describe_fault
+from aintandem_notify.plugins.border import Border, LifespanFailed, PluginUnusable, describe_plugin_error
 from aintandem_notify.plugins.border.tasks import run_contained
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.discovery.registry import Hook, Registry
@@ -170,11 +170,11 @@ class Instance:
             self._log.warning("live hooks are too slow; events are dropped", event_type=event.type)
 
     async def check(self) -> None:
-        """Run the plugin's ``check``, if any; raises its outcome or fault."""
+        """Run the plugin's ``check``, if any; raises its error, translated by the border."""
         await self._query("check", lambda _: None)
 
     async def diagnostics(self) -> dict[str, Any]:
-        """The facts from the plugin's ``diagnostics``, empty without one; raises its outcome or fault."""
+        """The facts from the plugin's ``diagnostics``, empty without one; raises like ``check``."""
         facts: dict[str, Any] | None = await self._query("diagnostics", self._border.diagnostics)
         return facts or {}
 
@@ -201,7 +201,7 @@ class Instance:
                 return
             if trio.current_time() - self._loaded_at >= STABLE_AFTER_S:
                 failures, self._announced = 0, False
-            transition = transition_after(failure.fault, failures, self._services.chance)
+            transition = transition_after(failure.error, failures, self._services.chance)
             self._queue.clear()
             self._set_state(transition.state, reason)
             retry_in_s = transition.pause_s and round(transition.pause_s, 1)
@@ -218,8 +218,8 @@ class Instance:
         try:
             await run_contained(self._run_lifespan, self._border, self._on_nursery_left_open)
         except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
-            fault = self._border.fault(error)
-            return fault if isinstance(fault, LifespanFailed) else LifespanFailed("", fault)
+            translated = self._border.translate_error(error)
+            return translated if isinstance(translated, LifespanFailed) else LifespanFailed("", translated)
         return None
 
     async def _run_lifespan(self) -> None:
@@ -255,7 +255,7 @@ class Instance:
             case [HookValue(Plugin() as plugin)]:
                 return plugin
             case [HookFailure(error)]:
-                raise LifespanFailed("__init__", PluginUnusable(self.name, describe_fault(error)))
+                raise LifespanFailed("__init__", PluginUnusable(self.name, describe_plugin_error(error)))
             case _:
                 raise LifespanFailed("__init__", PluginUnusable(self.name, "it made no plugin"))
 
@@ -279,7 +279,7 @@ class Instance:
         self._on_change()
 
     def _failure_reason(self, failure: LifespanFailed) -> str:
-        reason = describe_fault(failure.fault)
+        reason = describe_plugin_error(failure.error)
         return f"{failure.stage}: {reason}" if failure.stage else reason
 
     def _announce(self, reason: str) -> None:
@@ -290,7 +290,7 @@ class Instance:
 
     def _log_hook_error(self, hook: str, error: Exception) -> None:
         self._log.warning(
-            "a live hook raised; more of the same are only counted", hook=hook, reason=describe_fault(error)
+            "a live hook raised; more of the same are only counted", hook=hook, reason=describe_plugin_error(error)
         )
 
     def _on_nursery_left_open(self) -> None:

@@ -1,7 +1,7 @@
 """Runs the ``lifespan`` of an instance: set-up, use, tear-down.
 
 Set-up and tear-down each have a deadline. When a background task raises, the lifespan is torn down as if the agent
-stopped, and the task's fault is raised afterwards.
+stopped, and the task's error is raised afterwards.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -19,25 +19,25 @@ TEAR_DOWN_S: Final = 3.0
 
 
 class BackgroundTasks:
-    """The nursery for an instance's own tasks, and the first fault of one of them."""
+    """The nursery for an instance's own tasks, and the first error of one of them."""
 
     def __init__(self, border: Border) -> None:
         self._border = border
         self._crash_scope: trio.CancelScope | None = None
-        self.fault: Exception | None = None
+        self.crash: Exception | None = None
 
     def cancel_on_crash(self, scope: trio.CancelScope | None) -> None:
         """Cancel ``scope`` when a task crashes; at once if one has crashed already. None cancels nothing."""
         self._crash_scope = scope
-        if scope is not None and self.fault is not None:
+        if scope is not None and self.crash is not None:
             scope.cancel()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[trio.Nursery]:
         """Open the nursery; leaving the block cancels its tasks."""
-        async with trio.open_nursery() as holders:
-            yield await holders.start(self._hold)
-            holders.cancel_scope.cancel()
+        async with trio.open_nursery() as outer:
+            yield await outer.start(self._hold)
+            outer.cancel_scope.cancel()
 
     async def _hold(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         # In a task of its own: a crash must not cancel the task that uses the instance.
@@ -46,7 +46,7 @@ class BackgroundTasks:
                 task_status.started(nursery)
                 await trio.sleep_forever()
         except BaseException as error:  # noqa: BLE001  # the border to plugin code
-            self.fault = self._border.fault(error)
+            self.crash = self._border.translate_error(error)
             self.cancel_on_crash(self._crash_scope)
 
 
@@ -57,34 +57,34 @@ async def run_in_lifespan(
     background: BackgroundTasks,
     use: Callable[[], Awaitable[None]],
 ) -> None:
-    """Run ``use`` between set-up and tear-down; raises LifespanFailed for a fault of the plugin.
+    """Run ``use`` between set-up and tear-down; raises LifespanFailed for an error of the plugin.
 
     ``use`` returns when the instance is to be torn down: on a stop, or after a crash of a background task.
     """
     stage = "lifespan, set-up"
     try:
-        with trio.CancelScope(deadline=trio.current_time() + timeout_s) as span:
-            background.cancel_on_crash(span)
+        with trio.CancelScope(deadline=trio.current_time() + timeout_s) as scope:
+            background.cancel_on_crash(scope)
             async with _lifespan(border, hooks):
-                span.deadline = float("inf")
+                scope.deadline = float("inf")
                 stage = "lifespan"
                 await use()
                 stage = "lifespan, tear-down"
-                span.deadline = trio.current_time() + TEAR_DOWN_S
+                scope.deadline = trio.current_time() + TEAR_DOWN_S
     except BaseException as error:  # noqa: BLE001  # the border to plugin code
-        raise _lifespan_failure(stage, border.fault(error), background) from None
-    if background.fault is not None:
-        raise _lifespan_failure(stage, background.fault, background)
-    if span.cancelled_caught:
+        raise _lifespan_failure(stage, border.translate_error(error), background) from None
+    if background.crash is not None:
+        raise _lifespan_failure(stage, background.crash, background)
+    if scope.cancelled_caught:
         limit_s = TEAR_DOWN_S if stage.endswith("tear-down") else timeout_s
         raise LifespanFailed(stage, DeadlineExceeded(f"took longer than {limit_s:g} s"))
 
 
-def _lifespan_failure(stage: str, fault: Exception, background: BackgroundTasks) -> LifespanFailed:
-    """The failure to raise: a crashed background task is the cause of any later fault."""
-    if background.fault is not None:
-        return LifespanFailed("background task", background.fault)
-    return LifespanFailed(stage, fault)
+def _lifespan_failure(stage: str, error: Exception, background: BackgroundTasks) -> LifespanFailed:
+    """The failure to raise: a crashed background task is the cause of any later error."""
+    if background.crash is not None:
+        return LifespanFailed("background task", background.crash)
+    return LifespanFailed(stage, error)
 
 
 def _lifespan(border: Border, hooks: Mapping[str, Hook]) -> AbstractAsyncContextManager[Any]:

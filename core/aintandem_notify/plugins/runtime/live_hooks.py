@@ -12,7 +12,7 @@ import trio
 
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.plugins.border import fault_kind
+from aintandem_notify.plugins.border import plugin_error_kind
 from aintandem_notify.plugins.discovery.registry import Hook
 from aintandem_notify.plugins.runtime.calls import HookCall, HookFailure, HookResult, HookRunner
 from aintandem_notify.rules.globs import EventFilter
@@ -137,7 +137,7 @@ class LiveHooks:
         await self._runner.run(calls, lambda _: None, results)
         for call, result in zip(calls, results, strict=True):
             if isinstance(result, HookFailure):
-                kind = (call.hook.name, fault_kind(result.error))
+                kind = (call.hook.name, plugin_error_kind(result.error))
                 if len(self._error_counts) >= MAX_ERROR_KINDS and kind not in self._error_counts:
                     kind = (call.hook.name, "others")
                 self._error_counts[kind] += 1

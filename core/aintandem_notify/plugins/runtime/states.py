@@ -54,9 +54,9 @@ class Transition:
     pause_s: float | None
 
 
-def transition_after(fault: Exception, failures: int, chance: Chance) -> Transition:
-    """The transition after ``fault``, with ``failures`` failures in a row before it."""
-    match fault:
+def transition_after(error: Exception, failures: int, chance: Chance) -> Transition:
+    """The transition after ``error``, with ``failures`` failures in a row before it."""
+    match error:
         case PluginUnusable() | DestinationBroken():
             return Transition(InstanceState.FAILED, announce=True, pause_s=None)
         case PluginNotReady():

@@ -1,9 +1,11 @@
 """Translates an exception of plugin code into one of our own, with the plugin's name and the source line.
 
 A plugin may raise anything: ``SystemExit``, an exception group of a nursery, an outcome inside such a group, an
-object whose text cannot be read. None of these may end the agent, and a cancellation of ours must never count as a
-fault. The plugin's exception stops here: only its class name, text and known attributes are read. Types are
-checked with ``type(…)``, because ``isinstance`` trusts the ``__class__`` that an object claims.
+object whose text cannot be read. (An outcome is an exception that a plugin raises on purpose, as ``RetryLater``.)
+None of these may end the agent, and a cancellation of ours must never count as an error of the plugin.
+
+The plugin's exception stops here: only its class name, text and known attributes are read. Types are checked with
+``type(…)``, because ``isinstance`` trusts the ``__class__`` that an object claims.
 """
 
 import math
@@ -30,7 +32,7 @@ from aintandem_notify.plugins.border.source_files import SourceFiles, with_locat
 HUGE_WAIT_S: Final = 1e9
 """Seconds used for a whole number that is too large for a float."""
 MAX_LEAVES: Final = 1000
-"""Exceptions of a group that are read."""
+"""The number of exceptions that are read from a group."""
 
 
 class DeadlineExceeded(AInTandemNotifyError, TimeoutError):
@@ -48,7 +50,7 @@ class PluginUnusable(PluginError):
 class PluginCodeFailed(PluginError):
     """Plugin code raised an exception that is no outcome, or returned an invalid value.
 
-    ``kind`` is the exception's class by module and name; equal kinds count as the same fault.
+    ``kind`` is the exception's class by module and name; equal kinds count as the same error.
     """
 
     def __init__(self, plugin: str, reason: str, kind: str) -> None:
@@ -57,12 +59,12 @@ class PluginCodeFailed(PluginError):
 
 
 class LifespanFailed(Exception):
-    """A lifespan ended with ``fault``, an exception of ours; ``stage`` names the code that raised it."""
+    """A lifespan ended with ``error``, an exception of ours; ``stage`` names the code that raised it."""
 
-    def __init__(self, stage: str, fault: Exception) -> None:
+    def __init__(self, stage: str, error: Exception) -> None:
         self.stage = stage
-        self.fault = fault
-        super().__init__(f"{stage}: {fault}")
+        self.error = error
+        super().__init__(f"{stage}: {error}")
 
 
 # The first of these in a group counts: exceptions that keep the notification come before those that drop it.
@@ -80,7 +82,7 @@ _TRIO_SCOPE_ERROR: Final = "RuntimeError: Cancel scope stack corrupted"
 _OWN_CLASSES: Final = frozenset({LifespanFailed, PluginCodeFailed, PluginUnusable, NoConnection, DeadlineExceeded})
 
 
-def fault_of(error: BaseException, plugin: str, source_files: SourceFiles) -> Exception:
+def translate_error(error: BaseException, plugin: str, source_files: SourceFiles) -> Exception:
     """Translate ``error`` into one exception of our own; of a group, the part with the highest precedence.
 
     Raises the cancellation of ours that ``error`` is or contains, if any.
@@ -91,21 +93,21 @@ def fault_of(error: BaseException, plugin: str, source_files: SourceFiles) -> Ex
     cancelled = [leaf for leaf in leaves if issubclass(type(leaf), trio.Cancelled)]
     if cancelled and _is_cancelled():
         raise cancelled[0]
-    return min((_translate(leaf, plugin, source_files) for leaf in leaves), key=_precedence)
+    return min((_translate_leaf(leaf, plugin, source_files) for leaf in leaves), key=_precedence)
 
 
-def describe_fault(fault: Exception) -> str:
-    """One line for a log or a status, from a fault that this module made."""
-    match fault:
+def describe_plugin_error(error: Exception) -> str:
+    """One line for a log or a status, from an error that this module made."""
+    match error:
         case Outcome() | PluginError():
-            return fault.reason or type(fault).__name__
+            return error.reason or type(error).__name__
         case _:
-            return str(fault) or type(fault).__name__
+            return str(error) or type(error).__name__
 
 
-def fault_kind(fault: Exception) -> str:
-    """A key that is equal for two faults of the same kind; for faults that this module made."""
-    return fault.kind if isinstance(fault, PluginCodeFailed) else error_kind(fault)
+def plugin_error_kind(error: Exception) -> str:
+    """A key that is equal for two errors of the same kind; for errors that this module made."""
+    return error.kind if isinstance(error, PluginCodeFailed) else error_kind(error)
 
 
 def seconds_of(value: object) -> float | None:
@@ -153,7 +155,7 @@ def _is_cancelled() -> bool:
         return False
 
 
-def _translate(leaf: BaseException, plugin: str, source_files: SourceFiles) -> Exception:
+def _translate_leaf(leaf: BaseException, plugin: str, source_files: SourceFiles) -> Exception:
     cls = type(leaf)
     if cls in _OWN_CLASSES and isinstance(leaf, Exception):
         return leaf
@@ -219,7 +221,7 @@ def article(noun: str) -> str:
     return f"an {noun}" if noun[:1].lower() in set("aeiou") else f"a {noun}"
 
 
-def _precedence(fault: Exception) -> tuple[int, float]:
-    rank = next(index for index, kind in enumerate(_PRECEDENCE) if isinstance(fault, kind))
-    wait_s = fault.after if isinstance(fault, RetryLater) and fault.after is not None else 0.0
+def _precedence(error: Exception) -> tuple[int, float]:
+    rank = next(index for index, kind in enumerate(_PRECEDENCE) if isinstance(error, kind))
+    wait_s = error.after if isinstance(error, RetryLater) and error.after is not None else 0.0
     return rank, -wait_s
