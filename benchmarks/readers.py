@@ -64,7 +64,7 @@ async def read_as_the_agent(port: int) -> None:
             announce=lambda event: sys.exit(event.reason),
         )
         async with open_fleet(session, http=http, sink=sink, clock=clock, chance=random.random) as fleet:
-            await fleet.reconcile([ProjectConfig(id=PROJECT)], ConnectionConfig())
+            await fleet.set_projects([ProjectConfig(id=PROJECT)], ConnectionConfig())
             await trio.sleep_forever()
 
 

@@ -115,7 +115,7 @@ async def test_globs_and_reload() -> None:
     ):
         assert list(await arrivals(raw, 1)) == ["sales-1"]
         await journal.until("sales-1", "connection_connected")  # before that there is no connection to close
-        await fleet.reconcile([A], ConnectionConfig())
+        await fleet.set_projects([A], ConnectionConfig())
         assert list(await arrivals(raw, 1)) == ["a"]
         await journal.until("a", "connection_connected")
         await raw.sockets[0].closed.wait()

@@ -63,7 +63,7 @@ async def watching(
             async with open_fleet(
                 session, http=http, sink=journal.sink, clock=SystemClock(), chance=chance
             ) as fleet:
-                await fleet.reconcile(projects, fast)
+                await fleet.set_projects(projects, fast)
                 yield fleet, journal
 
 

@@ -107,7 +107,7 @@ class World:
         async with run_fleet(
             prepare=self.prepare, list_projects=self.list_projects, clock=TrioClock(), chance=lambda: 1.0
         ) as fleet:
-            await fleet.reconcile(entries, CONNECTION)
+            await fleet.set_projects(entries, CONNECTION)
             await wait_all_tasks_blocked()
             yield fleet
 
@@ -219,19 +219,19 @@ async def test_a_project_that_gives_up_stays_visible(world: World, autojump_cloc
 async def test_reconcile_changes_only_what_changed(world: World, autojump_clock: MockClock) -> None:
     world.ending_takes = 1.0
     async with world.fleet(entry("a", "A"), entry("b", "B")) as fleet:
-        await fleet.reconcile([entry("b", "B"), entry("c", "C")], CONNECTION)
+        await fleet.set_projects([entry("b", "B"), entry("c", "C")], CONNECTION)
         assert "a" not in world.watched, "returns when the removed ones have ended"
         await wait_all_tasks_blocked()
         assert sorted(world.watched) == ["b", "c"]
         assert world.begun.count("b") == 1
         assert [status.project.id for status in fleet.snapshot()] == ["b", "c"]
-        await fleet.reconcile([entry("b*"), entry("c", "C")], CONNECTION)
+        await fleet.set_projects([entry("b*"), entry("c", "C")], CONNECTION)
         assert sorted(world.watched) == ["b", "c"], "a glob that means it keeps it"
 
 
 async def test_another_name_is_a_change(world: World, autojump_clock: MockClock) -> None:
     async with world.fleet(entry("a", "A"), entry("b", "B")) as fleet:
-        await fleet.reconcile([entry("a", "Alpha"), entry("b"), entry("*")], CONNECTION)
+        await fleet.set_projects([entry("a", "Alpha"), entry("b"), entry("*")], CONNECTION)
         await wait_all_tasks_blocked()
         assert {project.id: project.name for project in world.watched.values()} == {"a": "Alpha", "b": "B"}
         assert world.begun == ["a", "b", "a"] or world.begun == ["b", "a", "a"]
@@ -240,9 +240,9 @@ async def test_another_name_is_a_change(world: World, autojump_clock: MockClock)
 async def test_a_project_that_comes_back_is_another_one(world: World, autojump_clock: MockClock) -> None:
     async with world.fleet(entry("a", "A")) as fleet:
         stale = world.observers["a"]
-        await fleet.reconcile([], CONNECTION)
+        await fleet.set_projects([], CONNECTION)
         assert fleet.snapshot() == ()
-        await fleet.reconcile([entry("a", "A")], CONNECTION)
+        await fleet.set_projects([entry("a", "A")], CONNECTION)
         await wait_all_tasks_blocked()
         stale(ProjectStatus(Project(id="a", name="old"), ConnectionState.DISCONNECTED, TrioClock().now()))
         assert [status.project.name for status in fleet.snapshot()] == ["A"]
@@ -251,9 +251,9 @@ async def test_a_project_that_comes_back_is_another_one(world: World, autojump_c
 async def test_other_connection_settings_restart_all(world: World, autojump_clock: MockClock) -> None:
     other = ConnectionConfig.model_construct(**{**CONNECTION.model_dump(), "heartbeat_interval": 5.0})
     async with world.fleet(entry("a", "A")) as fleet:
-        await fleet.reconcile([entry("a", "A")], CONNECTION)
+        await fleet.set_projects([entry("a", "A")], CONNECTION)
         assert world.begun == ["a"]
-        await fleet.reconcile([entry("a", "A")], other)
+        await fleet.set_projects([entry("a", "A")], other)
         await wait_all_tasks_blocked()
         assert world.begun == ["a", "a"]
         assert world.prepared == [CONNECTION, other]
@@ -267,6 +267,6 @@ async def test_settings_of_no_use_change_nothing(
     )
     async with world.fleet(entry("a", "A")) as fleet:
         with pytest.raises(ConfigError):
-            await fleet.reconcile([entry("b", "B")], bad)
+            await fleet.set_projects([entry("b", "B")], bad)
         await wait_all_tasks_blocked()
         assert sorted(world.watched) == ["a"]

@@ -66,7 +66,7 @@ class Agent:
             )
         )
         self._fleet = fleet
-        await fleet.reconcile(config.projects, config.connection)
+        await fleet.set_projects(config.projects, config.connection)
         self.phase = "running"
         _log.info("started", version=__version__, config=str(config.source), plugins=len(config.instances))
 
@@ -138,7 +138,7 @@ class Agent:
         await self._dispatcher.log_orphaned_queues()
         if self._fleet is not None:
             try:
-                await self._fleet.reconcile(new.config.projects, new.config.connection)
+                await self._fleet.set_projects(new.config.projects, new.config.connection)
             except ConfigError as error:
                 _log.error("the projects are watched as before", reason=str(error))
 

@@ -59,7 +59,7 @@ async def open_fleet(
     reconciler: Reconciler | None = None,
     slots: ConnectionSlots | None = None,
 ) -> AsyncIterator[Fleet]:
-    """Opens a fleet whose events go to ``sink``. ``Fleet.reconcile`` sets the projects and the connection
+    """Opens a fleet whose events go to ``sink``. ``Fleet.set_projects`` sets the projects and the connection
     settings.
 
     ``reconciler`` makes up the events that a project misses while it has no link. None: they are lost.

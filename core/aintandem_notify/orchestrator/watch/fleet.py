@@ -147,7 +147,7 @@ class Fleet:
     def _is_allowed(self, project_id: str) -> bool:
         return self._allowed is None or project_id in self._allowed
 
-    async def reconcile(self, entries: Iterable[WatchedProject], connection: ConnectionConfig) -> None:
+    async def set_projects(self, entries: Iterable[WatchedProject], connection: ConnectionConfig) -> None:
         """Watch the projects of these entries: start new ones, stop removed ones, and leave the others alone.
 
         Changed connection settings restart all. Returns when the stopped supervisors have ended. Raises
@@ -309,7 +309,7 @@ async def run_fleet(
     chance: Chance,
     beside: Callable[[], Awaitable[None]] = trio.sleep_forever,
 ) -> AsyncIterator[Fleet]:
-    """Runs a fleet, without projects until ``reconcile`` is called. Leaving the block stops all of them.
+    """Runs a fleet, without projects until ``set_projects`` is called. Leaving the block stops all of them.
 
     ``beside`` runs for as long as the block lasts.
     """
