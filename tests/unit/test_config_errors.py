@@ -60,7 +60,7 @@ MISTAKES = [
     ("[connection]\nheartbeat_interval = '0s'", "6: connection.heartbeat_interval: should be longer than 0s"),
     (
         "[agent]\nheartbeat_interval = '999ms'",
-        "6: agent.heartbeat_interval: should be at least 1s: somebody else's service is asked",
+        "6: agent.heartbeat_interval: should be at least 1s: each request goes to somebody else's service",
     ),
     (
         "[agent]\nheartbeat_url = 'hc.example/ping'",
@@ -165,7 +165,7 @@ MISTAKES = [
     ),
     (
         "[plugins.prometheus.a]\nrate = '1/s'",
-        "6: plugins.prometheus.a.rate: does nothing here; the plugin prometheus has no deliver",
+        "6: plugins.prometheus.a.rate: has no effect here; the plugin prometheus has no deliver",
     ),
     # secrets
     (
@@ -228,7 +228,7 @@ MISTAKES = [
     ),
     (
         "@events = ['*']\n[[rules]]\nname = 'slack.team'\nevents = ['*']\nnotify = ['slack.team']",
-        "9: rules[0].name: slack.team is already the name of the rule that the plugin's events make",
+        "9: rules[0].name: slack.team is already the name of the rule made from that instance's events",
     ),
     (
         "@enabled = false\n[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']",
@@ -240,7 +240,7 @@ MISTAKES = [
     ),
     (
         "@when = 'true'\n[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']",
-        "7: plugins.slack.team.when: does nothing without events beside it; add events, or write it into a rule",
+        "7: plugins.slack.team.when: has no effect unless events is set; add events, or write it into a rule",
     ),
     (
         "@fallback = 'slack.taem'",
@@ -282,12 +282,12 @@ MISTAKES = [
     ),
     (
         "@[plugins.prometheus.x]\ndigest_over = 10",
-        "8: plugins.prometheus.x.digest_over: does nothing here; the plugin prometheus has no deliver",
+        "8: plugins.prometheus.x.digest_over: has no effect here; the plugin prometheus has no deliver",
     ),
     (
         "@fallback_after = '1m'",
         (
-            "7: plugins.slack.team.fallback_after: does nothing without fallback beside it; "
+            "7: plugins.slack.team.fallback_after: has no effect unless fallback is set; "
             "name the destination that takes over"
         ),
     ),
@@ -297,7 +297,7 @@ MISTAKES = [
     ),
     (
         "@[plugins.prometheus.x]\nfallback = 'slack.team'",
-        "8: plugins.prometheus.x.fallback: does nothing here; the plugin prometheus has no deliver",
+        "8: plugins.prometheus.x.fallback: has no effect here; the plugin prometheus has no deliver",
     ),
     (
         "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\nseverity = 'eror'",
@@ -343,7 +343,7 @@ LOGINS = [
     ('url = "http://x"\npassword = "b"', "1: orchestrator: username is missing; password goes with it"),
     (
         'url = "http://x"\nusername = "a"\npassword = "b"\ntoken = "t"',
-        "5: orchestrator.token: goes instead of username and password; remove the one or the others",
+        "5: orchestrator.token: cannot be combined with a login; remove token, or username and password",
     ),
     (
         'url = "http://x"\nusername = "a"\npasword = "b"',
@@ -387,7 +387,7 @@ def test_the_orchestrator_needs_an_address_and_a_login(tmp_path: Path, login: st
 
 def test_the_error_about_an_empty_file_names_the_required_tables(tmp_path: Path) -> None:
     assert problems(tmp_path, "") == [
-        'the table [orchestrator] is missing; it says where the events come from, as url = "simulator"',
+        'the table [orchestrator] is missing; it names the source of the events, as url = "simulator"',
         'no project to watch; add [[projects]] with id = "project-123", or id = "*" for all',
     ]
 
@@ -457,7 +457,7 @@ SYNTAX = [
     ("[orchestrator\n", "1: not TOML: Expected ']' at the end of a table declaration"),
     ("a = 1\na = 2\n", "2: not TOML: Cannot overwrite a value"),
     ("a = 1\nb = [1\n\n", "2: not TOML: Unclosed array"),
-    ("a = \n", "1: not TOML: Invalid value; a text stands in quotes"),
+    ("a = \n", "1: not TOML: Invalid value; put a text in quotes"),
     ("[a.b]\nx = 1\n[a.b]\n", "3: not TOML: Cannot declare [a.b] twice"),
     ("[a]\n[a]\n", "2: not TOML: Cannot declare [a] twice"),
     ('[a."it\'s"]\n[a."it\'s"]\n', '2: not TOML: Cannot declare [a."it\'s"] twice'),

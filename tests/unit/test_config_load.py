@@ -193,7 +193,7 @@ def test_an_instance_may_have_settings_of_its_own_under_the_default_rules(tmp_pa
     text = MINIMAL + "[plugins.slack.team]\nprojects = ['sales-*']\nseverity = 'error'\nmention = ['here']"
     assert problems(tmp_path, text) == []
     assert problems(tmp_path, text + "\n[plugins.slack.me]\nevents = ['output']") == [
-        f"{line}: plugins.slack.team.{key}: does nothing without events beside it; add events, or write it into"
+        f"{line}: plugins.slack.team.{key}: has no effect unless events is set; add events, or write it into"
         " a rule"
         for line, key in [(6, "projects"), (7, "severity"), (8, "mention")]
     ]

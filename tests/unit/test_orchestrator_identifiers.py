@@ -23,7 +23,7 @@ def test_valid_ids(value: str) -> None:
     ("value", "message"),
     [
         ("", "task_id is empty"),
-        (".", "task_id cannot be '.': in an address that is a step to another one"),
+        (".", "task_id cannot be '.': in a URL that means another folder"),
         ("..", "task_id cannot be '..'"),
         ("x" * (MAX_ID_CHARACTERS + 1), "task_id has 513 characters; at most 512 are allowed"),
         ("a\ud800", r"task_id holds half of a character, which cannot be sent: 'a\\ud800'"),

@@ -14,8 +14,8 @@ from aintandem_notify.config.plugin_tables.reading import PluginTables
 from aintandem_notify.config.types.addresses import SIMULATOR
 from aintandem_notify.config.types.values import parse_duration
 
-_GOES_WITH_EVENTS: Final = ("projects", "when", "severity", "mention")
-_FOR_DESTINATIONS: Final = (
+_NEED_EVENTS: Final = ("projects", "when", "severity", "mention")
+_FOR_DESTINATIONS_ONLY: Final = (
     "when",
     "severity",
     "mention",
@@ -50,7 +50,7 @@ def _login(document: Mapping[str, Any]) -> Iterator[Finding]:
     table = document.get("orchestrator")
     if table is None:
         yield Finding(
-            (), f'the table [orchestrator] is missing; it says where the events come from, as url = "{SIMULATOR}"'
+            (), f'the table [orchestrator] is missing; it names the source of the events, as url = "{SIMULATOR}"'
         )
     if not isinstance(table, Mapping) or table.get("url") == SIMULATOR:
         return
@@ -62,7 +62,9 @@ def _login(document: Mapping[str, Any]) -> Iterator[Finding]:
         case (True, False, False) | (False, True, True):
             return
         case (True, _, _):
-            yield Finding((*place, "token"), "goes instead of username and password; remove the one or the others")
+            yield Finding(
+                (*place, "token"), "cannot be combined with a login; remove token, or username and password"
+            )
         case (False, True, False):
             yield Finding(place, "password is missing; username goes with it")
         case (False, False, True):
@@ -105,7 +107,7 @@ def _reconnect_delays(raw: object) -> Iterator[Finding]:
 
 def _rule_names(rules: list[Mapping[str, Any]], plugins: PluginTables) -> Iterator[Finding]:
     names = [rule.get("name") for rule in rules]
-    shorthand = {name for name in plugins.tables if _has(name, "events", plugins)}
+    implied_rules = {name for name in plugins.tables if _has(name, "events", plugins)}
     counts: Counter[str] = Counter()
     for index, name in enumerate(names):
         if not isinstance(name, str):
@@ -113,9 +115,10 @@ def _rule_names(rules: list[Mapping[str, Any]], plugins: PluginTables) -> Iterat
         counts[name] += 1
         if counts[name] > 1:
             yield Finding(("rules", index, "name"), f"there is a rule {name} already")
-        elif name in shorthand:
+        elif name in implied_rules:
             yield Finding(
-                ("rules", index, "name"), f"{name} is already the name of the rule that the plugin's events make"
+                ("rules", index, "name"),
+                f"{name} is already the name of the rule made from that instance's events",
             )
 
 
@@ -132,8 +135,8 @@ def _notify(index: int, rule: Mapping[str, Any], plugins: PluginTables) -> Itera
 
 def _destination_problem(name: str, plugins: PluginTables) -> str | None:
     if name not in plugins.declared:
-        partly = [known for known in plugins.declared if name in known.split(".")]
-        hint = f"; did you mean {partly[0]}?" if partly else did_you_mean(name, plugins.declared)
+        partial_matches = [known for known in plugins.declared if name in known.split(".")]
+        hint = f"; did you mean {partial_matches[0]}?" if partial_matches else did_you_mean(name, plugins.declared)
         return f"no destination called {name}{hint or f'; add a table [plugins.{name}]' if '.' in name else hint}"
     if not plugins.declared[name]:
         return f"{name} is disabled; remove it here, or its enabled = false"
@@ -162,7 +165,7 @@ def _fallbacks(plugins: PluginTables) -> Iterator[Finding]:
 
 
 def _has(name: str, key: str, plugins: PluginTables) -> bool:
-    """True if the instance has the key, in its table or as a default of its plugin."""
+    """True if the key is set in the instance's table, or has a default of its plugin's own."""
     return key in plugins.tables[name] or key in plugins.defaults.get(name, {})
 
 
@@ -189,15 +192,15 @@ def _keys_without_effect(rules: list[Mapping[str, Any]], plugins: PluginTables) 
     own_rules = any(_has(name, "events", plugins) and plugins.delivers[name] for name in plugins.tables)
     for name, table in plugins.tables.items():
         if not plugins.delivers[name]:
-            idle = [key for key in _FOR_DESTINATIONS if key in table]
-            reason = f"does nothing here; the plugin {name.split('.')[0]} has no deliver"
+            unused = [key for key in _FOR_DESTINATIONS_ONLY if key in table]
+            reason = f"has no effect here; the plugin {name.split('.')[0]} has no deliver"
         elif not _has(name, "events", plugins) and (rules or own_rules):
-            idle = [key for key in _GOES_WITH_EVENTS if key in table]
-            reason = "does nothing without events beside it; add events, or write it into a rule"
+            unused = [key for key in _NEED_EVENTS if key in table]
+            reason = "has no effect unless events is set; add events, or write it into a rule"
         else:
-            idle, reason = [], ""
-        for key in idle:
+            unused, reason = [], ""
+        for key in unused:
             yield Finding(("plugins", *name.split("."), key), reason)
         if plugins.delivers[name] and "fallback_after" in table and "fallback" not in table:
             place = ("plugins", *name.split("."), "fallback_after")
-            yield Finding(place, "does nothing without fallback beside it; name the destination that takes over")
+            yield Finding(place, "has no effect unless fallback is set; name the destination that takes over")

@@ -1,4 +1,4 @@
-"""A mistake in a config (``Finding``), and helpers for its message: places, types of values, similar names.
+"""A mistake in a config (``Finding``), and functions for its message: places, types of values, similar names.
 
 ``load`` adds the line and makes a public ``Problem`` of it.
 """
@@ -70,7 +70,7 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def toml_type(value: object) -> str:
-    """The type of a TOML value in words. Shows no value except true and false."""
+    """The type of a TOML value in words. Contains no value except true and false."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -51,7 +51,7 @@ _OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
     "control": ControlConfig,
     "log": LogConfig,
 }
-_LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}
+_TABLE_LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}
 _SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _DECLARED_TWICE: Final = re.compile(r"Cannot declare (\(.*\)) twice")
 MAX_MESSAGE: Final = 500
@@ -61,9 +61,9 @@ MAX_MESSAGE: Final = 500
 def load(
     path: Path, *, catalog: PluginCatalog, language: RuleLanguage, environ: Mapping[str, str] = os.environ
 ) -> Config:
-    """The configuration in ``path``; raises ConfigError with all problems of it.
+    """The configuration in ``path``; raises ConfigError with all its problems.
 
-    Imports the plugin types that it names, and no others. Reads the secrets that are in files.
+    Imports only the plugin types that it names. Reads the secrets that are in files.
     """
     text = _read(path)
     document = _parse(text, path)
@@ -100,7 +100,7 @@ def load_offline_config(path: Path, environ: Mapping[str, str] = os.environ) -> 
     orchestrator, plugins = document.get("orchestrator"), document.get("plugins")
     embedded = isinstance(orchestrator, dict) and orchestrator.get("url") == SIMULATOR
     types = plugins.items() if isinstance(plugins, dict) else ()
-    names = tuple(f"{kind}.{name}" for kind, named in types if isinstance(named, dict) for name in named)
+    names = tuple(f"{kind}.{name}" for kind, tables in types if isinstance(tables, dict) for name in tables)
     return OfflineConfig(store_location(path, store, embedded=embedded), names)
 
 
@@ -122,7 +122,7 @@ def read_document(
         )
     for name, model in _OPTIONAL_TABLES.items():
         add(name, *validate(model, document.get(name, {}), (name,), context))
-    for name, model in _LISTS.items():
+    for name, model in _TABLE_LISTS.items():
         add(name, *_read_list(model, document.get(name, []), name, context))
     add("plugins_dir", *_read_plugins_dir(document, context.base_dir))
     plugins = read_plugin_tables(document.get("plugins", {}), context, catalog, tables["plugins_dir"])
@@ -138,7 +138,7 @@ def _read(path: Path) -> str:
         content = read_bounded(path, MAX_CONFIG_BYTES + 1)
         if len(content) <= MAX_CONFIG_BYTES:
             return content.decode("utf-8-sig")
-        problem = Problem(f"holds more than {MAX_CONFIG_BYTES // 2**20} MB, which is no configuration")
+        problem = Problem(f"is larger than {MAX_CONFIG_BYTES // 2**20} MB, too large for a configuration")
     except OSError as error:
         problem = Problem(f"cannot be read: {error.strerror or type(error).__name__}")
     except UnicodeDecodeError as error:
@@ -156,10 +156,10 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         message = "Nested too deep"
     except ValueError:  # an integer with more digits than Python converts
         message = "A number has too many digits"
-    place = _SYNTAX_LINE.search(message)
-    line = int(place[1]) if place and place[1] else text.rstrip().count("\n") + 1 if place else None
+    position = _SYNTAX_LINE.search(message)
+    line = int(position[1]) if position and position[1] else text.rstrip().count("\n") + 1 if position else None
     message = _syntax_message(_SYNTAX_LINE.sub("", message))
-    hint = "; a text stands in quotes" if message == "Invalid value" else ""
+    hint = "; put a text in quotes" if message == "Invalid value" else ""
     problem = Problem(f"not TOML: {message}{hint}", line=line)
     raise ConfigError([problem], str(path))
 
@@ -184,7 +184,7 @@ def _problems(findings: list[Finding], text: str) -> list[Problem]:
 
 
 def _line_finder(text: str) -> Callable[[Place], int | None]:
-    """Gives a function from a place to its line; it gives None if tree-sitter is broken."""
+    """Returns a function that finds the line of a place; the function returns None if tree-sitter is broken."""
     try:
         from aintandem_notify.config.line_numbers import LineNumbers
 

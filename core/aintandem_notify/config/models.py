@@ -94,7 +94,7 @@ class OrchestratorConfig(Table):
 
 def _refuse_dot_segment(project_id: str) -> str:
     if project_id in DOT_SEGMENTS:
-        raise ValueError(f"cannot be {project_id!r}: in an address that is a step to another one")
+        raise ValueError(f"cannot be {project_id!r}: in a URL that means another folder")
     return project_id
 
 
@@ -194,7 +194,7 @@ class ConnectionConfig(Table):
         return Outbound.parse(self.proxy_url, self.no_proxy, self.allow_addresses)
 
 
-def _one_of(key: str, description: str) -> dict[str, object]:
+def _single_key_table(key: str, description: str) -> dict[str, object]:
     return {
         "type": "object",
         "properties": {key: {"type": "string", "description": description}},
@@ -206,8 +206,8 @@ def _one_of(key: str, description: str) -> dict[str, object]:
 _STORE_URL_SCHEMA: Final = {
     "anyOf": [
         {"type": "string", "pattern": "^(sqlite:///.|postgres(ql)?://.)"},
-        _one_of("env", "name of an environment variable"),
-        _one_of("file", "path of a file, relative to the config"),
+        _single_key_table("env", "name of an environment variable"),
+        _single_key_table("file", "path of a file, relative to the config"),
     ]
 }
 
@@ -252,7 +252,7 @@ class DeliveryConfig(Table):
 
 def _at_least_a_second(seconds: float) -> float:
     if seconds < 1:
-        raise ValueError("should be at least 1s: somebody else's service is asked")
+        raise ValueError("should be at least 1s: each request goes to somebody else's service")
     return seconds
 
 
@@ -304,8 +304,8 @@ class LogConfig(Table):
 class InstanceConfig:
     """A configured plugin that is enabled: ``name`` is ``slack.team``, ``type`` is ``slack``.
 
-    ``delivers`` is true for destinations. ``settings`` are the plugin's, of its own class; ``common`` are the keys
-    of every instance, in a model of ours that the plugin cannot change.
+    ``delivers`` is true for destinations. ``settings`` is the plugin's own model; ``common`` has the keys of every
+    instance, in a model of ours that the plugin cannot change.
     """
 
     name: str
@@ -327,7 +327,7 @@ class InstanceConfig:
 class Config:
     """A valid configuration. ``source`` is its file; relative paths start at ``base_dir``.
 
-    ``instances`` holds the enabled ones by name, in file order.
+    ``instances`` has the enabled plugin instances by name, in file order.
     """
 
     source: Path
@@ -366,7 +366,7 @@ def store_path(config: Config, state_dir: Path | None = None) -> Path:
 
 
 def state_file(source: Path, suffix: str, state_dir: Path | None = None) -> Path:
-    """The file in the state folder for the config file ``source`` alone; see ``store_path``."""
+    """The file in the state folder that belongs to the config file ``source``; see ``store_path``."""
     folder = state_dir or _user_state_dir()
     absolute = os.path.abspath(source)  # noqa: PTH100  # Path.absolute keeps "..", resolve follows links
     digest = blake2b(os.fsencode(absolute), digest_size=6).hexdigest()

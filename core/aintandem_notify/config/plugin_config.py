@@ -43,18 +43,20 @@ class PluginConfig(BaseModel):
     events: Annotated[tuple[EventGlob, ...], Field(min_length=1)] | None = Field(
         None,
         description=(
-            "event globs; gives the instance a rule of its own, or filters the events of one that only watches"
+            "event globs; give the instance a rule of its own, or filter the events of a plugin without deliver"
         ),
     )
     projects: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None,
-        description="globs over project id and name; goes with events, or filters them if it only watches",
+        description=(
+            "globs over project id and name; need events, or filter the events of a plugin without deliver"
+        ),
     )
-    when: Expression | None = Field(None, description="a Jinja2 expression; goes with events")
+    when: Expression | None = Field(None, description="a Jinja2 expression; needs events")
     severity: Severity | None = Field(
-        None, description="the severity of its own rule; by default that of the event type"
+        None, description="the severity of the instance's own rule; by default that of the event type"
     )
-    mention: tuple[str, ...] = Field((), description="people that its own rule mentions")
+    mention: tuple[str, ...] = Field((), description="people that the instance's own rule mentions")
     timeout: PositiveDuration = Field(30.0, description="how long one delivery or hook call may take")
     rate: Rate | None = Field(None, description='the largest rate of deliveries, as "1/s"; unlimited by default')
     max_age: Duration | None = Field(
@@ -71,6 +73,6 @@ class PluginConfig(BaseModel):
         None,
         description=(
             "if more than this wait after an outage, the oldest that are no errors are sent as one summary; "
-            '"never" disables it; by default as the plugin has it: 50 if people read it'
+            '"never" disables it; by default as the plugin sets it, and 50 if it sets nothing'
         ),
     )

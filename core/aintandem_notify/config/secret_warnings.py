@@ -12,24 +12,26 @@ def secret_warnings(config: Config) -> list[str]:
     """One sentence for each suspicious secret, with its key and without any part of the secret."""
     tables = {"orchestrator": config.orchestrator, "connection": config.connection, "agent": config.agent}
     tables |= {"store": config.store}
-    places = [
+    named_tables = [
         *tables.items(),
         *((f"plugins.{name}", instance.settings) for name, instance in config.instances.items()),
     ]
-    remarks = [(key, secret.remark) for place, table in places for key, secret in _secrets(place, table)]
+    remarks = [
+        (key, secret.remark) for key_prefix, table in named_tables for key, secret in _secrets(key_prefix, table)
+    ]
     return list(dict.fromkeys(f"{key}: {remark}" for key, remark in remarks if remark is not None))
 
 
-def _secrets(place: str, value: object) -> Iterator[tuple[str, Secret]]:
+def _secrets(key: str, value: object) -> Iterator[tuple[str, Secret]]:
     match value:
         case Secret():
-            yield place, value
+            yield key, value
         case BaseModel():
             for name in type(value).model_fields:
-                yield from _secrets(f"{place}.{name}", getattr(value, name))
+                yield from _secrets(f"{key}.{name}", getattr(value, name))
         case Mapping():
             for name, item in value.items():
-                yield from _secrets(f"{place}.{name}", item)
+                yield from _secrets(f"{key}.{name}", item)
         case list() | tuple():
             for item in value:
-                yield from _secrets(place, item)
+                yield from _secrets(key, item)

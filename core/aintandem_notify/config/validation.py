@@ -19,7 +19,7 @@ from aintandem_notify.log import describe_error
 M = TypeVar("M", bound=BaseModel)
 
 # Shorter texts are no secrets, and removing them would make a sentence unreadable.
-_MIN_CUT: Final = 4
+_MIN_CUT_CHARACTERS: Final = 4
 
 _EXPECTED: Final[Mapping[str, str]] = {
     "string_type": "a text",
@@ -54,7 +54,7 @@ _BOUNDS: Final[Mapping[str, str]] = {
     "multiple_of": "should be a multiple of {multiple_of}",
     "string_too_long": "should have at most {max_length} characters",
     "too_long": "should have at most {max_length} entries",
-    "string_pattern_mismatch": "does not have the right form, which is {pattern}",
+    "string_pattern_mismatch": "should match the pattern {pattern}",
 }
 
 
@@ -67,11 +67,11 @@ def validate(
     trusted: Iterable[str] | None = None,
     locate: Callable[[BaseException], str] = lambda _error: "",
 ) -> tuple[M | None, list[Finding]]:
-    """``raw`` as ``model``; None and the findings if it is wrong.
+    """``raw`` as ``model``, or None and the findings if it is invalid.
 
     ``trusted`` are the keys whose validators are ours; None for all. Other validators may raise anything and may
-    repeat the value in their messages, so it is cut out. ``locate`` gives the place in the plugin of an error that
-    its validator raised.
+    repeat the value in their messages, so it is cut out. ``locate`` returns the source line in the plugin of an
+    error that its validator raised.
     """
     location = ""
     if not isinstance(raw, Mapping):
@@ -79,10 +79,10 @@ def validate(
     try:
         return model.model_validate(raw, context={"config": context}), []
     except ValidationError as error:
-        known = None if trusted is None else frozenset(trusted)
+        trusted_keys = None if trusted is None else frozenset(trusted)
         try:
             details = error.errors(include_url=False, include_input=False)
-            return None, _findings(model, raw, place, details, known)
+            return None, _findings(model, raw, place, details, trusted_keys)
         except BaseException as unreadable:  # the error of a plugin's own validator cannot be read
             if trusted is None or is_ctrl_c(unreadable):
                 raise
@@ -153,7 +153,7 @@ def _has(value: object, part: object) -> bool:
 
 
 def _keys_at(model: type[BaseModel], place: Place) -> tuple[str, ...]:
-    """The keys that a table at ``place`` inside ``model`` may have; empty if no model says so."""
+    """The keys that a table at ``place`` inside ``model`` may have; empty if they are unknown."""
     current: type[BaseModel] | None = model
     for part in place:
         if current is None:
@@ -205,7 +205,7 @@ def _describe_detail(detail: ErrorDetails, value: object, *, ours: bool) -> str:
         return f"should be {choice}" + (did_you_mean(value, names) if isinstance(value, str) else "")
     if kind in ("too_short", "string_too_short"):
         minimum = context.get("min_length", 1)
-        return "should not be empty" if minimum == 1 else f"should be longer; the least is {minimum}"
+        return "should not be empty" if minimum == 1 else f"should be longer; the minimum is {minimum}"
     if kind in _BOUNDS:
         return _BOUNDS[kind].format(**context)
     text = str(context["error"]) if "error" in context else detail["msg"].replace("Input should", "should")
@@ -221,22 +221,22 @@ def _value_at(raw: Any, local: Place) -> Any:
 def _without_values(text: str, value: object) -> str:
     """``text`` without any text of ``value``, except names of variables and files."""
     # A validator may have quoted the value, which writes a line break as two characters.
-    forms = {form for leaf in _leaves(value) for form in (leaf, repr(leaf)[1:-1], leaf.strip())}
+    forms = {form for leaf in _texts_in(value) for form in (leaf, repr(leaf)[1:-1], leaf.strip())}
     for form in sorted(forms, key=len, reverse=True):
-        if len(form) >= _MIN_CUT:
+        if len(form) >= _MIN_CUT_CHARACTERS:
             text = text.replace(form, "…")
     return text
 
 
-def _leaves(value: object) -> Iterable[str]:
+def _texts_in(value: object) -> Iterable[str]:
     match value:
         case Mapping() if len(value) == 1 and not {"env", "file"}.isdisjoint(value):
             return
         case Mapping():
             for item in value.values():
-                yield from _leaves(item)
+                yield from _texts_in(item)
         case list() | tuple():
             for item in value:
-                yield from _leaves(item)
+                yield from _texts_in(item)
         case _:
             yield str(value)

@@ -32,17 +32,17 @@ class InvalidDefault:
     problem: str
 
     def describe(self, plugin_type: PluginType) -> str:
-        """One line with the place in the plugin: ``plugins/beep.py:9: rate: not a rate; …``"""
-        place = plugin_type.source_location(self.model, self.key)
-        return ": ".join(part for part in (place, self.key, self.problem) if part)
+        """One line with the source line in the plugin: ``plugins/beep.py:9: rate: not a rate; …``"""
+        location = plugin_type.source_location(self.model, self.key)
+        return ": ".join(part for part in (location, self.key, self.problem) if part)
 
 
 def read_defaults(
     model: type[PluginConfig], table: Mapping[str, Any], context: ValidationContext
 ) -> tuple[dict[str, str], list[InvalidDefault]]:
-    """The text defaults to read as if they were in ``table``, by key; and the invalid defaults.
+    """Returns the text defaults that are read as if written in ``table``, by key, and the invalid defaults.
 
-    They are the texts that become another type: a rate, a duration, a secret.
+    A text default is a text that becomes another type: a rate, a duration, a secret.
     """
     texts: dict[str, str] = {}
     invalid: list[InvalidDefault] = []
@@ -103,13 +103,15 @@ def _is_written(name: str, field: FieldInfo, table: Mapping[str, Any]) -> bool:
 def _coerce_default(
     model: type[BaseModel], name: str, value: object, context: ValidationContext
 ) -> tuple[Any, str | None]:
-    """``value`` converted to the type of its key, or a problem."""
+    """``value`` converted to the type of its key, and None; or ``value`` as it is, and the problem."""
     try:
-        probe = _single_field_model(model, name)
+        single_field = _single_field_model(model, name)
     except Exception as error:  # noqa: BLE001  # a plugin's own type that pydantic cannot build alone
         return value, f"its type cannot be used: {describe_error(error)}"
     in_python = replace(context, in_python=True)
-    validated, findings = validate(probe, {"value": value}, (), in_python, trusted=PluginConfig.model_fields)
+    validated, findings = validate(
+        single_field, {"value": value}, (), in_python, trusted=PluginConfig.model_fields
+    )
     if validated is None:
         problems = (finding.message.replace("not this", f"not {_python_type(value)}") for finding in findings)
         return value, "; ".join(dict.fromkeys(problems))
@@ -118,10 +120,10 @@ def _coerce_default(
 
 @lru_cache(maxsize=1024)
 def _single_field_model(model: type[BaseModel], name: str) -> type[BaseModel]:
-    """A model with one key ``value`` of the same type."""
+    """A model with one key ``value``, of the type of the field ``name`` of ``model``."""
     annotation = model.model_fields[name].rebuild_annotation()
     fields: dict[str, Any] = {"value": (annotation, ...)}
-    return create_model("Probe", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)
+    return create_model("SingleField", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)
 
 
 def _models_in(value: object) -> Iterator[BaseModel]:

@@ -32,8 +32,8 @@ class PluginTables:
 
     All mappings are by instance name. ``enabled`` has the valid and enabled instances. ``declared`` has every
     table, true if it is enabled; ``delivers`` those of known types, true for a destination. ``tables`` has the
-    tables as written. ``defaults`` has the common keys with a default of the plugin's own, and its place in the
-    plugin.
+    tables as written. ``defaults`` has the common keys with a default of the plugin's own, and the source
+    line of each.
     """
 
     enabled: dict[str, InstanceConfig] = field(default_factory=dict)
@@ -99,7 +99,7 @@ def _named_tables(
 
 
 def _is_secret(value: Mapping[str, Any]) -> bool:
-    """True for ``{ env = "X" }`` and ``{ file = "x" }``: a secret, the value of a key and no instance."""
+    """True for ``{ env = "X" }`` and ``{ file = "x" }``: a secret, which is the value of a key and not a table."""
     return len(value) == 1 and not {"env", "file"}.isdisjoint(value)
 
 
@@ -127,10 +127,10 @@ def _read_type(
         result.delivers[full_name] = plugin_type.delivers
         result.tables[full_name] = table
         parsed = read_settings(plugin_type, table, place, context)
-        # A fault of the plugin affects all its instances and is reported once.
-        faults = [Finding(place, text) for text in parsed.faults if text not in reported]
-        result.findings += parsed.findings + faults
-        reported.update(parsed.faults)
+        # A mistake in the plugin affects all its instances and is reported once.
+        new_problems = [Finding(place, text) for text in parsed.plugin_problems if text not in reported]
+        result.findings += parsed.findings + new_problems
+        reported.update(parsed.plugin_problems)
         if parsed.settings is not None and parsed.common is not None:
             config = InstanceConfig(full_name, type_name, plugin_type.delivers, parsed.settings, parsed.common)
             result.enabled[full_name] = config
@@ -143,16 +143,16 @@ def _read_type(
 
 @dataclass(slots=True)
 class ParsedSettings:
-    """The settings of one instance, or None and the reasons.
+    """The settings of one instance; None if there are findings or plugin problems.
 
     ``settings`` is the plugin's own model, ``common`` ours with the common keys. ``findings`` are mistakes in the
-    table, ``faults`` mistakes in the plugin.
+    table, ``plugin_problems`` mistakes in the plugin itself.
     """
 
     settings: PluginConfig | None = None
     common: PluginConfig | None = None
     findings: list[Finding] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
+    plugin_problems: list[str] = field(default_factory=list)
 
 
 def read_settings(
@@ -168,7 +168,7 @@ def read_settings(
         if is_ctrl_c(error):
             raise
         problem = f"its settings cannot be read: {describe_error(error)}"
-        parsed.faults.append(": ".join(part for part in (plugin_type.raised_at(error), problem) if part))
+        parsed.plugin_problems.append(": ".join(part for part in (plugin_type.raised_at(error), problem) if part))
     return parsed
 
 
@@ -179,7 +179,7 @@ def _validate_table(
     context: ValidationContext,
     parsed: ParsedSettings,
 ) -> PluginConfig | None:
-    """The validated table; None if ``parsed`` has got findings or faults."""
+    """The validated table; None if it added findings or plugin problems to ``parsed``."""
     model = plugin_type.config_model
     texts, invalid = read_defaults(model, table, context)
     settings, findings = validate(
@@ -190,14 +190,18 @@ def _validate_table(
         trusted=PluginConfig.model_fields,
         locate=plugin_type.raised_at,
     )
-    in_texts = [finding for finding in findings if _key_of(finding, place) in texts.keys() - table.keys()]
-    parsed.findings = [finding for finding in findings if finding not in in_texts]
-    parsed.faults = [default.describe(plugin_type) for default in invalid]
-    parsed.faults += [_fault(plugin_type, str(_key_of(finding, place)), finding.message) for finding in in_texts]
-    if settings is None or parsed.faults:
+    of_defaults = [finding for finding in findings if _key_of(finding, place) in texts.keys() - table.keys()]
+    parsed.findings = [finding for finding in findings if finding not in of_defaults]
+    parsed.plugin_problems = [default.describe(plugin_type) for default in invalid]
+    parsed.plugin_problems += [
+        _plugin_problem(plugin_type, str(_key_of(finding, place)), finding.message) for finding in of_defaults
+    ]
+    if settings is None or parsed.plugin_problems:
         return None
     if not issubclass(type(settings), PluginConfig):
-        parsed.faults.append(_fault(plugin_type, "", f"a validator made something else of the {model.__name__}"))
+        parsed.plugin_problems.append(
+            _plugin_problem(plugin_type, "", f"a validator returned something other than a {model.__name__}")
+        )
         return None
     settings.model_fields_set.difference_update(texts.keys() - table.keys())
     return settings
@@ -207,10 +211,12 @@ def _complete(
     plugin_type: PluginType, settings: PluginConfig, context: ValidationContext, parsed: ParsedSettings
 ) -> None:
     """Convert the defaults in ``settings``, copy the common keys, and put both into ``parsed``."""
-    parsed.faults = [default.describe(plugin_type) for default in apply_defaults(settings, context)]
+    parsed.plugin_problems = [default.describe(plugin_type) for default in apply_defaults(settings, context)]
     parsed.common, problems = _common_settings(settings, context)
-    parsed.faults += [_fault(plugin_type, key, problem) for key, problem in problems if not parsed.faults]
-    parsed.settings = None if parsed.faults else settings
+    parsed.plugin_problems += [
+        _plugin_problem(plugin_type, key, problem) for key, problem in problems if not parsed.plugin_problems
+    ]
+    parsed.settings = None if parsed.plugin_problems else settings
 
 
 def _key_of(finding: Finding, place: Place) -> str | int | None:
@@ -218,7 +224,7 @@ def _key_of(finding: Finding, place: Place) -> str | int | None:
     return finding.place[len(place)] if len(finding.place) > len(place) else None
 
 
-def _fault(plugin_type: PluginType, key: str, problem: str) -> str:
+def _plugin_problem(plugin_type: PluginType, key: str, problem: str) -> str:
     return ": ".join(
         part for part in (plugin_type.source_location(plugin_type.config_model, key or None), key, problem) if part
     )
@@ -227,7 +233,7 @@ def _fault(plugin_type: PluginType, key: str, problem: str) -> str:
 def _common_settings(
     settings: PluginConfig, context: ValidationContext
 ) -> tuple[PluginConfig | None, list[tuple[str, str]]]:
-    """The common keys in a model of ours; and those that the plugin's model has made invalid, with the problem."""
+    """The common keys in a model of ours, and the keys that the plugin's model made invalid, with the problem."""
     values = {name: getattr(settings, name) for name in PluginConfig.model_fields}
     common, findings = validate(PluginConfig, values, (), replace(context, in_python=True))
     return common, [(finding.key, finding.message) for finding in findings]

@@ -75,7 +75,7 @@ def proxy_exemptions(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def address_ranges(entries: tuple[str, ...]) -> tuple[str, ...]:
-    """``entries`` as they are; raises ValueError for an entry that is no range of addresses."""
+    """``entries`` as they are; raises ValueError for an entry that is neither an address nor a range."""
     for entry in entries:
         parse_network(entry)
     return entries
@@ -89,13 +89,13 @@ def heartbeat_address(value: Secret | None) -> Secret | None:
 
 
 def loopback_address(listen: str) -> str:
-    """``listen`` as it is; raises ValueError if it is neither ``host:port`` on this machine only nor ``off``."""
+    """``listen`` as it is; raises ValueError if it is neither ``off`` nor a loopback address with a port."""
     if listen == OFF:
         return listen
-    place = _HOST_AND_PORT.fullmatch(listen)
-    if place is None or int(place["port"]) > 65535:
+    match = _HOST_AND_PORT.fullmatch(listen)
+    if match is None or int(match["port"]) > 65535:
         raise ValueError(f'should be an address and a port, as "127.0.0.1:0" or "[::1]:9901", or "{OFF}"')
-    if place["host"] != "localhost" and not _is_loopback(place["host"].strip("[]")):
+    if match["host"] != "localhost" and not _is_loopback(match["host"].strip("[]")):
         raise ValueError("should be a loopback address, as 127.0.0.1: whoever reaches it may try tokens")
     return listen
 

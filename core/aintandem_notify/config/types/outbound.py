@@ -18,12 +18,12 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 MAX_PORT: Final = 65535
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _PROXY_EXPECTED: Final = "should be a proxy's address that begins with http:// or https://"
-_ENCODE_LOGIN: Final = "in its login, write # as %23, / as %2F, ? as %3F, @ as %40 and : as %3A"
+_LOGIN_HINT: Final = "in its login, write # as %23, / as %2F, ? as %3F, @ as %40 and : as %3A"
 _NO_PROXY_EXPECTED: Final = (
     'should be a host ("hooks.example", ".example" for all under it), an address, a range ("10.0.0.0/8") or "*"'
 )
 _MAX_QUOTED: Final = 80
-_BEYOND_PLACE: Final = re.compile(r"[/?#\s]")
+_FORBIDDEN_IN_LOGIN: Final = re.compile(r"[/?#\s]")
 # Control characters in a login are not allowed (RFC 7617 section 2).
 _BROKEN_ENCODING: Final = re.compile(r"%(?![0-9a-fA-F]{2})|%[01][0-9a-fA-F]|%7[fF]")
 _ENTRY: Final = re.compile(
@@ -33,7 +33,10 @@ _ENTRY: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy; ``tls``: the connection to it uses TLS. ``credentials`` are ``user:password`` as bytes."""
+    """An HTTP proxy.
+
+    With ``tls`` the connection to it uses TLS. ``credentials`` are ``user:password`` as bytes.
+    """
 
     host: str
     port: int
@@ -44,13 +47,13 @@ class Proxy:
     def parse(cls, url: str) -> Self:
         """Parse a URL; raises ValueError with a message that does not quote it."""
         scheme, separator, remainder = url.partition("://")
-        login, at, place = remainder.rpartition("@")
+        login, at, host_and_port = remainder.rpartition("@")
         try:
             # Without the login: the standard library rejects a URL whose password has a bracket.
-            parts = _split(f"{scheme}{separator}{place}")
+            parts = _split(f"{scheme}{separator}{host_and_port}")
         except ValueError:
             raise ValueError(_with_hint(_PROXY_EXPECTED, url)) from None
-        if parts.path not in ("", "/") or parts.query or parts.fragment or _BEYOND_PLACE.search(login):
+        if parts.path not in ("", "/") or parts.query or parts.fragment or _FORBIDDEN_IN_LOGIN.search(login):
             raise ValueError(_with_hint("should end after its host and port", url))
         if _BROKEN_ENCODING.search(login):
             raise ValueError("should have no control characters and no lone % in its login; write % itself as %25")
@@ -74,7 +77,7 @@ def _is_text(content: bytes) -> bool:
 
 
 def _with_hint(sentence: str, url: str) -> str:
-    return f"{sentence}; {_ENCODE_LOGIN}" if "@" in url else sentence
+    return f"{sentence}; {_LOGIN_HINT}" if "@" in url else sentence
 
 
 def _split(url: str) -> SplitResult:
@@ -133,7 +136,7 @@ def _as_address(host: str) -> Address | None:
 
 @dataclass(frozen=True, slots=True)
 class ProxyExemption:
-    """An entry of ``no_proxy``: hosts to connect to directly; ``port`` None means every port.
+    """An entry of ``no_proxy``: hosts to connect to directly. ``port`` None means every port.
 
     An empty ``domain`` matches every host. A domain matches all names under it, and itself unless
     ``subdomains_only``.
@@ -168,15 +171,15 @@ class ProxyExemption:
         return cls(port, domain=domain, subdomains_only=parts["subdomains"] is not None)
 
     def matches(self, host: str, port: int) -> bool:
-        """True if the entry matches a host, as written in a URL; names are not resolved for this."""
+        """True if the entry matches the host as written in a URL; host names are not resolved."""
         if self.port not in (None, port):
             return False
         address = _as_address(host)
         if self.network is not None:
-            return address is not None and _holds(self.network, address)
+            return address is not None and _contains(self.network, address)
         name = host.lower().rstrip(".")
-        below = name.endswith(f".{self.domain}")
-        return not self.domain or below or (name == self.domain and not self.subdomains_only)
+        is_subdomain = name.endswith(f".{self.domain}")
+        return not self.domain or is_subdomain or (name == self.domain and not self.subdomains_only)
 
 
 def parse_network(text: str) -> Network:
@@ -192,7 +195,7 @@ def parse_network(text: str) -> Network:
     raise ValueError(f'{_quoted(text)} names an address within a range; the range is "{nearest}"')
 
 
-def _holds(network: Network, address: Address) -> bool:
+def _contains(network: Network, address: Address) -> bool:
     # Compared as numbers: a scope (fe80::1%eth0) does not make another address.
     return address.version == network.version and int(network[0]) <= int(address) <= int(network[-1])
 
@@ -230,7 +233,7 @@ class Outbound:
 
     def allows(self, address: Address) -> bool:
         """True if the operator allowed this address."""
-        return any(_holds(network, address) for network in self.allowed)
+        return any(_contains(network, address) for network in self.allowed)
 
 
 DIRECT: Final = Outbound()

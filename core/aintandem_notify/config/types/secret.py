@@ -19,7 +19,7 @@ _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _CREDENTIAL: Final = "$CREDENTIALS_DIRECTORY/"
 
 MAX_SECRET_CHARACTERS: Final = 65_536
-"""Characters of a secret from a variable or a file; our limit, so that a wrong file costs nothing."""
+"""Characters of a secret from a variable or a file; our limit, so that a wrong file is not read to its end."""
 
 
 def _suspicious_form(secret: str) -> str | None:
@@ -29,7 +29,7 @@ def _suspicious_form(secret: str) -> str | None:
     if "\n" in secret or "\r" in secret:
         return "has several lines, and all of them are the secret"
     if len(secret) > 1 and secret[0] == secret[-1] and secret[0] in "\"'":
-        return "stands in quotes, which are taken as a part of the secret"
+        return "is in quotes, which are taken as a part of the secret"
     return None
 
 
@@ -47,7 +47,7 @@ class Secret:
     Making one registers it with the log, which removes it from every line. A file is read once; its path is
     relative to the config, and ``$CREDENTIALS_DIRECTORY/`` at its start is systemd's folder of credentials.
     Trailing line breaks and a byte order mark, which editors and shells add, are no part of it. White space and
-    quotes are, because a password may have them; ``remark`` says so.
+    quotes are part of it, because a password may have them; then ``remark`` has a warning.
     """
 
     __slots__ = ("_remark", "_value")
@@ -79,7 +79,7 @@ class Secret:
 
     @classmethod
     def read(cls, value: object, context: ValidationContext) -> Self:
-        """Raises ValueError with a sentence that does not hold the value."""
+        """Read a value of the config; raises ValueError with a sentence that does not contain the value."""
         match value:
             case cls():
                 return value
@@ -124,7 +124,7 @@ class Secret:
     def _from_text(cls, text: str, origin: str) -> Self:
         """The secret in ``text``; ``origin`` names its source in messages."""
         if len(text) > MAX_SECRET_CHARACTERS:
-            raise ValueError(f"{origin} holds more than {MAX_SECRET_CHARACTERS} characters, which is no secret")
+            raise ValueError(f"{origin} holds more than {MAX_SECRET_CHARACTERS} characters, too long for a secret")
         secret = text.removeprefix("\ufeff").rstrip("\r\n")
         if not secret:
             raise ValueError(f"{origin} is empty")

@@ -79,10 +79,10 @@ def format_duration(seconds: float) -> str:
     return f"{milliseconds}ms" if milliseconds else "0s"
 
 
-def _duration(value: object, info: ValidationInfo[Any]) -> float:
+def _read_duration(value: object, info: ValidationInfo[Any]) -> float:
     # In a config a number without a unit is refused; in Python seconds are the unit.
     if not in_config(info) and isinstance(value, int | float) and not isinstance(value, bool):
-        if not 0 <= value <= MAX_DURATION_S:  # nor is NaN
+        if not 0 <= value <= MAX_DURATION_S:  # NaN fails this, too
             raise ValueError("should be from 0 seconds to a hundred years")
         return float(value)
     return parse_duration(value)
@@ -90,19 +90,19 @@ def _duration(value: object, info: ValidationInfo[Any]) -> float:
 
 Duration = Annotated[
     float,
-    BeforeValidator(_duration),
+    BeforeValidator(_read_duration),
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["10s", "15m"]}),
 ]
 """A length of time, in seconds; written as ``"10s"``."""
 
 
-def _longer_than_nothing(seconds: float) -> float:
+def _require_positive(seconds: float) -> float:
     if seconds <= 0:
         raise ValueError("should be longer than 0s")
     return seconds
 
 
-PositiveDuration = Annotated[Duration, AfterValidator(_longer_than_nothing)]
+PositiveDuration = Annotated[Duration, AfterValidator(_require_positive)]
 """As ``Duration``, more than 0."""
 
 
@@ -115,7 +115,7 @@ class Rate:
 
     @property
     def interval(self) -> float:
-        """Seconds between two of them, evenly spread."""
+        """Seconds from one to the next, if they are evenly spread."""
         return self.seconds / self.count
 
     @classmethod
@@ -155,7 +155,7 @@ def format_rate(rate: Rate) -> str | None:
     return unit and f"{rate.count}/{unit}"
 
 
-def _path(value: object, info: ValidationInfo[Any]) -> Path:
+def _read_path(value: object, info: ValidationInfo[Any]) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError('not a path; write it as "folder/file"')
     try:
@@ -164,7 +164,7 @@ def _path(value: object, info: ValidationInfo[Any]) -> Path:
         raise ValueError("there is no home directory for ~") from None
 
 
-FilePath = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string"})]
+FilePath = Annotated[Path, BeforeValidator(_read_path), WithJsonSchema({"type": "string"})]
 """A path; a relative one starts at the config file's folder, ``~`` is the home directory."""
 
 

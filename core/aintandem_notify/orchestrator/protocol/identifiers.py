@@ -20,7 +20,7 @@ def validate_id(value: object, name: str = "the id") -> str:
     if len(value) > MAX_ID_CHARACTERS:
         raise InvalidId(f"{name} has {len(value)} characters; at most {MAX_ID_CHARACTERS} are allowed")
     if value in DOT_SEGMENTS:
-        raise InvalidId(f"{name} cannot be {value!r}: in an address that is a step to another one")
+        raise InvalidId(f"{name} cannot be {value!r}: in a URL that means another folder")
     try:
         value.encode()
     except UnicodeEncodeError:
