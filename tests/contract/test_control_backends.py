@@ -84,13 +84,13 @@ async def running(folder: Path) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def at_rest(folder: Path) -> AsyncIterator[None]:
+async def offline(folder: Path) -> AsyncIterator[None]:
     async with open_storage(folder / "store.db") as storage:
         await three_waiting(storage)
     yield
 
 
-@pytest.fixture(params=[running, at_rest], ids=["running", "at rest"])
+@pytest.fixture(params=[running, offline], ids=["running", "offline"])
 async def config(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Path]:
     async with request.param(tmp_path):
         yield tmp_path / "config.toml"
@@ -120,7 +120,7 @@ async def test_one_is_shown(config: Path) -> None:
 
 async def test_one_that_waits_says_what_for(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
-    async with at_rest(tmp_path):
+    async with offline(tmp_path):
         pass
     assert (await call(config, lambda backend: backend.show("1"))).held is None
     await call(config, lambda backend: backend.set_paused([OTHER], paused=True))
@@ -199,9 +199,9 @@ async def test_an_empty_destination_is_not_every_one(config: Path) -> None:
     assert len(page.deliveries) == 3
 
 
-async def test_a_pause_at_rest_is_there_at_the_next_start(tmp_path: Path) -> None:
+async def test_a_pause_without_an_agent_is_there_at_the_next_start(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
-    async with at_rest(tmp_path):
+    async with offline(tmp_path):
         await call(config, lambda backend: backend.set_paused([DESTINATION], paused=True))
     status = await call(config, lambda backend: backend.status())
     assert status.agent is None
@@ -275,7 +275,7 @@ async def test_trouble_of_the_store_is_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept_bytes", [0, 50, 8192])
 async def test_a_damaged_store_stays_in_its_place_until_an_agent_starts(tmp_path: Path, kept_bytes: int) -> None:
     config, store = tmp_path / "config.toml", tmp_path / "store.db"
-    async with at_rest(tmp_path):
+    async with offline(tmp_path):
         os.truncate(store, kept_bytes)
     for _ in range(2):
         with pytest.raises(StoreDamaged, match="it is damaged or was emptied, and stays as it is for now"):
@@ -291,7 +291,7 @@ async def test_a_damaged_store_stays_in_its_place_until_an_agent_starts(tmp_path
     assert (await call(config, lambda backend: backend.status())).destinations == ()
 
 
-async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) -> None:
+async def test_without_an_agent_every_database_answers(store_url: str, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     if store_url == "sqlite://":
         return  # no other process could open it
@@ -319,7 +319,7 @@ async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) ->
 
 
 async def test_a_ctrl_c_closes_the_store(tmp_path: Path) -> None:
-    async with at_rest(tmp_path):
+    async with offline(tmp_path):
         pass
 
     def end_at_once(*_: object) -> None:
