@@ -42,5 +42,5 @@ def test_everything_in_comments_is_right_too(tmp_path: Path) -> None:
     assert len(loaded.config.rules) == 2
     assert loaded.config.connection.proxy is not None
     assert loaded.router.warnings() == [
-        "slack.ops gets nothing but the agent's own trouble; no rule names it, and it has no events"
+        "slack.ops gets only the agent's own warnings and errors; no rule names it, and events is not set"
     ]

@@ -85,7 +85,7 @@ PROBLEMS = [
     ),
     ("[task_failed", "the [ in it is not closed"),
     ("task_[]", "the [ in it is not closed"),
-    ("unknown/", "should say which; unknown/* means all"),
+    ("unknown/", "should name a type after the slash; unknown/* means all"),
 ]
 
 

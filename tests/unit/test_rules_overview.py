@@ -96,7 +96,7 @@ def test_a_rule_that_never_sends_is_warned_of() -> None:
 
 def test_a_destination_that_gets_nothing_is_warned_of() -> None:
     assert warnings(SLACK, FILE, rule("r", "task_failed", "slack.team")) == [
-        "file_log.audit gets nothing but the agent's own trouble; no rule names it, and it has no events"
+        "file_log.audit gets only the agent's own warnings and errors; no rule names it, and events is not set"
     ]
 
 

@@ -142,7 +142,7 @@ def test_mistakes_in_a_text_are_found_by_the_check(text: str, problem: str) -> N
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "no Jinja2 expression: unexpected end; leave the key out for a rule that always counts"),
+        ("", "no Jinja2 expression: unexpected end; leave the key out for a rule that always applies"),
         ("run.duration >", "no Jinja2 expression: unexpected end"),
         ("run.attempt > 1 && event.error", "no Jinja2 expression: unexpected char '&' at 16; write and"),
         ("run.attempt > 1 || event.error", "no Jinja2 expression: expected token 'name', got '|'; write or"),

@@ -27,7 +27,7 @@ STEP_COST: Final = 60
 _ELEMENT_COST: Final = 40
 _LEVEL_COST: Final = 2  # a nested value is indented when it is printed
 
-_OBJECT_COST: Final = 1_000  # its text is made anew each time
+_OBJECT_COST: Final = 1_000  # str() builds its text again each time
 
 _FREE_TYPES: tuple[type, ...] = (bool, float, type(None), date, time, timedelta, type)
 _FREE_TYPES += (GeneratorType, FunctionType, Iterator, LoopContext, Macro, Undefined)
@@ -53,7 +53,7 @@ _CURRENT: Final[ContextVar[_Budget | None]] = ContextVar("budget of a rendering"
 
 @contextmanager
 def render_budget() -> Iterator[None]:
-    """Give the rendering inside the block a budget of its own."""
+    """Gives the rendering inside the block a budget of its own."""
     token = _CURRENT.set(_Budget())
     try:
         yield
@@ -62,7 +62,7 @@ def render_budget() -> Iterator[None]:
 
 
 def charge(units: int) -> None:
-    """Take ``units`` from the budget; raises BudgetExceeded when nothing is left. No-op without a budget."""
+    """Take ``units`` from the budget, if there is one; raises BudgetExceeded when nothing is left."""
     if (budget := _CURRENT.get()) is not None:
         budget.left -= units
         if budget.left < 0:
@@ -78,22 +78,24 @@ def charge_value(value: Any) -> Any:
     return value
 
 
-def metered(values: Iterable[Any], each: int = STEP_COST) -> Iterable[Any]:
-    """The values of a loop or a generator; charges ``each`` units for each of them."""
-    charge(each)
-    return _SizedMeteredIterable(values, each) if isinstance(values, Sized) else MeteredIterable(values, each)
+def meter(values: Iterable[Any], cost_each: int = STEP_COST) -> Iterable[Any]:
+    """The values of a loop or a generator; charges ``cost_each`` units for each of them."""
+    charge(cost_each)
+    if isinstance(values, Sized):
+        return _SizedMeteredIterable(values, cost_each)
+    return MeteredIterable(values, cost_each)
 
 
 class MeteredIterable:
-    """Values that are charged as they are drawn."""
+    """An iterable that charges for each value when it is drawn."""
 
-    def __init__(self, values: Iterable[Any], each: int) -> None:
+    def __init__(self, values: Iterable[Any], cost_each: int) -> None:
         self._values = values
-        self._each = each
+        self._cost_each = cost_each
 
     def __iter__(self) -> Iterator[Any]:
         for value in self._values:
-            charge(self._each)
+            charge(self._cost_each)
             yield value
 
 
@@ -107,7 +109,10 @@ class _SizedMeteredIterable(MeteredIterable):
 
 
 def cost_of(value: object) -> int:
-    """Units of a value and all its parts, counted at each occurrence; raises BudgetExceeded beyond any budget."""
+    """Units of a value and all its parts, counted at each occurrence.
+
+    Raises BudgetExceeded above ``RENDER_BUDGET``.
+    """
     total = 0
     pending: list[tuple[object, int]] = [(value, 0)]
     while pending:
@@ -119,7 +124,7 @@ def cost_of(value: object) -> int:
             case int() if not isinstance(item, bool):
                 total += item.bit_length() // 8
             case range():
-                total += len(item)  # searched element by element for other types
+                total += len(item)  # a search for a value of another type visits each element
             case Mapping():
                 total += len(item) * 2 * (_ELEMENT_COST + _LEVEL_COST * level)
                 parts = chain(item.keys(), item.values())

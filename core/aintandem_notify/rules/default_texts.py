@@ -1,6 +1,6 @@
 """The default text of every event type: one table of severity, title, body and facts.
 
-Used where a rule has no title or body of its own. Written for a person who reads it in a chat, perhaps at night:
+Used where a rule has no title or body of its own. A person reads the text in a chat, perhaps at night, so it names
 the event, its run, its project, and the error itself.
 """
 
@@ -78,8 +78,8 @@ def _gap_summary(context: EventContext) -> str:
     lines = [f"{_plural(changed, 'run')} changed meanwhile; missed events are reported now."] if changed else []
     if too_old:
         lines.append(f"{_plural(too_old, 'run')} ended too long ago to be reported.")
-    if gone := event_field(event, "gone") or 0:
-        lines.append(f"No longer known to the orchestrator, so their end is unknown: {_plural(gone, 'run')}.")
+    if gone_runs := event_field(event, "gone") or 0:
+        lines.append(f"No longer known to the orchestrator, so their end is unknown: {_plural(gone_runs, 'run')}.")
     if event_field(event, "incomplete"):
         lines.append(f"Not everything could be looked up: {_reason(context) or 'no reason is known'}")
     return "\n".join(lines or ["No run changed meanwhile."])
@@ -107,52 +107,56 @@ def _whole_event(context: EventContext) -> str:
     return formats.as_text(context[0].model_extra)
 
 
-_TASK = ("Project", "Attempt", "Happened")
-_TASK_END = ("Project", "Duration", "Attempt", "Happened")
-_TASK_TROUBLE = ("Project", "Duration", "Step", "Attempt", "Happened")
-_STEP = ("Project", "Progress", "Attempt", "Happened")
-_WORKFLOW = ("Project", "Workflow", "Attempt", "Happened")
-_WORKFLOW_END = ("Project", "Workflow", "Duration", "Attempt", "Happened")
-_WORKFLOW_TROUBLE = ("Project", "Workflow", "Phase", "Duration", "Attempt", "Happened")
-_LINK = ("Close code", "Happened")
+_TASK_FACTS = ("Project", "Attempt", "Happened")
+_TASK_END_FACTS = ("Project", "Duration", "Attempt", "Happened")
+_TASK_TROUBLE_FACTS = ("Project", "Duration", "Step", "Attempt", "Happened")
+_STEP_FACTS = ("Project", "Progress", "Attempt", "Happened")
+_WORKFLOW_FACTS = ("Project", "Workflow", "Attempt", "Happened")
+_WORKFLOW_END_FACTS = ("Project", "Workflow", "Duration", "Attempt", "Happened")
+_WORKFLOW_TROUBLE_FACTS = ("Project", "Workflow", "Phase", "Duration", "Attempt", "Happened")
+_LINK_FACTS = ("Close code", "Happened")
 
 _INFO, _SUCCESS, _WARNING = Severity.INFO, Severity.SUCCESS, Severity.WARNING
 _ERROR, _CRITICAL = Severity.ERROR, Severity.CRITICAL
 
 DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
-    "task_queued": DefaultText(_INFO, 'Task "{run}" is queued', facts=_TASK),
-    "task_started": DefaultText(_INFO, 'Task "{run}" started', facts=_TASK),
-    "step_progress": DefaultText(_INFO, 'Task "{run}": {step}', _message, _STEP),
-    "output": DefaultText(_INFO, 'Output of task "{run}"', _output, _TASK),
+    "task_queued": DefaultText(_INFO, 'Task "{run}" is queued', facts=_TASK_FACTS),
+    "task_started": DefaultText(_INFO, 'Task "{run}" started', facts=_TASK_FACTS),
+    "step_progress": DefaultText(_INFO, 'Task "{run}": {step}', _message, _STEP_FACTS),
+    "output": DefaultText(_INFO, 'Output of task "{run}"', _output, _TASK_FACTS),
     "artifact": DefaultText(
         _INFO, 'Task "{run}" made {artifact}', facts=("Project", "Artifact", "Type", "Size", "Attempt", "Happened")
     ),
-    "task_completed": DefaultText(_SUCCESS, 'Task "{run}" completed', _output, _TASK_END),
-    "task_failed": DefaultText(_ERROR, 'Task "{run}" failed', _error, _TASK_TROUBLE),
-    "task_cancelled": DefaultText(_WARNING, 'Task "{run}" was cancelled', facts=_TASK_TROUBLE),
-    "workflow_execution_created": DefaultText(_INFO, 'Workflow "{run}" is about to run', facts=_WORKFLOW),
-    "workflow_execution_started": DefaultText(_INFO, 'Workflow "{run}" started', facts=_WORKFLOW),
-    "workflow_phase_started": DefaultText(_INFO, 'Workflow "{run}": phase {phase} started', facts=_WORKFLOW),
+    "task_completed": DefaultText(_SUCCESS, 'Task "{run}" completed', _output, _TASK_END_FACTS),
+    "task_failed": DefaultText(_ERROR, 'Task "{run}" failed', _error, _TASK_TROUBLE_FACTS),
+    "task_cancelled": DefaultText(_WARNING, 'Task "{run}" was cancelled', facts=_TASK_TROUBLE_FACTS),
+    "workflow_execution_created": DefaultText(_INFO, 'Workflow "{run}" is about to run', facts=_WORKFLOW_FACTS),
+    "workflow_execution_started": DefaultText(_INFO, 'Workflow "{run}" started', facts=_WORKFLOW_FACTS),
+    "workflow_phase_started": DefaultText(_INFO, 'Workflow "{run}": phase {phase} started', facts=_WORKFLOW_FACTS),
     "workflow_phase_completed": DefaultText(
-        _INFO, 'Workflow "{run}": phase {phase} completed', _output, _WORKFLOW
+        _INFO, 'Workflow "{run}": phase {phase} completed', _output, _WORKFLOW_FACTS
     ),
-    "workflow_execution_completed": DefaultText(_SUCCESS, 'Workflow "{run}" completed', _output, _WORKFLOW_END),
-    "workflow_execution_failed": DefaultText(_ERROR, 'Workflow "{run}" failed', _error, _WORKFLOW_TROUBLE),
+    "workflow_execution_completed": DefaultText(
+        _SUCCESS, 'Workflow "{run}" completed', _output, _WORKFLOW_END_FACTS
+    ),
+    "workflow_execution_failed": DefaultText(_ERROR, 'Workflow "{run}" failed', _error, _WORKFLOW_TROUBLE_FACTS),
     "workflow_execution_paused": DefaultText(
         _WARNING, 'Workflow "{run}" is paused', facts=("Project", "Workflow", "Phase", "Attempt", "Happened")
     ),
-    "workflow_execution_resumed": DefaultText(_INFO, 'Workflow "{run}" resumed', facts=_WORKFLOW),
+    "workflow_execution_resumed": DefaultText(_INFO, 'Workflow "{run}" resumed', facts=_WORKFLOW_FACTS),
     "sandbox_created": DefaultText(
         _INFO, 'Sandbox "{run}" was created', facts=("Project", "Image", "Attempt", "Happened")
     ),
-    "sandbox_started": DefaultText(_INFO, 'Sandbox "{run}" started', facts=_TASK),
+    "sandbox_started": DefaultText(_INFO, 'Sandbox "{run}" started', facts=_TASK_FACTS),
     "sandbox_stopped": DefaultText(
         _INFO, 'Sandbox "{run}" stopped', facts=("Project", "Exit code", "Duration", "Attempt", "Happened")
     ),
-    "sandbox_error": DefaultText(_ERROR, 'Sandbox "{run}" has an error', _error, _TASK_END),
-    "connection_connected": DefaultText(_INFO, "Connected to project {project}", facts=_LINK),
-    "connection_disconnected": DefaultText(_WARNING, "Connection to project {project} lost", _link_trouble, _LINK),
-    "connection_error": DefaultText(_WARNING, "No connection to project {project}", _link_trouble, _LINK),
+    "sandbox_error": DefaultText(_ERROR, 'Sandbox "{run}" has an error', _error, _TASK_END_FACTS),
+    "connection_connected": DefaultText(_INFO, "Connected to project {project}", facts=_LINK_FACTS),
+    "connection_disconnected": DefaultText(
+        _WARNING, "Connection to project {project} lost", _link_trouble, _LINK_FACTS
+    ),
+    "connection_error": DefaultText(_WARNING, "No connection to project {project}", _link_trouble, _LINK_FACTS),
     "agent_started": DefaultText(_INFO, "AInTandem Notify is running", _watch_counts, ("Version",)),
     "agent_stopped": DefaultText(_INFO, "AInTandem Notify has stopped", _reason),
     "login_failed": DefaultText(_CRITICAL, "Login to the orchestrator failed", _reason),
@@ -169,7 +173,7 @@ DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
         ("Not heard from", "Heard again"),
     ),
 }
-"""Every known type; ``UNKNOWN_TEXT`` stands for all others."""
+"""Every known type; ``UNKNOWN_TEXT`` is for all others."""
 
 UNKNOWN_TEXT: Final = DefaultText(_INFO, "Unknown event {type}", _whole_event, ("Project", "Happened"))
 

@@ -31,12 +31,15 @@ AGENT_WARNING_TYPES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class EffectiveRule:
-    """A rule with its globs resolved: ``types`` are known ones, ``unknown`` globs for those that are not."""
+    """A rule with its globs resolved.
+
+    ``types`` are the known types; ``unknown_globs`` match types that this version does not know.
+    """
 
     name: str
     types: frozenset[str]
     destinations: tuple[str, ...]
-    unknown: tuple[str, ...] = ()
+    unknown_globs: tuple[str, ...] = ()
     projects: tuple[str, ...] | None = None
     when: str | None = None
     severity: Severity | None = None
@@ -52,8 +55,8 @@ class EffectiveRule:
         return self.when is not None or self.projects is not None
 
     def matches_unknown(self, event_type: str) -> bool:
-        """True if the rule is for this type, which this version does not know."""
-        return any(matches_unknown(glob, event_type) for glob in self.unknown)
+        """True if the rule is for ``event_type``, a type that this version does not know."""
+        return any(matches_unknown(glob, event_type) for glob in self.unknown_globs)
 
 
 def resolve_rules(config: Config) -> tuple[EffectiveRule, ...]:
@@ -75,7 +78,7 @@ def _from_config(rule: RuleConfig) -> EffectiveRule:
         rule.name,
         _known_types(rule.events),
         rule.notify,
-        unknown=tuple(filter(is_for_unknown, rule.events)),
+        unknown_globs=tuple(filter(is_for_unknown, rule.events)),
         projects=rule.projects,
         when=rule.when,
         severity=rule.severity,
@@ -92,14 +95,14 @@ def _from_instance(instance: InstanceConfig) -> EffectiveRule:
 
 
 def _instance_rule(
-    instance: InstanceConfig, types: frozenset[str], unknown: tuple[str, ...] = ()
+    instance: InstanceConfig, types: frozenset[str], unknown_globs: tuple[str, ...] = ()
 ) -> EffectiveRule:
     settings = instance.common
     return EffectiveRule(
         instance.name,
         types,
         (instance.name,),
-        unknown=unknown,
+        unknown_globs=unknown_globs,
         projects=settings.projects,
         when=settings.when,
         severity=settings.severity,
@@ -108,13 +111,16 @@ def _instance_rule(
 
 
 def _defaults(destinations: Sequence[InstanceConfig]) -> Iterator[EffectiveRule]:
-    """One rule for all destinations without settings, and one for each destination with ``when`` or the like."""
-    special = [instance for instance in destinations if _has_own_settings(instance.common)]
-    for instance in special:
+    """One rule for all destinations without ``projects``, ``when``, ``severity`` and ``mention``.
+
+    Each destination with one of these keys gets a rule of its own.
+    """
+    with_settings = [instance for instance in destinations if _has_own_settings(instance.common)]
+    for instance in with_settings:
         yield _instance_rule(instance, DEFAULT_TYPES)
-    plain = tuple(instance.name for instance in destinations if instance not in special)
-    if plain:
-        yield EffectiveRule(DEFAULT_RULE, DEFAULT_TYPES, plain)
+    others = tuple(instance.name for instance in destinations if instance not in with_settings)
+    if others:
+        yield EffectiveRule(DEFAULT_RULE, DEFAULT_TYPES, others)
 
 
 def _has_own_settings(settings: PluginConfig) -> bool:

@@ -15,7 +15,7 @@ from aintandem_notify.rules import formats
 def event_field(event: Event, name: str) -> Any:
     """The field called ``name`` of ``event``; None if its type has no such field.
 
-    Extra keys from the wire are ignored: their values may be anything.
+    Extra fields from the wire are ignored: their values may be anything.
     """
     return getattr(event, name) if name in _names_of(type(event)) else None
 

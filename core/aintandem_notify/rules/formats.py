@@ -15,8 +15,8 @@ MAX_SIZE_BYTES: Final = 10**27
 """Bytes; more than any file has."""
 _SIZE_UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
 
-# A frame can have megabytes, so texts are cut roughly before they are sanitized, and exactly afterwards. The first
-# cut redacts a token that it would split: half a token is not recognised.
+# Texts are cut to this multiple of their limit before they are sanitized, since a frame can have megabytes, and
+# exactly afterwards. The first cut redacts a token that it would split: half a token is not recognised.
 _MARGIN: Final = 10
 
 
@@ -87,13 +87,13 @@ def one_line(text: str, limit: int) -> str:
 
 
 def cut_middle(text: str, limit: int) -> str:
-    """``text``, sanitized and cut to about ``limit`` characters: a quarter of its beginning, the others its end.
+    """``text``, sanitized and cut to about ``limit`` characters.
 
-    The end of an error is its most useful part.
+    A quarter of them is its beginning, the others its end: the end of an error is its most useful part.
     """
-    if len(text) > (rough := _MARGIN * limit):
-        head = rough // 4
-        text = f"{redact_start(text, head)}\n[…]\n{redact_end(text, rough - head)}"
+    if len(text) > (rough_limit := _MARGIN * limit):
+        head = rough_limit // 4
+        text = f"{redact_start(text, head)}\n[…]\n{redact_end(text, rough_limit - head)}"
     return _without_middle(sanitize(text), limit)
 
 

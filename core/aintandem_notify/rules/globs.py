@@ -9,12 +9,12 @@ from aintandem_notify.config.findings import did_you_mean
 from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
 from aintandem_notify.domain.notification import Project
 
-_WILD: Final = frozenset("*?[")
+_WILDCARDS: Final = frozenset("*?[")
 _FAMILIES: Final = tuple(str(family) for family in Family)
 _UNKNOWN_PREFIX: Final = f"{Family.UNKNOWN}/"
 
 _PATHS: Final = {name: f"{model.family}/{name}" for name, model in EVENT_TYPES.items()}
-_WIRE: Final = frozenset(name for name, model in EVENT_TYPES.items() if model.family in WIRE_FAMILIES)
+_WIRE_TYPES: Final = frozenset(name for name, model in EVENT_TYPES.items() if model.family in WIRE_FAMILIES)
 
 
 def matching_types(glob: str) -> frozenset[str]:
@@ -23,7 +23,7 @@ def matching_types(glob: str) -> frozenset[str]:
     Without ``/`` it is matched against the type, with ``/`` against ``family/type``. A glob that begins with a
     wildcard matches task, workflow and sandbox events only: connection and agent events must be named.
     """
-    candidates = _WIRE if glob[:1] in _WILD else EVENT_TYPES
+    candidates = _WIRE_TYPES if glob[:1] in _WILDCARDS else EVENT_TYPES
     if "/" in glob:
         return frozenset(name for name in candidates if fnmatchcase(_PATHS[name], glob))
     return frozenset(name for name in candidates if fnmatchcase(name, glob))
@@ -43,19 +43,21 @@ def glob_problem(glob: str) -> str | None:
     """The problem with an entry of ``events``, as a sentence; None if it is fine."""
     if not glob:
         return "should not be empty"
-    # If the last bracket is closed, after one character at least, so are those before it.
+    # If the last bracket is closed, after at least one character, all brackets before it are closed too.
     if (last := glob.rfind("[")) >= 0 and "]" not in glob[last + 2 :]:
         return "the [ in it is not closed"
     if is_for_unknown(glob):
-        return None if len(glob) > len(_UNKNOWN_PREFIX) else "should say which; unknown/* means all"
+        return (
+            None if len(glob) > len(_UNKNOWN_PREFIX) else "should name a type after the slash; unknown/* means all"
+        )
     if matching_types(glob):
         return None
     if "/" in glob:
         return _path_problem(glob)
-    if not _WILD.isdisjoint(glob):
-        named = next((path for name, path in _PATHS.items() if fnmatchcase(name, glob)), None)
-        must = f"; events of the family {named.split('/')[0]} must be named, as {named}" if named else ""
-        return f"no event type matches {glob}{must or did_you_mean(glob, EVENT_TYPES)}"
+    if not _WILDCARDS.isdisjoint(glob):
+        example = next((path for name, path in _PATHS.items() if fnmatchcase(name, glob)), None)
+        hint = f"; events of the family {example.split('/')[0]} must be named, as {example}" if example else ""
+        return f"no event type matches {glob}{hint or did_you_mean(glob, EVENT_TYPES)}"
     if glob in _FAMILIES:
         return f"no event type called {glob}; did you mean {glob}/*?"
     return f"no event type called {glob}{did_you_mean(glob, EVENT_TYPES)}"
@@ -63,15 +65,18 @@ def glob_problem(glob: str) -> str | None:
 
 def _path_problem(glob: str) -> str:
     family, _, name = glob.partition("/")
-    if _WILD.isdisjoint(family) and family not in _FAMILIES:
+    if _WILDCARDS.isdisjoint(family) and family not in _FAMILIES:
         return f"no family of events called {family}{did_you_mean(family, _FAMILIES)}"
-    if _WILD.isdisjoint(name) and name in EVENT_TYPES:
+    if _WILDCARDS.isdisjoint(name) and name in EVENT_TYPES:
         return f"no event type called {glob}; did you mean {_PATHS[name]}?"
     return f"no event type matches {glob}{did_you_mean(glob, _PATHS.values())}"
 
 
 def project_matcher(globs: Sequence[str] | None) -> Callable[[Project | None], bool]:
-    """Gives a function that is true if a project's id or name matches. None matches every project, and none."""
+    """Returns a function that is true if a project's id or name matches a glob.
+
+    With ``globs`` None it is always true, also without a project.
+    """
     if globs is None:
         return lambda _project: True
     pattern = re.compile("|".join(translate(glob) for glob in globs))
@@ -79,7 +84,10 @@ def project_matcher(globs: Sequence[str] | None) -> Callable[[Project | None], b
 
 
 class EventFilter:
-    """The events that a plugin without ``deliver`` sees: by its ``events`` and ``projects``; None for all."""
+    """Selects the events that a plugin without ``deliver`` sees, by its ``events`` and ``projects``.
+
+    None selects all.
+    """
 
     def __init__(self, events: Iterable[str] | None, projects: Sequence[str] | None) -> None:
         globs = None if events is None else tuple(events)

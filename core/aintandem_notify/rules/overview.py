@@ -19,7 +19,10 @@ READ_BY_PEOPLE: Final = frozenset({"slack", "desktop_notify"})
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The destinations of one event type by one rule; ``projects`` and ``when`` as in the config, None: always."""
+    """The destinations of one event type by one rule; ``projects`` and ``when`` are as in the config.
+
+    None means that they do not restrict the rule.
+    """
 
     event_type: str
     rule: str
@@ -35,7 +38,7 @@ def routes(rules: Sequence[EffectiveRule]) -> list[Route]:
     unknown = [
         Route(glob, rule.name, rule.destinations, rule.severity or UNKNOWN_TEXT.severity, rule.projects, rule.when)
         for rule in rules
-        for glob in rule.unknown
+        for glob in rule.unknown_globs
     ]
     return known + unknown
 
@@ -61,8 +64,8 @@ def warnings(config: Config, rules: Sequence[EffectiveRule]) -> list[str]:
     return [
         *_frequent_events(config, table),
         *_unwatched_projects(config, rules),
-        *_idle_rules(table, rules),
-        *_idle_destinations(config, destinations, table),
+        *_rules_without_effect(table, rules),
+        *_destinations_without_rule(config, destinations, table),
     ]
 
 
@@ -87,16 +90,18 @@ def _unwatched_projects(config: Config, rules: Sequence[EffectiveRule]) -> Itera
             yield f"rule {rule.name} is for {patterns} only, and no project here has such an id or name"
 
 
-def _idle_rules(table: Sequence[Route], rules: Sequence[EffectiveRule]) -> Iterator[str]:
+def _rules_without_effect(table: Sequence[Route], rules: Sequence[EffectiveRule]) -> Iterator[str]:
     used = {route.rule for route in table}
     for rule in rules:
         if rule.name not in used:
             yield f"rule {rule.name} never sends anything; the rules before it take all of its events"
 
 
-def _idle_destinations(config: Config, destinations: Sequence[str], table: Sequence[Route]) -> Iterator[str]:
+def _destinations_without_rule(
+    config: Config, destinations: Sequence[str], table: Sequence[Route]
+) -> Iterator[str]:
     served = {name for route in table if route.rule != AGENT_RULE for name in route.destinations}
     fallbacks = {instance.common.fallback for instance in config.instances.values()}
     for name in destinations:
         if name not in served and name not in fallbacks:
-            yield f"{name} gets nothing but the agent's own trouble; no rule names it, and it has no events"
+            yield f"{name} gets only the agent's own warnings and errors; no rule names it, and events is not set"

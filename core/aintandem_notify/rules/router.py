@@ -1,7 +1,7 @@
 """Applies the config's rules to events: gives notifications and their destinations.
 
 Pure: needs no clock, store or socket. The rules of every known type are looked up once, so an event without a rule
-costs a dict lookup.
+costs only a dict lookup.
 """
 
 from collections.abc import Callable
@@ -78,7 +78,7 @@ class Router:
             for event_type in EVENT_TYPES
             if (matching := tuple(rule for rule in rules if event_type in rule.definition.types))
         }
-        self._for_unknown = tuple(rule for rule in rules if rule.definition.unknown)
+        self._for_unknown = tuple(rule for rule in rules if rule.definition.unknown_globs)
         console_url = config.orchestrator.console_url
         self._console_url = None if console_url is None else compile_address(console_url)
         self._logged: set[tuple[str, str]] = set()
@@ -146,7 +146,7 @@ class Router:
         return self._by_type.get(event.type, ())
 
     def _is_match(self, rule: _CompiledRule, event: Event, names: Scope | None, project: Project | None) -> bool:
-        """True if the rule is for ``event``. ``names`` None: its condition is not evaluated."""
+        """True if the rule is for ``event``. With ``names`` None its condition is not evaluated."""
         if not rule.is_for_project(project):
             return False
         if (
@@ -156,7 +156,7 @@ class Router:
             return False
         if rule.when is None or names is None:
             return True
-        # A condition that raises counts as true: better one notification too many than a failure unseen.
+        # A condition that raises counts as true: one notification too many is better than a missed failure.
         return self._evaluate(rule.when, names, rule.definition.name, "when", default=True)
 
     def _build_notification(
@@ -223,7 +223,7 @@ class Router:
         if (rule, part) not in self._logged:
             self._logged.add((rule, part))
             reason = formats.one_line(f"{type(error).__name__}: {error}", MAX_TITLE_CHARACTERS)
-            self._log.warning("rule raised", rule=rule, part=part, reason=reason, so=consequence)
+            self._log.warning("a rule raised an exception", rule=rule, part=part, reason=reason, so=consequence)
 
 
 _BuildNotification = Callable[[_CompiledRule, EventContext, Scope, datetime], Notification]
@@ -256,14 +256,15 @@ def _bare_notification(rule: _CompiledRule, context: EventContext, _names: Scope
 
 
 def _notification_id(event: Event, rule: str) -> str:
-    """The same id for the same event and rule, so that an event taken in twice makes no second notification."""
+    """The same id for the same event and rule, so that an event received twice makes no second notification."""
     return "ntf_" + blake2b(f"{event.key}\n{rule}".encode(), digest_size=16).hexdigest()
 
 
 def _thread(event: Event, run: Run | None) -> str:
-    """The key that orders notifications: the attempt, else the project, the instance, the store or the agent.
+    """The thread of the notification: notifications of one thread are sent in order.
 
-    So the agent's own events never wait behind those of runs.
+    It is that of the run's attempt, else of the project, the instance, the store or the agent. So the agent's own
+    events never wait behind those of runs.
     """
     if run is not None:
         return run.thread

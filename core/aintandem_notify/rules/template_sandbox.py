@@ -18,14 +18,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.visitor import NodeTransformer
 
 from aintandem_notify.rules import costs, formats
-from aintandem_notify.rules.cost_budget import STEP_COST, MeteredIterable, charge, charge_value, metered
+from aintandem_notify.rules.cost_budget import STEP_COST, MeteredIterable, charge, charge_value, meter
 
 _CHARGE_FILTER: Final = "charge the value"  # with spaces, so that no template can name it
 _METER_FILTER: Final = "meter the loop"
 _BUILT_IN_TYPES: Final = (str, bytes, bytearray, int, float)
 _NODE_COST: Final = 5  # units of any other node of a template, each time it is evaluated
-_SEARCHED_TYPES: Final = (list, tuple, range)
-_UNCHARGED_TYPES: Final = (Context, EvalContext, Environment)
+_SEARCHED_TYPES: Final = (list, tuple, range)  # their methods search the elements
+_UNCHARGED_TYPES: Final = (Context, EvalContext, Environment)  # Jinja2 passes them as first argument
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -96,7 +96,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 STATIC_COST: Final = "cost of a call"
-"""The global of a template with the units of one call: a macro may print the whole template."""
+"""The name of a template's global for the units of one call: a macro may print the whole template."""
 
 
 class _Formatter(SandboxedFormatter):
@@ -126,10 +126,10 @@ def _evaluate_lazy(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(list(arg) if isinstance(arg, MeteredIterable) else arg for arg in args)
 
 
-def _metered(
+def _wrap_with_charges(
     function: Callable[..., Any], charge_cost: Callable[..., None] | None = None, *, by_attribute: bool = False
 ) -> Callable[..., Any]:
-    """The filter or test, charged for its arguments, its result and the attributes that it looks up."""
+    """The filter or test, with charges for its arguments, its result and the attributes that it looks up."""
 
     def metered_call(*args: Any, **kwargs: Any) -> Any:
         if charge_cost is not None or by_attribute:
@@ -146,7 +146,7 @@ def _metered(
         if charge_cost is not None:
             charge_cost(*charged_args, **kwargs)
         result = function(*args, **kwargs)
-        return metered(result) if isinstance(result, Iterator) else charge_value(result)
+        return meter(result) if isinstance(result, Iterator) else charge_value(result)
 
     return update_wrapper(metered_call, function)
 
@@ -173,11 +173,15 @@ def make_sandbox(finalize: Callable[[Any], str]) -> Sandbox:
     filters: Mapping[str, Any] = sandbox.filters
     tests: Mapping[str, Any] = sandbox.tests
     sandbox.filters = {
-        name: _metered(function, costs.FILTER_CHARGES.get(name), by_attribute=name in costs.ATTRIBUTE_FILTERS)
+        name: _wrap_with_charges(
+            function, costs.FILTER_CHARGES.get(name), by_attribute=name in costs.ATTRIBUTE_FILTERS
+        )
         for name, function in filters.items()
     }
-    sandbox.filters |= {_CHARGE_FILTER: charge_value, _METER_FILTER: metered}
-    sandbox.tests = {name: _metered(function, costs.TEST_CHARGES.get(name)) for name, function in tests.items()}
+    sandbox.filters |= {_CHARGE_FILTER: charge_value, _METER_FILTER: meter}
+    sandbox.tests = {
+        name: _wrap_with_charges(function, costs.TEST_CHARGES.get(name)) for name, function in tests.items()
+    }
     return sandbox
 
 
@@ -191,7 +195,7 @@ def add_charges(template: nodes.Template) -> nodes.Template:
 
 
 def static_cost(template: nodes.Node) -> int:
-    """Units of a round of a loop, or of a call: a step, its constant text, and its nodes."""
+    """Units of one round of a loop, or of one call: a step, its constant text, and its nodes."""
     return STEP_COST + sum(map(_static_cost_of, template.find_all(nodes.Node)))
 
 
@@ -219,55 +223,55 @@ class _ChargeInserter(NodeTransformer):
         return _REWRITES[type(node)](node, self._static)
 
 
-def _charged(node: nodes.Expr, _static: int = 0) -> nodes.Expr:
-    return node if isinstance(node, nodes.Const) else _filtered(node, _CHARGE_FILTER)
+def _add_charge(node: nodes.Expr, _static: int = 0) -> nodes.Expr:
+    return node if isinstance(node, nodes.Const) else _add_filter(node, _CHARGE_FILTER)
 
 
-def _filtered(node: Any, name: str, *arguments: nodes.Expr) -> nodes.Expr:
+def _add_filter(node: Any, name: str, *arguments: nodes.Expr) -> nodes.Expr:
     return nodes.Filter(node, name, list(arguments), [], None, None, lineno=node.lineno)
 
 
-def _loop(node: nodes.For, static: int) -> nodes.For:
+def _rewrite_loop(node: nodes.For, static: int) -> nodes.For:
     if node.recursive:
         raise TemplateSyntaxError("a loop in a text cannot be recursive", node.lineno)
-    node.iter = _filtered(node.iter, _METER_FILTER, nodes.Const(static, lineno=node.lineno))
+    node.iter = _add_filter(node.iter, _METER_FILTER, nodes.Const(static, lineno=node.lineno))
     return node
 
 
-def _comparison(node: nodes.Compare, _static: int) -> nodes.Compare:
-    node.expr = _charged(node.expr)
+def _rewrite_comparison(node: nodes.Compare, _static: int) -> nodes.Compare:
+    node.expr = _add_charge(node.expr)
     for operand in node.ops:
-        operand.expr = _charged(operand.expr)
+        operand.expr = _add_charge(operand.expr)
     return node
 
 
-def _concatenation(node: nodes.Concat, _static: int) -> nodes.Concat:
-    node.nodes = [_filtered(part, "text") for part in node.nodes]
+def _rewrite_concatenation(node: nodes.Concat, _static: int) -> nodes.Concat:
+    node.nodes = [_add_filter(part, "text") for part in node.nodes]
     return node
 
 
-def _constant(node: nodes.Const, _static: int) -> nodes.Const:
+def _rewrite_constant(node: nodes.Const, _static: int) -> nodes.Const:
     if isinstance(node.value, float) and math.isinf(node.value):
         raise TemplateSyntaxError("a number in it is too large", node.lineno)
     return node
 
 
-def _tuple(node: nodes.Tuple, _static: int) -> nodes.Expr:
-    return _charged(node) if node.ctx == "load" else node
+def _rewrite_tuple(node: nodes.Tuple, _static: int) -> nodes.Expr:
+    return _add_charge(node) if node.ctx == "load" else node
 
 
-def _item(node: nodes.Getitem, _static: int) -> nodes.Expr:
-    return _charged(node) if isinstance(node.arg, nodes.Slice) else node
+def _rewrite_item(node: nodes.Getitem, _static: int) -> nodes.Expr:
+    return _add_charge(node) if isinstance(node.arg, nodes.Slice) else node
 
 
 _REWRITES: Final[Mapping[type[nodes.Node], Callable[[Any, int], nodes.Node]]] = {
-    nodes.Const: _constant,
-    nodes.For: _loop,
-    nodes.Compare: _comparison,
-    nodes.Concat: _concatenation,
-    nodes.List: _charged,
-    nodes.Dict: _charged,
-    nodes.Tuple: _tuple,
-    nodes.Getitem: _item,
+    nodes.Const: _rewrite_constant,
+    nodes.For: _rewrite_loop,
+    nodes.Compare: _rewrite_comparison,
+    nodes.Concat: _rewrite_concatenation,
+    nodes.List: _add_charge,
+    nodes.Dict: _add_charge,
+    nodes.Tuple: _rewrite_tuple,
+    nodes.Getitem: _rewrite_item,
 }
-"""The rewrite of each kind of node, after its children; takes the node and the units of a round of a loop."""
+"""The rewrite of each kind of node, after its children; takes the node and the static cost of the template."""

@@ -27,7 +27,7 @@ MAX_TEXT_CHARACTERS: Final = 65_536
 """Characters of one rendered text; our limit, twice that of the most generous destination."""
 
 RENDER_ERRORS: Final = (Exception,)
-"""The errors of a running template or expression: it calls foreign code, which may raise anything."""
+"""The errors of a running template or expression: it calls code that is not ours and may raise anything."""
 
 Render = Callable[[Scope], str]
 """Returns the text; raises one of ``RENDER_ERRORS``."""
@@ -84,7 +84,7 @@ def compile_expression(text: str) -> Condition:
     template = _compile(_ENVIRONMENT, _parse_expression(text))
 
     def evaluate(scope: Scope) -> bool:
-        with render_budget(), _locating_errors(template):
+        with render_budget(), _with_template_line(template):
             context = template.new_context(dict(scope))
             for _ in template.root_render_func(context):
                 pass
@@ -101,7 +101,7 @@ def _renderer(template: Template) -> Render:
     def render(scope: Scope) -> str:
         pieces: list[str] = []
         length = 0
-        with render_budget(), _locating_errors(template):
+        with render_budget(), _with_template_line(template):
             for piece in template.root_render_func(template.new_context(dict(scope))):
                 pieces.append(piece)
                 length += len(piece)
@@ -113,7 +113,7 @@ def _renderer(template: Template) -> Render:
 
 
 @contextmanager
-def _locating_errors(template: Template) -> Iterator[None]:
+def _with_template_line(template: Template) -> Iterator[None]:
     """Sets the template's line on a ``BudgetExceeded`` that is raised inside the block."""
     try:
         yield
@@ -132,7 +132,7 @@ def _template_line(template: Template, trace: TracebackType | None) -> int | Non
 
 
 class JinjaRuleLanguage:
-    """Checks the texts of rules for the config: its ``RuleLanguage``."""
+    """Checks the texts of rules; implements the ``RuleLanguage`` of ``config``."""
 
     def event_glob_problem(self, glob: str) -> str | None:
         """The problem with an entry of ``events``; None if it is fine."""
@@ -160,7 +160,7 @@ def _problem(
             problems += _cost_problems(text, compile_text(text))
     except TemplateSyntaxError as error:
         hint = _syntax_hint(text) if parse is _parse_expression else ""
-        return f"{label}: {_place(text, error.lineno)}{_syntax_message(error)}{hint}"
+        return f"{label}: {_line_prefix(text, error.lineno)}{_syntax_message(error)}{hint}"
     except (RecursionError, MemoryError):
         return f"{label}: nested too deep"
     except Exception as error:  # noqa: BLE001  # Jinja2 leaves some mistakes to Python's compiler
@@ -168,16 +168,16 @@ def _problem(
     return "; ".join(dict.fromkeys(problems)) or None
 
 
-def _place(text: str, line: int | None) -> str:
+def _line_prefix(text: str, line: int | None) -> str:
     return f"line {line}: " if line is not None and "\n" in text.strip() else ""
 
 
 def _cost_problems(text: str, run: Callable[[Scope], object]) -> Iterator[str]:
-    """Runs it with a sample event: a template that is too expensive for that is too expensive for any."""
+    """Runs the text with a sample event: a text that is too expensive for it is too expensive for any."""
     try:
         run(_sample_scope())
     except (BudgetExceeded, MemoryError, OverflowError, RecursionError) as error:
-        yield f"{_place(text, getattr(error, 'line', None))}it takes too long or makes too long a text"
+        yield f"{_line_prefix(text, getattr(error, 'line', None))}it takes too long or makes too long a text"
     except RENDER_ERRORS:
         pass  # another event may have the missing value
 
@@ -189,7 +189,7 @@ def _sample_scope() -> Scope:
 
 
 _SYNTAX_HINTS: Final = (
-    (r"\s*", "; leave the key out for a rule that always counts"),
+    (r"\s*", "; leave the key out for a rule that always applies"),
     (r"\s*\{[{%].*", "; write the expression alone, without {{ }}"),
     (r".*&&.*", "; write and"),
     (r".*\|\|.*", "; write or"),
