@@ -464,7 +464,7 @@ async def test_the_proxy_hears_the_login_that_was_meant(
             assert (await http.get("http://hooks.example/")).status == 407
         else:
             failure = await _failure(http, "https://hooks.example/")
-            assert str(failure) == "the proxy opened no way to https://hooks.example (HTTP 407)"
+            assert str(failure) == "the proxy refused to connect to https://hooks.example (HTTP 407)"
     expected = base64.b64encode(f"{case.user}:{case.password}".encode()).decode()
     assert server.requests[0].headers["proxy-authorization"] == f"Basic {expected}"
 
@@ -505,7 +505,7 @@ async def test_a_proxy_that_opens_no_way(server: LoopbackServer) -> None:
     async with HttpClient(proxy=f"http://usercanary:passcanary@127.0.0.1:{server.port}") as http:
         failure = await _failure(http, "https://hooks.example/pathcanary")
     assert server.requests[0].method == "CONNECT"
-    assert str(failure) == "the proxy opened no way to https://hooks.example (HTTP 403)"
+    assert str(failure) == "the proxy refused to connect to https://hooks.example (HTTP 403)"
     assert not failure.maybe_sent
 
 

@@ -15,11 +15,14 @@ from typing import Final, Protocol
 import trio
 
 MAX_AHEAD: Final = timedelta(hours=1)
-"""A step ahead of at most this, while the agent runs, is believed at once (a wrong time zone, say)."""
+"""The largest jump ahead of the machine's clock that ``capped_now`` follows at once, while the agent runs.
+
+Somebody may have corrected a wrong time zone, say.
+"""
 
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""An earlier time of a task means "no time": Go writes year 1 for it, others year 0."""
+"""A time before 1970 in an event or a record means "no time": Go writes year 1 for it, others year 0."""
 
 
 def capped(wall: datetime, *, started: datetime, elapsed_s: float) -> datetime:

@@ -1,6 +1,6 @@
 """Shares the process's limit of open files out between its connections. Each watched project takes a socket.
 
-HTTP and control connections get their part before links do: an agent that only watches could notify nobody.
+HTTP and control connections get their part before links do: without them, an agent could notify nobody.
 """
 
 import errno
@@ -13,9 +13,9 @@ MIN_FILES: Final = 48
 AGENT_FILES: Final = 24
 """Descriptors of an agent without any connection: 15 on Linux, and some for files that are read and for DNS."""
 MAX_HTTP_CONNECTIONS: Final = 100
-"""HTTP connections at a time, over all servers, where the limit allows it; the number is ours."""
+"""HTTP connections at a time, over all servers, where the limit allows it; our choice."""
 MAX_CONTROL_CONNECTIONS: Final = 16
-"""Connections to the control API at a time, where the limit allows it; the number is ours. A command takes one."""
+"""Connections to the control API at a time, where the limit allows it; our choice. A command takes one."""
 FILES_PER_SIMULATED_CONNECTION: Final = 4
 """Descriptors of a connection to the embedded simulator: its two ends, and two of the wire in front of it."""
 
@@ -49,8 +49,12 @@ def file_budget(limit: int | None, *, embedded: bool = False) -> FileBudget:
     room = limit - AGENT_FILES
     reserved = _reserved(room)
     control = max(min(MAX_CONTROL_CONNECTIONS, reserved // 3), 2)
-    each = FILES_PER_SIMULATED_CONNECTION if embedded else 1
-    return FileBudget(max((room - reserved) // each - 1, 1), max((reserved - control) // each, 2), control)
+    files_per_connection = FILES_PER_SIMULATED_CONNECTION if embedded else 1
+    return FileBudget(
+        max((room - reserved) // files_per_connection - 1, 1),
+        max((reserved - control) // files_per_connection, 2),
+        control,
+    )
 
 
 def _reserved(room: int) -> int:

@@ -1,4 +1,4 @@
-"""Makes untrusted text safe to print. All text that is printed passes here. Pure.
+"""Makes untrusted text safe to print. All text that is printed passes through here. Pure.
 
 Names, errors, output and close reasons are written by others. Printed as they came, they could steer the terminal,
 forge lines, or read backwards. These characters are unprintable:
@@ -7,7 +7,7 @@ forge lines, or read backwards. These characters are unprintable:
 - U+2028 and U+2029, which end lines
 - marks that change the direction of reading: embeddings, overrides, isolates and the three direction marks
 - characters without width, which hide differences: zero-width spaces, soft hyphens, fillers, tags, BOMs
-- lone surrogates (in file names that are not UTF-8) and code points that are no characters
+- lone surrogates (in file names that are not UTF-8) and noncharacters
 
 Letters of every script stay, also right to left, and so do combining marks, emoji and private characters of fonts.
 The two joiners stay behind a character that they can join: Persian and Indic words and composed emoji need them.
@@ -37,7 +37,7 @@ _SEQUENCE: Final = re.compile(
     r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|[\]PX^_][^\x07\x1b\n]*+(?:\x07|\x1b\\)|[ -/]++[0-~])"
     r"|\x1b[^\n\t\r]?"
 )
-_SHORT: Final = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_SHORT_ESCAPES: Final = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 def escape(text: str, *, keep: str = "") -> str:
@@ -80,10 +80,10 @@ def strip(text: str) -> str:
 def _escaped(character: str) -> str:
     number = ord(character)
     if number < 0x100:
-        return _SHORT.get(character) or f"\\x{number:02x}"
+        return _SHORT_ESCAPES.get(character) or f"\\x{number:02x}"
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def _escaped_in_json(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))

@@ -1,4 +1,4 @@
-"""Signals: the first SIGINT or SIGTERM ends the process in order, the second at once; SIGHUP reloads the config.
+"""Signals: the first SIGINT or SIGTERM ends the process cleanly, the second at once; SIGHUP reloads the config.
 
 A time limit ends the process if the orderly end takes too long. The handlers are the interpreter's own and not
 ``trio.open_signal_receiver``, and a thread watches the limit: both must work while a plugin blocks the event loop.
@@ -27,7 +27,7 @@ DUPLICATE_SIGNAL_S: Final = 0.2
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """True if SIGINT raised it. With another handler in place, only code can raise a KeyboardInterrupt."""
+    """True if SIGINT raised ``error``. With another handler in place, only code can raise KeyboardInterrupt."""
     handler = signal.getsignal(signal.SIGINT)
     return issubclass(type(error), KeyboardInterrupt) and handler is signal.default_int_handler
 
@@ -79,7 +79,7 @@ def stop_signals(limit: Callable[[], float]) -> Iterator[trio.Event]:
         signalled_or_finished.wait()
         if not finished.wait(seconds := limit()):
             drain_stderr()
-            write_final_message(f"aintandem-notify: something held the exit back for {seconds:g} s; leaving now\n")
+            write_final_message(f"aintandem-notify: the exit took longer than {seconds:g} s, so it was forced\n")
             os._exit(EXIT_CODE_OVERDUE)
 
     threading.Thread(target=enforce_limit, name="exit limit", daemon=True).start()
@@ -95,7 +95,7 @@ def stop_signals(limit: Callable[[], float]) -> Iterator[trio.Event]:
 
 
 RESEND_S: Final = 0.05
-"""Seconds between two attempts to interrupt a read that a SIGINT has not ended."""
+"""Seconds between two tries to interrupt a read that a SIGINT has not ended."""
 
 
 @contextmanager

@@ -15,7 +15,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 RETRY_S: Final = 0.1
-"""Seconds until the next attempt to start a thread."""
+"""Seconds until the next try to start a thread."""
 LOG_EVERY_S: Final = 60.0
 """Seconds between two log lines about it: a limit that is just reached is reached again and again."""
 

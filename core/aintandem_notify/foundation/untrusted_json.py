@@ -36,7 +36,7 @@ class JsonFlaw(StrEnum):
 
 
 class UnreadableJson(ValueError):
-    """The text is not JSON, or beyond a limit. The message says why and holds nothing of the content."""
+    """The text is not JSON, or exceeds a limit. The message says why and holds nothing of the content."""
 
     def __init__(self, flaw: JsonFlaw) -> None:
         super().__init__(f"the JSON cannot be read: {flaw.value}")
@@ -82,9 +82,9 @@ def has_more_values(content: Content, limit: int) -> bool:
 
     Takes linear time and little memory.
     """
-    if len(content) <= limit or _marks(content) <= limit:
+    if len(content) <= limit or _count_marks(content) <= limit:
         return False
-    count, position, in_string = 0, 0, False
+    count, position, is_in_string = 0, 0, False
     marks: tuple[Any, Any, Any] = ("\\", '"', "") if isinstance(content, str) else (b"\\", b'"', b"")
     escape, quote, nothing = marks
     while position < len(content) and count <= limit:
@@ -93,12 +93,13 @@ def has_more_values(content: Content, limit: int) -> bool:
             portion = content[position : position + _PORTION + 1]
         position += len(portion)
         pieces = portion.replace(escape * 2, nothing).replace(escape + quote, nothing).split(quote)
-        count += _marks(nothing.join(pieces[in_string::2]))
-        in_string ^= len(pieces) % 2 == 0
+        count += _count_marks(nothing.join(pieces[is_in_string::2]))
+        is_in_string ^= len(pieces) % 2 == 0
     return count > limit
 
 
-def _marks(content: Content) -> int:
+def _count_marks(content: Content) -> int:
+    """The number of commas and opening brackets, also of those in strings."""
     if isinstance(content, str):
         return content.count("[") + content.count("{") + content.count(",")
     return content.count(b"[") + content.count(b"{") + content.count(b",")
@@ -108,7 +109,7 @@ def _read(content: Content, *, strict: bool, replace_invalid: bool) -> Any:
     text = content.removeprefix(b"\xef\xbb\xbf") if isinstance(content, bytes | bytearray) else content
     try:
         value = from_json(text, allow_inf_nan=not strict)
-    except (ValueError, TypeError):  # TypeError: the text itself holds half a character
+    except (ValueError, TypeError):  # TypeError: the text itself holds a lone surrogate
         if not replace_invalid:
             raise UnreadableJson(JsonFlaw.MALFORMED) from None
         return _read_slowly(text, strict=strict)

@@ -1,4 +1,4 @@
-"""Outgoing HTTP: the only door to httpx and httpcore, for the orchestrator's REST API and for plugins.
+"""Outgoing HTTP, for the orchestrator's REST API and for plugins. Only this package imports httpx and httpcore.
 
 ``client`` has the public client, ``answer`` its result. ``addresses`` decides which addresses may be dialled.
 ``transport`` is the part that uses httpx. It is imported with the first request, so that importing this package

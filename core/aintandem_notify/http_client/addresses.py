@@ -39,11 +39,14 @@ _KINDS: Final[tuple[tuple[Network, str], ...]] = tuple(
 )
 
 _IPV4: Final = 0xFFFFFFFF
-_SIXTOFOUR: Final = 0x2002
-_TEREDO: Final = 0x20010000
-_LOCAL_NAT64: Final = 0x0064_FF9B_0001
-# The upper half of an interface identifier that holds an IPv4 address in its lower half: by itself, IPv4-mapped,
-# IPv4-translated (RFC 2765), and ISATAP's two (RFC 5214).
+"""A mask for 32 bits."""
+# Prefixes of addresses that hold an IPv4 address, each with one for 169.254.169.254:
+_SIXTOFOUR: Final = 0x2002  # 6to4 (RFC 3056): 2002:a9fe:a9fe::1
+_TEREDO: Final = 0x20010000  # Teredo (RFC 4380): 2001:0:a9fe:a9fe::1, or inverted: 2001:0:808:808::5601:5601
+_LOCAL_NAT64: Final = 0x0064_FF9B_0001  # local-use NAT64 (RFC 8215): 64:ff9b:1::a9fe:a9fe
+# The upper half of an interface identifier that holds an IPv4 address in its lower half: by itself
+# (::a9fe:a9fe), IPv4-mapped (::ffff:a9fe:a9fe), IPv4-translated (RFC 2765, ::ffff:0:a9fe:a9fe), and ISATAP's two
+# (RFC 5214, fe80::5efe:a9fe:a9fe and fe80::200:5efe:a9fe:a9fe).
 _BEFORE_IPV4: Final = frozenset({0x00000000, 0x0000FFFF, 0xFFFF0000, 0x00005EFE, 0x02005EFE})
 
 
@@ -84,7 +87,10 @@ def _embedded(address: int) -> Iterator[IPv4Address]:
 
 
 def _translated(address: int) -> Iterator[IPv4Address]:
-    """Under the local-use prefix of RFC 8215: behind 96, 64, 56 or 48 bits, around bits 64 to 71 (RFC 6052)."""
+    """The IPv4 addresses that a local-use NAT64 address may hold, for prefixes of 96, 64, 56 and 48 bits.
+
+    Bits 64 to 71 are never a part of them (RFC 6052): with 48 bits, 169.254.169.254 is 64:ff9b:1:a9fe:a9:fe00::.
+    """
     yield IPv4Address(address & _IPV4)
     without_octet = (address >> 64 << 56) | (address & ((1 << 56) - 1))
     for length in (48, 56, 64):

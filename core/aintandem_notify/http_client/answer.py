@@ -12,9 +12,9 @@ from aintandem_notify.foundation.untrusted_json import read_json
 from aintandem_notify.log import redact_to_one_line
 
 MAX_RETRY_AFTER_S: Final = 86400.0
-"""Seconds; no server may silence us for longer than a day."""
+"""Seconds; no server may stop our requests for longer than a day."""
 
-Room = Callable[[int], Awaitable[None]]
+WaitForMemory = Callable[[int], Awaitable[None]]
 """Waits until there is memory for so many bytes of an answer."""
 
 _SECONDS: Final = re.compile(r"\d++(?:\.\d++)?(?:,[ \t]*+\d++(?:\.\d++)?)*+", re.ASCII)
@@ -46,12 +46,12 @@ class HttpAnswer:
         """
         return read_json(self.body, strict=False)
 
-    def words(self, most: int) -> str:
-        """The body as one line of at most ``most`` characters, for the reason of an error.
+    def words(self, max_characters: int) -> str:
+        """The body as one line of at most ``max_characters`` characters, for the reason of an error.
 
         Secrets are removed, also the part of one at the end of a ``truncated`` body.
         """
-        return redact_to_one_line(self.text, is_cut=self.truncated)[:most]
+        return redact_to_one_line(self.text, is_cut=self.truncated)[:max_characters]
 
     def retry_after(self, now: datetime) -> float | None:
         """Seconds that the server asks to wait, at most ``MAX_RETRY_AFTER_S``.

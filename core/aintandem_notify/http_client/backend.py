@@ -20,7 +20,7 @@ fit into them."""
 MAX_PREFIX_BYTES: Final = 16384
 """Bytes at the beginning of an answer that are parsed to find its end; interim answers may not take more."""
 
-_FINAL: Final = re.compile(rb"HTTP/1\.\d [2-9]")
+_FINAL_STATUS_LINE: Final = re.compile(rb"HTTP/1\.\d [2-9]")
 
 SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
@@ -59,13 +59,13 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         slot = object()
         await self._slots.acquire_on_behalf_of(slot)
         release = partial(self._slots.release_on_behalf_of, slot)
-        with ExitStack() as unless_connected:
-            unless_connected.callback(release)
+        with ExitStack() as release_on_failure:
+            release_on_failure.callback(release)
             try:
                 stream = await self._backend.connect_tcp(address, **options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 raise OSError(describe_os_error(error)) from error
-            unless_connected.pop_all()
+            release_on_failure.pop_all()
         return MonitoredStream(stream, release)
 
 
@@ -84,7 +84,7 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
         self._received = 0
         """Bytes since the current request began."""
         self._prefix = bytearray()
-        """The first of them."""
+        """The first ``MAX_PREFIX_BYTES`` of them."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -104,12 +104,12 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
     def has_unread_data(self, method: str) -> bool:
         """True if bytes came after the end of the answer; they belong to no request.
 
-        Also true if that cannot be known, as behind very long chunks.
+        Also true if that cannot be known, as after very long chunks.
         """
         return _has_trailing_data(method, bytes(self._prefix), self._received) or self._has_tls_data()
 
     def _has_tls_data(self) -> bool:
-        """True if the TLS layer has buffered data, or an end, that the socket does not show any more."""
+        """True if the TLS layer has buffered data or the stream's end, which the socket does not show any more."""
         secured = self.get_extra_info("ssl_object")
         try:
             return secured is not None and secured.read(1) is not None
@@ -139,10 +139,10 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        async with AsyncExitStack() as unless_secured:
-            unless_secured.push_async_callback(self.aclose)
+        async with AsyncExitStack() as close_on_failure:
+            close_on_failure.push_async_callback(self.aclose)
             secured = await self._stream.start_tls(ssl_context, server_hostname, timeout)
-            unless_secured.pop_all()
+            close_on_failure.pop_all()
         # The TLS stream closes the stream under it.
         release, self._release = self._release, None
         return MonitoredStream(secured, release or _release_nothing)
@@ -153,7 +153,7 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
 
 def _has_trailing_data(method: str, prefix: bytes, received: int) -> bool:
     """True if ``received`` bytes, beginning with ``prefix``, are more than one answer, or if it is not known."""
-    reader = _response_parser(method, prefix)
+    reader = _answer_parser(method, prefix)
     event = _skip_interim(reader)
     if not isinstance(event, h11.Response):
         return True
@@ -171,16 +171,16 @@ def _is_only_interim(prefix: bytes) -> bool:
 
     A server that sends them without end would take all the time of the event loop.
     """
-    if _FINAL.match(prefix):
+    if _FINAL_STATUS_LINE.match(prefix):
         return False
-    reader = _response_parser("GET", prefix)
+    reader = _answer_parser("GET", prefix)
     try:
-        return _skip_interim(reader) is h11.NEED_DATA and not _FINAL.match(reader.trailing_data[0])
+        return _skip_interim(reader) is h11.NEED_DATA and not _FINAL_STATUS_LINE.match(reader.trailing_data[0])
     except h11.RemoteProtocolError:  # httpcore raises the error when it reads the answer
         return False
 
 
-def _response_parser(method: str, answer: bytes) -> h11.Connection:
+def _answer_parser(method: str, answer: bytes) -> h11.Connection:
     """An h11 parser that has received ``answer`` to a request with this method."""
     reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_PREFIX_BYTES)
     reader.send(h11.Request(method=method, target="/", headers=[("host", "")]))

@@ -13,13 +13,13 @@ import trio
 from aintandem_notify.config import ConnectionConfig, Outbound
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.foundation.open_files import MAX_HTTP_CONNECTIONS
-from aintandem_notify.http_client.answer import HttpAnswer, Room
+from aintandem_notify.http_client.answer import HttpAnswer, WaitForMemory
 
 if TYPE_CHECKING:
     from aintandem_notify.http_client.transport import HttpTransport
 
 MAX_BODY: Final = 65536
-"""Bytes of an answer that are read unless a caller asks for more (design, plugins)."""
+"""Bytes of an answer that are read unless a caller asks for more."""
 
 
 class RequestOptions(TypedDict, total=False):
@@ -31,11 +31,11 @@ class RequestOptions(TypedDict, total=False):
     timeout: float
     max_body: int
     need_body: bool
-    room: "Room | None"
+    room: "WaitForMemory | None"
 
 
 class HttpClient:
-    """Sends requests, each with one deadline and a bounded answer. Takes nothing from the environment.
+    """Sends requests, each with one deadline and a bounded answer. Ignores environment variables.
 
     An async context manager; use it only inside of its block. It follows no redirect, keeps no cookie and
     decompresses no answer. TLS trusts the bundled public authorities and those in ``ca_file`` (PEM).
@@ -97,7 +97,7 @@ class HttpClient:
         timeout: float = 30.0,
         max_body: int = MAX_BODY,
         need_body: bool = True,
-        room: Room | None = None,
+        room: WaitForMemory | None = None,
     ) -> HttpAnswer:
         """The answer, with any status; raises ``HttpFailed`` if there is none.
 
@@ -126,7 +126,7 @@ class HttpClient:
         exchange = transport.prepare(method, url, fields, content)
         try:
             with trio.fail_after(timeout) as deadline:
-                await transport.run(exchange, max_body, room and partial(_wait_off_the_clock, deadline, room))
+                await transport.run(exchange, max_body, room and partial(_wait_without_deadline, deadline, room))
         except (HttpFailed, trio.TooSlowError) as error:
             if exchange.answered and not need_body:
                 return exchange.answer(truncated=True)
@@ -136,7 +136,7 @@ class HttpClient:
         else:
             return exchange.answer()
         finally:
-            exchange.drop()
+            exchange.free_body()
 
     async def get(self, url: str, **options: Unpack[RequestOptions]) -> HttpAnswer:
         """``request`` with GET."""
@@ -161,8 +161,8 @@ class HttpClient:
         return self._transport
 
 
-async def _wait_off_the_clock(deadline: trio.CancelScope, room: Room, size: int) -> None:
-    """Wait for memory; the request's timeout is paused meanwhile."""
+async def _wait_without_deadline(deadline: trio.CancelScope, room: WaitForMemory, size: int) -> None:
+    """Wait for memory. The request's timeout is paused meanwhile."""
     remaining = deadline.deadline - trio.current_time()
     deadline.deadline = math.inf
     try:

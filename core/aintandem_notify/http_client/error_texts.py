@@ -19,7 +19,7 @@ def describe(error: Exception, origin: str, *, sent: bool, answered: bool) -> st
         case httpcore.LocalProtocolError():
             return "the request cannot be sent: a header is not valid in HTTP"
         case httpcore.ProxyError():
-            return f"the proxy opened no way to {origin}{_proxy_status(error)}"
+            return f"the proxy refused to connect to {origin}{_proxy_status(error)}"
         case httpcore.ConnectError():
             return f"TLS with {origin} failed: {_tls_reason(error)}"
         case httpcore.RemoteProtocolError() if not any(word in str(error) for word in _CUT_OFF):

@@ -57,7 +57,7 @@ class _Query:
         self.began = trio.current_time()
         self.done = trio.Event()
         self.addresses: list[str] = []
-        self.reason = "the look-up was broken off"
+        self.reason = "the look-up was cancelled"
 
 
 _running: trio.lowlevel.RunVar[dict[str, list[_Query]]] = trio.lowlevel.RunVar("look_ups")

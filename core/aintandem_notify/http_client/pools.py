@@ -97,8 +97,10 @@ def _core_url(url: httpx.URL) -> httpcore.URL:
 
 
 class _Content:
-    """A request's body. The libraries use a generator: a cancelled request leaves it to the garbage collector, and
-    trio warns about that.
+    """A request's body, as an asynchronous iterable.
+
+    The libraries use a generator for it. A cancelled request leaves that to the garbage collector, and trio warns
+    about it.
     """
 
     def __init__(self, content: bytes) -> None:

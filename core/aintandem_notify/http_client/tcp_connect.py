@@ -1,7 +1,7 @@
-"""Opens a TCP connection: resolves the name, drops forbidden addresses, and tries the others in parallel.
+"""Opens a TCP connection: resolves the name, drops forbidden addresses, and dials the others in parallel.
 
-Both the HTTP client and the orchestrator's WebSockets (``orchestrator.link.dial``) use it. The parallel attempts
-are Happy Eyeballs (RFC 8305).
+Both the HTTP client and the orchestrator's WebSockets (``orchestrator.link.dial``) use it. The parallel
+attempts are Happy Eyeballs (RFC 8305): an attempt dials one address.
 """
 
 import os
@@ -17,7 +17,7 @@ from aintandem_notify.http_client.addresses import forbidden_kind
 from aintandem_notify.http_client.name_lookup import resolve
 
 ATTEMPT_DELAY_S: Final = 0.25
-"""Seconds until the next address is tried in parallel (RFC 8305 section 5, "Connection Attempt Delay")."""
+"""Seconds until the next address is dialled in parallel (RFC 8305 section 5, "Connection Attempt Delay")."""
 MAX_PARALLEL_ATTEMPTS: Final = 4
 """Parallel attempts at a time, over all connections, besides the first attempt of each. Without the limit, many
 hosts that do not answer, with several addresses each, would take all descriptors and slots."""
@@ -69,7 +69,7 @@ async def race(dial: Dial[StreamT], addresses: Sequence[str]) -> tuple[StreamT |
     winner: StreamT | None = None
     failures: list[OSError] = []
     running: list[_DialAttempt] = []
-    async with AsyncExitStack() as unless_handed_over:
+    async with AsyncExitStack() as close_on_failure:
 
         async def dial_address(address: str, attempt: _DialAttempt) -> None:
             nonlocal winner
@@ -90,7 +90,7 @@ async def race(dial: Dial[StreamT], addresses: Sequence[str]) -> tuple[StreamT |
                 await stream.aclose()
                 return
             winner = stream
-            unless_handed_over.push_async_callback(stream.aclose)
+            close_on_failure.push_async_callback(stream.aclose)
             nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
@@ -103,7 +103,7 @@ async def race(dial: Dial[StreamT], addresses: Sequence[str]) -> tuple[StreamT |
                 with trio.move_on_after(ATTEMPT_DELAY_S):
                     await attempt.is_over.wait()
         if winner is not None:
-            unless_handed_over.pop_all()
+            close_on_failure.pop_all()
     return winner, failures
 
 

@@ -1,4 +1,4 @@
-"""The one door to httpx and httpcore. Runs one exchange, and turns every error of the libraries into HttpFailed.
+"""Runs one exchange with httpx and httpcore, and turns every error of these libraries into HttpFailed.
 
 httpx builds requests, httpcore sends them. httpx's own client is not used: it interprets more of an answer than is
 needed here (redirects, cookies, encodings), and raises many kinds of errors about that.
@@ -19,7 +19,7 @@ from aintandem_notify import __version__
 from aintandem_notify.config import Outbound
 from aintandem_notify.config.types.outbound import MAX_PORT, basic, credentials_of
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.http_client.answer import HttpAnswer, Room
+from aintandem_notify.http_client.answer import HttpAnswer, WaitForMemory
 from aintandem_notify.http_client.backend import MonitoredStream, StaleConnection
 from aintandem_notify.http_client.error_texts import describe
 from aintandem_notify.http_client.pools import Pools
@@ -28,7 +28,7 @@ CLOSE_TIMEOUT_S: Final = 1.0
 """Seconds that closing the pools may take, also inside a cancelled scope."""
 
 _TOO_MANY_DIGITS: Final = 19
-"""A ``Content-Length`` with so many digits is ignored."""
+"""A ``Content-Length`` with so many digits or more is ignored."""
 SMALL_BODY_BYTES: Final = 2**18
 """Bytes of a body that are read without waiting for memory; nearly all answers have less."""
 
@@ -64,14 +64,16 @@ class Exchange:
         return self.status != 0
 
     def answer(self, *, truncated: bool = False) -> HttpAnswer:
-        """The answer, as far as it has arrived. Call it once: it drops the body."""
+        """The answer, as far as it has arrived. Call it once: it frees the body."""
         body = bytes(self.body)
-        self.drop()
+        self.free_body()
         return HttpAnswer(self.status, self.headers, body, truncated or self.is_too_long)
 
-    def drop(self) -> None:
-        """Free the body. The request and this object reference each other, so both wait for the garbage collector,
-        which may be late for megabytes.
+    def free_body(self) -> None:
+        """Free the memory of the body.
+
+        The request and this object reference each other, so both wait for the garbage collector. It may run late,
+        and the body may have megabytes.
         """
         self.body = bytearray()
 
@@ -130,7 +132,7 @@ class HttpTransport:
         request.extensions = {"trace": exchange.on_trace}
         return exchange
 
-    async def run(self, exchange: Exchange, max_body: int, room: Room | None = None) -> None:
+    async def run(self, exchange: Exchange, max_body: int, room: WaitForMemory | None = None) -> None:
         """Send the request and read the answer into ``exchange``, at most ``max_body`` bytes of the body.
 
         ``room`` is called and waited for, once, before more than ``SMALL_BODY_BYTES`` of them are read. Raises
@@ -142,16 +144,18 @@ class HttpTransport:
             # Without its cause: the libraries' texts hold header values and pieces of URLs.
             raise exchange.to_error(error) from None
 
-    async def _send_again_if_stale(self, exchange: Exchange, max_body: int, room: Room | None = None) -> None:
+    async def _send_again_if_stale(
+        self, exchange: Exchange, max_body: int, room: WaitForMemory | None = None
+    ) -> None:
         try:
             await self._send(exchange, max_body, room)
         except StaleConnection:
             # The server closed the idle connection while the request was on its way, as it may. The other idle
-            # connections are as old: the second attempt opens a new one.
+            # connections are as old: the second try opens a new one.
             await self._pools.close_idle(exchange.request.url)
             await self._send(exchange, max_body, room)
 
-    async def _send(self, exchange: Exchange, max_body: int, room: Room | None = None) -> None:
+    async def _send(self, exchange: Exchange, max_body: int, room: WaitForMemory | None = None) -> None:
         async with aclosing(await self._pools.send(exchange.request, exchange.content)) as answer:
             exchange.headers = _joined(httpx.Headers(answer.headers))
             exchange.status = answer.status
@@ -177,7 +181,7 @@ def _has_unread_data(answer: httpcore.Response, method: str) -> bool:
 
 
 async def _read_body(
-    answer: httpcore.Response, exchange: Exchange, max_body: int, room: Room | None = None
+    answer: httpcore.Response, exchange: Exchange, max_body: int, room: WaitForMemory | None = None
 ) -> None:
     """Read the body to its end, or to ``max_body``.
 

@@ -37,8 +37,8 @@ from aintandem_notify.orchestrator import (
 from aintandem_notify.orchestrator.watch.settings import EventSink
 
 LOOKUP_RETRY_S: Final = (1.0, 30.0)
-"""Initial and maximum backoff between two tries to look up how a run ended."""
-SETTLE_S: Final = 0.5
+"""Initial and maximum pause between two tries to look up how a run ended."""
+FINAL_EVENT_DELAY_S: Final = 0.5
 """Seconds between looking up a final event and delivering it. Events of the run that are still on the socket
 arrive in this time, so that none follows the final event."""
 MAX_LOOKUPS: Final = 4
@@ -46,7 +46,7 @@ MAX_LOOKUPS: Final = 4
 NORMAL_CLOSURE: Final = 1000
 """Close code that listeners get when the program itself disconnects (RFC 6455 §7.4.1)."""
 
-_LOCAL: Final = frozenset(EVENT_TYPES[name] for name in LOCAL_TYPES)
+_LOCAL_EVENT_CLASSES: Final = frozenset(EVENT_TYPES[name] for name in LOCAL_TYPES)
 
 _log = log.get_logger(__name__)
 
@@ -85,13 +85,16 @@ class Channel:
         self._callback_queues: dict[trio.lowlevel.Task, list[SubscriberQueue]] = {}
         self._watch: ProjectWatch | None = None
         self._listeners_see_connected = False
-        self._handed_over: Sequence[Event] = ()
+        self._already_distributed: Sequence[Event] = ()
         self._change = trio.Event()
         self.state = ConnectionState.DISCONNECTED
 
     @asynccontextmanager
     async def open(self, queue: SubscriberQueue) -> AsyncIterator[None]:
-        """Subscribe ``queue`` for the block, which begins once connected. Raises as ``wait_connected``."""
+        """Subscribe ``queue`` for the block, which begins once connected: for streams of events.
+
+        Raises as ``wait_connected``.
+        """
         with self.registration(queue):
             await self.wait_connected()
             self.start_lookup(queue)
@@ -99,7 +102,7 @@ class Channel:
 
     @contextmanager
     def registration(self, queue: SubscriberQueue) -> Iterator[None]:
-        """Subscribe ``queue`` for the block. It is subscribed before the socket is read."""
+        """Subscribe ``queue`` for the block, before the socket is read. Unlike ``open``, does not wait."""
         self.add(queue)
         try:
             yield
@@ -107,7 +110,10 @@ class Channel:
             self.remove(queue)
 
     def add(self, queue: SubscriberQueue) -> None:
-        """Subscribe ``queue``, and begin to connect if necessary."""
+        """Subscribe ``queue`` until ``remove``, and begin to connect if necessary: for callbacks.
+
+        Such a subscription has no block.
+        """
         self._ensure_watch()
         self._index.add(queue)
 
@@ -245,7 +251,7 @@ class Channel:
                     failures += 1
                     continue
                 if end is not None:
-                    await trio.sleep(SETTLE_S)
+                    await trio.sleep(FINAL_EVENT_DELAY_S)
                     # If the run has started again meanwhile, the response is about the earlier attempt.
                     if attempts == queue.attempts:
                         queue.put_final_event(end)
@@ -339,38 +345,38 @@ class Channel:
 
     async def _distribute(self, watch: ProjectWatch, _project: Project, events: Sequence[Event]) -> None:
         """Put events into the queues that want them. Waits for full queues, unless the watch is being stopped."""
-        wire = events
-        if not _LOCAL.isdisjoint(map(type, events)):
-            wire = [event for event in events if type(event) not in _LOCAL]
+        wire_events = events
+        if not _LOCAL_EVENT_CLASSES.isdisjoint(map(type, events)):
+            wire_events = [event for event in events if type(event) not in _LOCAL_EVENT_CLASSES]
             for event in events:
                 # Listeners already know that the connection is closing; a later state would contradict that.
                 if isinstance(event, ConnectionEvent) and not watch.is_stopped:
                     self._notify_listeners(change_from_event(event, self.project_id))
-        wire = self._without_repeats(wire)
-        if not wire:
+        wire_events = self._without_repeats(wire_events)
+        if not wire_events:
             return
-        batches = self._index.split(wire)
-        self._handed_over = wire
+        batches = self._index.split(wire_events)
+        self._already_distributed = wire_events
         try:
             while not watch.is_stopped and (full := [queue for queue in batches if queue.is_full]):
                 await full[0].wait_for_room()
-                batches = self._index.split(wire)
-            self._handed_over = []
+                batches = self._index.split(wire_events)
+            self._already_distributed = []
         except BaseException:
-            batches = self._index.split(wire)  # subscribers may have changed while we waited
+            batches = self._index.split(wire_events)  # subscribers may have changed while we waited
             raise
         finally:
             # Also when cancelled: these events were read from the socket and will not come again.
-            self.history.extend(wire)
+            self.history.extend(wire_events)
             for queue, batch in batches.items():
                 queue.put(batch)
 
-    def _without_repeats(self, wire: Sequence[Event]) -> Sequence[Event]:
+    def _without_repeats(self, wire_events: Sequence[Event]) -> Sequence[Event]:
         """Removes events that a cancelled call has already distributed: the caller passes them once more."""
-        done, self._handed_over = self._handed_over, ()
-        if done and wire and wire[0] is done[0]:
-            return wire[len(done) :]
-        return wire
+        done, self._already_distributed = self._already_distributed, ()
+        if done and wire_events and wire_events[0] is done[0]:
+            return wire_events[len(done) :]
+        return wire_events
 
     def _notify_listeners(self, change: ConnectionChange) -> None:
         self._listeners_see_connected = change.type == "connected" or (

@@ -35,7 +35,7 @@ class SubscriberQueue:
         self.is_persistent = persistent
         self.dropped = 0
         self.is_discarded = False
-        self._buffer = buffer
+        self._max_buffered = buffer
         self._waiting: list[Event] = []
         self._arrived = trio.Event()
         self._room = trio.Event()
@@ -53,8 +53,8 @@ class SubscriberQueue:
         if self._closed:
             return
         self._waiting += events
-        if self._buffer is not None and len(self._waiting) > self._buffer:
-            excess = len(self._waiting) - self._buffer
+        if self._max_buffered is not None and len(self._waiting) > self._max_buffered:
+            excess = len(self._waiting) - self._max_buffered
             del self._waiting[:excess]
             self.dropped += excess
         self._arrived.set()
@@ -62,7 +62,7 @@ class SubscriberQueue:
     @property
     def is_full(self) -> bool:
         """Whether the writer should wait."""
-        is_bounded = self._buffer is None and not self._unbounded_count
+        is_bounded = self._max_buffered is None and not self._unbounded_count
         return is_bounded and len(self._waiting) >= CAPACITY and not self._closed
 
     @property

@@ -1,6 +1,6 @@
 """Limits the connections to a server, and decides which one to close when another arrives.
 
-Anybody on the machine may open connections and send nothing. So there is room for a few. When it is taken, the
+Anybody on the machine may open connections and send nothing. So only a few may be open. For another one, the
 connection that has been idle longest is closed, first those that have not shown a token. A request with the token
 is never cut off.
 """
@@ -12,8 +12,8 @@ from typing import Any, Final
 import trio
 
 GRACE_S: Final = 0.25
-"""Seconds that a connection is safe from being closed for another; the number is ours. Its first request arrives
-within them, and a client that opens connections without end replaces at most all of them once in that time."""
+"""Seconds that a connection is safe from being closed for another; our choice. Its first request arrives
+within them, and a client that opens connections without end can replace all of them at most once in that time."""
 
 SCOPE_KEY: Final = "aintandem_notify.connection"
 
@@ -48,7 +48,7 @@ class ConnectionLimiter:
     """The connections of one server, at most ``limit`` of them.
 
     With ``counts_busy`` all of them count. Without it, a connection with an authenticated request in progress does
-    not count: a server of sockets has as many as its users want. ``on_connect`` is called for each new connection.
+    not count: a server of WebSockets must not limit its users. ``on_connect`` is called for each new connection.
     """
 
     def __init__(self, limit: int, *, counts_busy: bool, on_connect: Callable[[], None] = lambda: None) -> None:

@@ -1,8 +1,8 @@
 """Recognizes requests that a web page makes a browser send to a server on loopback. Pure.
 
 A browser sends requests to 127.0.0.1 for any page. With DNS rebinding the page's own host name resolves to
-127.0.0.1: then ``Host`` is wrong. With a form or a WebSocket ``Origin`` is another one; so it is for a page that
-another program on this machine serves at its own port. Programs other than browsers send no ``Origin``.
+127.0.0.1: then ``Host`` is wrong. With a form or a WebSocket, ``Origin`` names another site. So it does if
+another program on this machine serves the page at its own port. Programs other than browsers send no ``Origin``.
 """
 
 import ipaddress

@@ -33,7 +33,7 @@ BACKLOG: Final = 128
 """Connections that wait in the kernel until there is room; they take no descriptor of the process."""
 
 ACCEPT_RETRY_S: Final = 0.1
-"""Seconds between attempts while no connection can be accepted; the same as in trio."""
+"""Seconds between tries while no connection can be accepted; the same as in trio."""
 
 _CLIENT_GONE_ERRNOS: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN})
 """Errors of ``accept`` for a client that has already gone."""
@@ -127,7 +127,7 @@ class AcceptErrors:
         self._failing = False
 
     def is_persistent(self, error: OSError) -> bool:
-        """True if the next attempt would fail, too, so that a pause is due; false if only this client has gone."""
+        """True if the next try would fail, too, so that a pause is due; false if only this client has gone."""
         if error.errno in _CLIENT_GONE_ERRNOS:
             return False
         if not self._failing:
@@ -163,17 +163,17 @@ class _Server:
 
     async def accept_forever(self, listening: trio.socket.SocketType) -> None:
         """Accept connections until cancelled."""
-        trouble = AcceptErrors(self._errors)
+        accept_errors = AcceptErrors(self._errors)
         while True:
             await trio.lowlevel.wait_readable(listening.fileno())
             await self._limiter.make_room()
             try:
                 accepted, _ = await listening.accept()
             except OSError as error:
-                if trouble.is_persistent(error) and not self._limiter.close_idlest():
+                if accept_errors.is_persistent(error) and not self._limiter.close_idlest():
                     await trio.sleep(ACCEPT_RETRY_S)
                 continue
-            trouble.clear()
+            accept_errors.clear()
             self._nursery.start_soon(self._answer, trio.SocketStream(accepted))
 
     async def _answer(self, stream: trio.SocketStream) -> None:

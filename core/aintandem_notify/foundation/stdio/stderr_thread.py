@@ -26,7 +26,7 @@ PIECE_BYTES: Final = 512
 
 
 def plain_loss_notice(lines: int) -> str:
-    """The notice about lost lines, for a process whose log gives no other form."""
+    """The default notice about lost lines; the log sets one in its own form (``ThreadedStderr.notice``)."""
     return f"aintandem-notify: {lines} lines could not be written to standard error"
 
 
@@ -123,16 +123,16 @@ class ThreadedStderr(io.BufferedIOBase):
                 self._report_lost()
 
     def _write_or_count(self, text: bytes) -> None:
-        if not self._report_lost() or not self._is_written(text):
+        if not self._report_lost() or not self._write_all(text):
             self._lost_lines += count_lines(text)
 
     def _report_lost(self) -> bool:
         """Write the notice about lost lines. Returns whether none is left to report."""
-        if self._lost_lines and self._is_written(f"{self.notice(self._lost_lines)}\n".encode()):
+        if self._lost_lines and self._write_all(f"{self.notice(self._lost_lines)}\n".encode()):
             self._lost_lines = 0
         return not self._lost_lines
 
-    def _is_written(self, text: bytes) -> bool:
+    def _write_all(self, text: bytes) -> bool:
         """Write all of ``text``, however long that takes. Returns False if the stream refuses it."""
         remaining = memoryview(b"\n" + text if self._is_mid_line else text)
         length = len(remaining)
