@@ -9,7 +9,7 @@ from aintandem_notify.log import describe_error, safe_text
 from aintandem_notify.plugins.border.error_translation import article
 
 MAX_IN_FLIGHT: Final = 1000
-"""Limit of ``in_flight``. Our own: after a kill of the agent, so many notifications may be sent twice."""
+"""Limit of ``in_flight``. Our choice: if the agent is killed, up to this many notifications may be sent twice."""
 
 
 class ConventionBroken(Exception):
@@ -50,7 +50,7 @@ _RULES: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "digest_over": (_digest_over, "a whole number of at least 2, or None"),
     "machine_local": (_machine_local, "True or False"),
 }
-"""For each attribute: the check of its value, and the words for a valid one."""
+"""For each attribute: the check of its value, and a description of a valid one."""
 
 
 def read_class_attributes(plugin_class: type) -> ClassAttributes:

@@ -171,7 +171,7 @@ def _translate_leaf(leaf: BaseException, plugin: str, source_files: SourceFiles)
     location = source_files.raised_at(leaf)
     if issubclass(cls, ConnectionError | TimeoutError):
         return NoConnection(with_location(location, describe_error(leaf)))
-    return PluginCodeFailed(plugin, with_location(location, _description(leaf)), error_kind(leaf))
+    return PluginCodeFailed(plugin, with_location(location, _describe(leaf)), error_kind(leaf))
 
 
 def _retry_later(leaf: BaseException, source_files: SourceFiles) -> RetryLater:
@@ -183,7 +183,7 @@ def _retry_later(leaf: BaseException, source_files: SourceFiles) -> RetryLater:
     return RetryLater(with_location(reason, with_location(source_files.raised_at(leaf), problem)))
 
 
-def _description(leaf: BaseException) -> str:
+def _describe(leaf: BaseException) -> str:
     cls = type(leaf)
     if issubclass(cls, PluginError):
         return _reason(leaf)

@@ -8,9 +8,9 @@ from aintandem_notify.plugins.border.return_values import InvalidResult, json_ob
 from aintandem_notify.plugins.border.source_files import SourceFiles, with_location
 
 MAX_RECEIPT_BYTES: Final = 16_384
-"""Limit of a receipt as JSON. Our own: one is stored for every run at every destination."""
+"""Limit of a receipt as JSON. Our choice: one is stored for every run at every destination."""
 MAX_DIAGNOSTICS_BYTES: Final = 262_144
-"""Limit of diagnostics as JSON. Our own: people read them."""
+"""Limit of diagnostics as JSON. Our choice: people read them."""
 _INVALID_RESULT: Final = "invalid result"
 """The ``kind`` of all errors that are about a return value."""
 

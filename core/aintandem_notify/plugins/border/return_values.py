@@ -52,7 +52,7 @@ def json_object(hook: str, value: object, max_bytes: int, noun: str) -> dict[str
     items = dict(value)  # type: ignore[call-overload]
     try:
         checked = _OBJECT.validate_python(items)
-        # Megabytes are not even serialized.
+        # A value of megabytes is refused before it is serialized.
         is_huge = _text_length(checked) > max_bytes
         text = "" if is_huge else json.dumps(checked, allow_nan=False, ensure_ascii=False)
         if hook == _DIAGNOSTICS:

@@ -40,7 +40,7 @@ class SourceFiles:
         return format_location(file, _line_of(Path(file), type.__getattribute__(owner, "__name__"), attribute))
 
     def contains(self, file: str) -> bool:
-        """Whether the file belongs to the plugin."""
+        """True if the file belongs to the plugin."""
         if self.folder is not None and file.startswith(f"{self.folder}{os.sep}"):
             return True
         return self.file is not None and file == str(self.file)

@@ -56,14 +56,14 @@ class StepTimer(Awaitable[T]):
     def __await__(self) -> Generator[Any, Any, T]:
         step: Callable[[], Any] = partial(self._coroutine.send, None)
         while True:
-            began = self._clock()
+            started_at = self._clock()
             try:
                 trap = step()
             except StopIteration as stop:
                 result: T = stop.value
                 return result
             finally:
-                if (elapsed_s := self._clock() - began) >= SLOW_STEP_S:
+                if (elapsed_s := self._clock() - started_at) >= SLOW_STEP_S:
                     self._on_slow_step(elapsed_s)
             try:
                 value = yield trap

@@ -69,7 +69,7 @@ def config_model_of(plugin_class: type[Plugin[Any]]) -> type[PluginConfig]:
     if not (inspect.isclass(argument) and issubclass(argument, PluginConfig)):
         name = getattr(argument, "__forward_arg__", None) or getattr(argument, "__name__", argument)
         raise ConventionBroken(f"Plugin[{name}] must name a class that inherits from PluginConfig", plugin_class)
-    _complete(argument)
+    _resolve_references(argument)
     for name, reserved in PluginConfig.model_fields.items():
         own = argument.model_fields.get(name)
         if own is None or not _keeps_type(own, reserved):
@@ -79,7 +79,7 @@ def config_model_of(plugin_class: type[Plugin[Any]]) -> type[PluginConfig]:
     return argument
 
 
-def _complete(model: type[PluginConfig]) -> None:
+def _resolve_references(model: type[PluginConfig]) -> None:
     """Resolve the model's forward references; raises ConventionBroken for an undefined name."""
     try:
         model.model_rebuild()
@@ -89,14 +89,14 @@ def _complete(model: type[PluginConfig]) -> None:
 
 def _keeps_type(own: FieldInfo, reserved: FieldInfo) -> bool:
     """True if both accept the same values; bounds may differ, and None may be excluded."""
-    readings = [(reserved.annotation, reserved.metadata)]
+    alternatives = [(reserved.annotation, reserved.metadata)]
     for part in get_args(reserved.annotation):
         annotated = get_origin(part) is Annotated
-        readings.append((get_args(part)[0], list(get_args(part)[1:])) if annotated else (part, []))
+        alternatives.append((get_args(part)[0], list(get_args(part)[1:])) if annotated else (part, []))
     return any(
         own.annotation == annotation
         and all(item in own.metadata for item in metadata if isinstance(item, BeforeValidator))
-        for annotation, metadata in readings
+        for annotation, metadata in alternatives
         if annotation is not type(None)
     )
 
@@ -118,7 +118,7 @@ def implemented_hooks(plugin_class: type[Plugin[Any]]) -> frozenset[str]:
     """The hooks that the class implements; raises ConventionBroken for the first violation."""
     _check_identity(plugin_class)
     _check_init(plugin_class)
-    checked = (_check_attribute(plugin_class, name, method) for name, method in _own_functions(plugin_class))
+    checked = (_check_attribute(plugin_class, name, method) for name, method in _attributes_of(plugin_class))
     hooks = [hook for hook in checked if hook is not None]
     if not hooks:
         raise ConventionBroken(
@@ -166,7 +166,7 @@ def _check_attribute(plugin_class: type[Plugin[Any]], name: str, attribute: Any)
         raise ConventionBroken(str(broken), plugin_class, name) from None
 
 
-def _own_functions(plugin_class: type) -> Iterator[tuple[str, Any]]:
+def _attributes_of(plugin_class: type) -> Iterator[tuple[str, Any]]:
     for name in dir(plugin_class):
         if not (name.startswith("__") and name.endswith("__")):
             yield name, inspect.getattr_static(plugin_class, name)
@@ -196,7 +196,7 @@ def _check_method(name: str, attribute: Any) -> str | None:
     if options.get("wrapper") or options.get("hookwrapper"):
         raise ConventionBroken(f"{hook}: hook wrappers are not supported; write @hookimpl without options")
     _check_arguments(hook, function, is_static=isinstance(attribute, staticmethod))
-    (_check_lifespan if hook == "lifespan" else partial(_check_call, hook))(function)
+    (_check_lifespan if hook == "lifespan" else partial(_check_no_yield, hook))(function)
     return str(hook)
 
 
@@ -227,6 +227,6 @@ def _check_lifespan(function: Any) -> None:
     raise ConventionBroken("lifespan is not async; write it as async def under @asynccontextmanager")
 
 
-def _check_call(hook: str, function: Any) -> None:
+def _check_no_yield(hook: str, function: Any) -> None:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConventionBroken(f"{hook} must not yield")

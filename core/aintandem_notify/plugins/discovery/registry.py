@@ -45,7 +45,7 @@ class Registry:
             self._pluggy.check_pending()
         except pluggy.PluginValidationError as error:
             self.unregister(name)
-            raise PluginUnusable(name, _advice(instance) or str(error)) from error
+            raise PluginUnusable(name, _unknown_hook_problem(instance) or str(error)) from error
         return {
             caller.name: _hook(caller.name, implementation.function)
             for caller in self._pluggy.get_hookcallers(instance) or ()
@@ -55,7 +55,7 @@ class Registry:
         }
 
     def unregister(self, name: str) -> None:
-        """Remove the instance; no-op for an unknown name."""
+        """Remove the instance; does nothing for an unknown name."""
         if self._pluggy.has_plugin(name):
             self._pluggy.unregister(name=name)
 
@@ -75,7 +75,7 @@ def _hook(name: str, function: Callable[..., Any]) -> Hook:
     )
 
 
-def _advice(instance: object) -> str | None:
+def _unknown_hook_problem(instance: object) -> str | None:
     """A sentence about a hook name that pluggy does not know; None if all are known."""
     for name in dir(instance):
         attribute = inspect.getattr_static(instance, name)

@@ -61,7 +61,7 @@ class PackageSource:
 
     @property
     def fingerprint(self) -> str:
-        """The module's name: an installed module stays the same for the life of the process."""
+        """A constant, the module's name: an installed module does not change while the process runs."""
         return self.entry_point.value
 
     def source_files(self) -> SourceFiles:

@@ -164,9 +164,9 @@ class HookRunner:
             await run_in_thread(work, abandon_on_cancel=True, limiter=self._limiter)
 
     @asynccontextmanager
-    async def _watched(self, first: Hook, stages: Sequence[CallIncident]) -> AsyncIterator[RunningCall]:
-        """Report each of ``stages`` that the calls in the block reach, and then their end, to ``on_incident``."""
-        self.running = running_call = RunningCall(first.name, trio.current_time())
+    async def _watched(self, first_hook: Hook, stages: Sequence[CallIncident]) -> AsyncIterator[RunningCall]:
+        """Reports each of ``stages`` that the calls in the block reach, and then their end, to ``on_incident``."""
+        self.running = running_call = RunningCall(first_hook.name, trio.current_time())
         reported = [False]
         try:
             async with trio.open_nursery() as nursery:

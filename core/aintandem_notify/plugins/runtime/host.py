@@ -82,7 +82,7 @@ class PluginHost:
         await trio.lowlevel.checkpoint()
 
     async def stop(self, name: str) -> None:
-        """Stop the instance and tear it down, within a few seconds; no-op for an unknown name."""
+        """Stop the instance and tear it down, within a few seconds; does nothing for an unknown name."""
         if name in self._instances:
             await self._instances[name].stop()
             self._update_live_instances()

@@ -53,7 +53,11 @@ _INCIDENT_TEXTS: Final[Mapping[CallIncident, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class SharedServices:
-    """The services that all instances share."""
+    """The services that all instances share.
+
+    ``announce`` takes an event about an instance that has become unusable. ``chance`` gives the random part of the
+    pauses before a new set-up.
+    """
 
     http: HttpClient
     clock: Clock
@@ -197,7 +201,7 @@ class Instance:
         while (failure := await self._run_lifespan_guarded()) is not None:
             reason = self._failure_reason(failure)
             if self._stopping:
-                self._log.warning("plugin did not stop in good order", reason=reason)
+                self._log.warning("plugin failed while it stopped", reason=reason)
                 return
             if trio.current_time() - self._loaded_at >= STABLE_AFTER_S:
                 failures, self._announced = 0, False
@@ -290,7 +294,9 @@ class Instance:
 
     def _log_hook_error(self, hook: str, error: Exception) -> None:
         self._log.warning(
-            "a live hook raised; more of the same are only counted", hook=hook, reason=describe_plugin_error(error)
+            "a live hook raised an exception; more of the same kind are only counted",
+            hook=hook,
+            reason=describe_plugin_error(error),
         )
 
     def _on_nursery_left_open(self) -> None:

@@ -36,10 +36,10 @@ class BackgroundTasks:
     async def open(self) -> AsyncIterator[trio.Nursery]:
         """Open the nursery; leaving the block cancels its tasks."""
         async with trio.open_nursery() as outer:
-            yield await outer.start(self._hold)
+            yield await outer.start(self._keep_open)
             outer.cancel_scope.cancel()
 
-    async def _hold(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    async def _keep_open(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         # In a task of its own: a crash must not cancel the task that uses the instance.
         try:
             async with trio.open_nursery() as nursery:

@@ -18,7 +18,7 @@ from aintandem_notify.plugins.runtime.calls import HookCall, HookFailure, HookRe
 from aintandem_notify.rules.globs import EventFilter
 
 MAX_QUEUE_SLOTS: Final = 1000
-"""Slots of the queue of one instance. Our own limit: some seconds of a busy agent; it bounds the memory."""
+"""Slots of the queue of one instance. Our limit, which bounds the memory: some seconds of a busy agent."""
 CHARACTERS_PER_SLOT: Final = 16_384
 """Characters of output for which an event takes one more slot, so that large ones cannot fill the memory."""
 BATCH_SIZE: Final = 100

@@ -13,9 +13,9 @@ from aintandem_notify.plugins.border import PluginUnusable
 RETRY_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 60.0, 300.0)
 """Seconds before an instance is set up again, by the number of its failures in a row."""
 SILENT_FAILURES: Final = 2
-"""Failures with PluginNotReady in a row that are not announced; a network that starts late is no news."""
+"""Failures with PluginNotReady in a row that are not announced; a network that starts late is routine."""
 STABLE_AFTER_S: Final = 300.0
-"""Seconds that an instance must have been loaded for its earlier failures to be forgotten."""
+"""Seconds after which a loaded instance counts as stable: its earlier failures are forgotten."""
 
 
 class InstanceState(StrEnum):
