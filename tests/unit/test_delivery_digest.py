@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.delivery.digest import MAX_TYPES, FoldCandidate, most_common, select_foldable, summary
+from aintandem_notify.delivery.digest import MAX_TYPES, FoldCandidate, build_summary, most_common, select_foldable
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.store import BacklogSummary
 from support.outbox import NOW
@@ -78,7 +78,7 @@ def test_the_summary_counts_and_names() -> None:
         oldest=NOW,
         newest=NOW + timedelta(hours=1),
     )
-    digest = summary("slack.team", backlog, NOW + timedelta(hours=2))
+    digest = build_summary("slack.team", backlog, NOW + timedelta(hours=2))
     assert digest.title == "42 notifications in one"
     assert digest.body.startswith("40 × task_completed, 2 × task_started\nAbout Nightly import, xxx")
     assert "… and 23 more." in digest.body
@@ -92,8 +92,8 @@ def test_the_summary_counts_and_names() -> None:
         "agent/slack.team",
         "backlog_folded",
     )
-    assert summary("slack.team", backlog, NOW + timedelta(hours=2)).id == digest.id
-    assert summary("slack.other", backlog, NOW + timedelta(hours=2)).id != digest.id
+    assert build_summary("slack.team", backlog, NOW + timedelta(hours=2)).id == digest.id
+    assert build_summary("slack.other", backlog, NOW + timedelta(hours=2)).id != digest.id
 
 
 def test_rare_types_are_counted_together() -> None:

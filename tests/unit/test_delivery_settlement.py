@@ -7,7 +7,7 @@ import pytest
 
 from aintandem_notify.delivery.judge import Action, FaultHistory, Verdict
 from aintandem_notify.delivery.settlement import (
-    HORIZON,
+    MAX_DUE_AHEAD,
     MESSAGE_PAUSES_S,
     fault_history,
     give_up,
@@ -71,7 +71,7 @@ def test_history_is_what_the_store_knows() -> None:
 
 
 def test_the_horizon_is_beyond_every_pause() -> None:
-    assert timedelta(seconds=max(MESSAGE_PAUSES_S) * 1.2) < HORIZON
+    assert timedelta(seconds=max(MESSAGE_PAUSES_S) * 1.2) < MAX_DUE_AHEAD
 
 
 @pytest.mark.parametrize(

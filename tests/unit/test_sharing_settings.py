@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify.plugins.config_loading import LoadedConfig, load
-from aintandem_notify.sharing import configured_destinations, location_hash_of, node_name, projects_hash_of
+from aintandem_notify.sharing import address_hash_of, configured_destinations, node_name, projects_hash_of
 
 HEAD = """
 [orchestrator]
@@ -57,7 +57,7 @@ def test_a_variant_is_the_hash_of_how_a_delivery_is_made(tmp_path: Path, changed
 )
 def test_the_location_hash_covers_the_plugins_own_settings(tmp_path: Path, changed: str, is_equal: bool) -> None:
     before, after = (
-        location_hash_of(loaded(tmp_path, text).config.instances["webhook.ops"], b"salt")
+        address_hash_of(loaded(tmp_path, text).config.instances["webhook.ops"], b"salt")
         for text in (HEAD + HOOK, changed)
     )
     assert (before == after) is is_equal

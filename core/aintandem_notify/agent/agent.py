@@ -20,7 +20,7 @@ from aintandem_notify.ingest import Ingest
 from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, PluginHost
 from aintandem_notify.plugins.config_loading import LoadedConfig, load
-from aintandem_notify.sharing import LeaseHolder, location_hash_of, projects_hash_of
+from aintandem_notify.sharing import LeaseHolder, address_hash_of, projects_hash_of
 
 SLOW_RELOAD_S: Final = 10.0
 """Seconds after which the log mentions that a reload is still reading the config."""
@@ -157,7 +157,7 @@ class Agent:
     async def _start_instance(self, instance: InstanceSettings) -> None:
         await self._host.start(instance.config)
         if instance.destination is not None:
-            self._dispatcher.start(instance.destination, partial(location_hash_of, instance.config))
+            self._dispatcher.start(instance.destination, partial(address_hash_of, instance.config))
 
 
 async def _load_in_thread(config: Config) -> LoadedConfig | ConfigError:

@@ -66,13 +66,13 @@ def fold_backlog(store: Store, name: str, over: int, now: datetime) -> int:
     ids = select_foldable(waiting, queued=queued, over=over)
     if not ids:
         return 0
-    sent = summary(name, store.backlog.summarize(ids, max_names=MAX_NAMES), now)
+    sent = build_summary(name, store.backlog.summarize(ids, max_names=MAX_NAMES), now)
     store.journal.write(JournalChanges(events=[sent.event], notifications=[(sent, [name])]), now)
     store.backlog.fold(name, ids, sent.id, now)
     return len(ids)
 
 
-def summary(name: str, stats: BacklogSummary, now: datetime) -> Notification:
+def build_summary(name: str, stats: BacklogSummary, now: datetime) -> Notification:
     """Returns the notification that replaces the folded ones at the destination ``name``."""
     event = BacklogFoldedEvent(
         timestamp=now,

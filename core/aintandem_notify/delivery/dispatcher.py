@@ -16,7 +16,7 @@ import trio
 from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.gate import HELD_STATES, Gate, GateState
 from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.stored_gate import Instant, PlaceHash
+from aintandem_notify.delivery.stored_gate import AddressHash, Instant
 from aintandem_notify.delivery.worker import Deliverer, Worker
 from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.errors import StoreError
@@ -88,7 +88,7 @@ class Dispatcher:
         self._announce = announce
         self._running: dict[str, _RunningWorker] = {}
 
-    def start(self, settings: DestinationSettings, place: PlaceHash | None = None) -> None:
+    def start(self, settings: DestinationSettings, place: AddressHash | None = None) -> None:
         """Starts a worker for this destination's queue. Stop a previous one first, else ValueError.
 
         ``place``: if the stored gate is of a destination with another hash, its trouble is ignored.

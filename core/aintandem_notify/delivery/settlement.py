@@ -12,7 +12,7 @@ from aintandem_notify.store import Claim, DeliveryState, Settlement
 MESSAGE_PAUSES_S: Final[Sequence[float]] = (5.0, 30.0)
 """Pauses in seconds before a message is tried again after its plugin failed on it."""
 
-HORIZON: Final = timedelta(seconds=2 * max(MESSAGE_PAUSES_S))
+MAX_DUE_AHEAD: Final = timedelta(seconds=2 * max(MESSAGE_PAUSES_S))
 """Longer than every pause above with jitter. A due time further away comes from a clock that was set back; such a
 delivery counts as due."""
 

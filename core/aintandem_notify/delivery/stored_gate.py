@@ -22,7 +22,7 @@ _UNTIL: Final = {
 
 log = get_logger(__name__)
 
-PlaceHash = Callable[[bytes], str]
+AddressHash = Callable[[bytes], str]
 """Returns a hash of the settings that say where a destination is, with the store's salt."""
 
 
@@ -41,7 +41,7 @@ class StoredGate:
     destination is well and has no rate.
     """
 
-    def __init__(self, name: str, interval_s: float | None, place: PlaceHash | None = None) -> None:
+    def __init__(self, name: str, interval_s: float | None, place: AddressHash | None = None) -> None:
         self._name = name
         self._place = place
         self._hash: str | None = None

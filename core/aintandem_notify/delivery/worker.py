@@ -21,8 +21,8 @@ from aintandem_notify.delivery.gate import HELD_STATES, Gate
 from aintandem_notify.delivery.judge import Action, Verdict, judge
 from aintandem_notify.delivery.rendering import render_claim
 from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.settlement import HORIZON, fault_history, give_up, is_too_old, settlement
-from aintandem_notify.delivery.stored_gate import Instant, PlaceHash, StoredGate
+from aintandem_notify.delivery.settlement import MAX_DUE_AHEAD, fault_history, give_up, is_too_old, settlement
+from aintandem_notify.delivery.stored_gate import AddressHash, Instant, StoredGate
 from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
 from aintandem_notify.domain.notification import STORE_THREAD, Notification
 from aintandem_notify.errors import StoreError
@@ -79,7 +79,7 @@ class Worker:
         chance: Chance,
         announce: Callable[[AgentEvent], None],
         wake: Callable[[Iterable[str]], None] = lambda _names: None,
-        place: PlaceHash | None = None,
+        place: AddressHash | None = None,
     ) -> None:
         self.settings = settings
         self.draining = False
@@ -310,7 +310,7 @@ class Worker:
     def _settle_and_claim(
         self, store: Store, outcomes: "Sequence[_DeliveryOutcome]", instant: Instant
     ) -> "_Round":
-        name, horizon = self.settings.name, instant.now + HORIZON
+        name, horizon = self.settings.name, instant.now + MAX_DUE_AHEAD
         before = gate = self._gate.read(store, instant, lock=True)
         if len(outcomes) < len(self._in_flight):
             store.outbox.release_claims(name)

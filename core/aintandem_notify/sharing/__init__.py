@@ -3,16 +3,16 @@
 from aintandem_notify.sharing.lease import LeaseHolder, open_membership
 from aintandem_notify.sharing.project_assignment import open_sharing
 from aintandem_notify.sharing.settings import (
+    address_hash_of,
     configured_destinations,
-    location_hash_of,
     node_name,
     projects_hash_of,
 )
 
 __all__ = [
     "LeaseHolder",
+    "address_hash_of",
     "configured_destinations",
-    "location_hash_of",
     "node_name",
     "open_membership",
     "open_sharing",

@@ -47,7 +47,7 @@ def configured_destinations(
     }
 
 
-def location_hash_of(instance: InstanceConfig, salt: bytes) -> str:
+def address_hash_of(instance: InstanceConfig, salt: bytes) -> str:
     """A hash of the plugin's own settings: the destination's address and credentials."""
     own = type(instance.settings).model_fields.keys() - PluginConfig.model_fields.keys()
     return _hashed([instance.type, {key: _plain(getattr(instance.settings, key)) for key in own}], salt)
