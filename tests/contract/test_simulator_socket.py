@@ -179,7 +179,7 @@ async def test_an_invalid_frame_raises(simulator: Simulator) -> None:
         for project in ("p", "nobody-watches"):
             with pytest.raises(TypeError, match="a frame is str or bytes, not dict"):
                 simulator.send(project, {"type": "task_queued"})  # type: ignore[arg-type]
-            with pytest.raises(ApiError, match="frame holds half of a character"):
+            with pytest.raises(ApiError, match="frame holds a lone surrogate"):
                 simulator.send(project, "\ud800")
         simulator.send("p", "{}")
         assert await read(socket) == {}

@@ -201,5 +201,5 @@ def test_runs_that_never_end_are_bounded_with_one_notice(monkeypatch: pytest.Mon
         texts(tracker, make_event("output", taskId="t0", output="still here"))
     assert [bar.label for bar in tracker.bars()] == ["task 0", "task 8", "task 9"]
     assert [ref.id for ref in tracker.unfinished_runs("project-123")] == ["t0", "t8", "t9"]
-    assert len(tracker._moved) == len(tracker._tracked) == 3  # runs without a bar must be bounded as well
+    assert len(tracker._by_last_event) == len(tracker._tracked) == 3  # runs without a bar must be bounded as well
     assert [line for line in lines if "runs are under way" in line] == [model.FULL_NOTICE]

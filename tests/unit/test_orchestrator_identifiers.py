@@ -26,7 +26,7 @@ def test_valid_ids(value: str) -> None:
         (".", "task_id cannot be '.': in a URL that means another folder"),
         ("..", "task_id cannot be '..'"),
         ("x" * (MAX_ID_CHARACTERS + 1), "task_id has 513 characters; at most 512 are allowed"),
-        ("a\ud800", r"task_id holds half of a character, which cannot be sent: 'a\\ud800'"),
+        ("a\ud800", r"task_id holds a lone surrogate, which cannot be sent: 'a\\ud800'"),
     ],
 )
 def test_ids_that_no_url_can_hold(value: str, message: str) -> None:

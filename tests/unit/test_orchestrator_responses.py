@@ -124,7 +124,7 @@ def test_contents() -> None:
         parse_response(HttpAnswer(200, {}, b"[1, 2", truncated=True), NOW)
     with pytest.raises(ResponseTooLarge, match="too many values"):
         parse_response(HttpAnswer(200, {}, b"[" + b"[]," * MAX_VALUES + b"1]"), NOW)
-    with pytest.raises(ApiError, match="odd answer"):
+    with pytest.raises(ApiError, match="unexpected status"):
         parse_response(answer(302, b""), NOW)
 
 

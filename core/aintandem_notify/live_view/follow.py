@@ -50,13 +50,13 @@ class FollowOptions:
 
 
 class FollowError(AInTandemNotifyError):
-    """The projects cannot be followed, or no longer. The text gives the reason and the remedy."""
+    """The projects cannot be followed (any more). The text gives the reason and the remedy."""
 
 
 async def follow(config: Config, options: FollowOptions, style: Style) -> bool:
     """Show events for ever, or until the selected task has ended. Returns whether that task has completed.
 
-    Raises FollowError when there is nothing to follow, or no longer. Raises ReaderGone when the reader of standard
+    Raises FollowError when there is nothing to follow (any more). Raises ReaderGone when the reader of standard
     output is gone, and OSError when it cannot be written for another reason.
     """
     try:
@@ -234,7 +234,7 @@ class _ProjectFollowers:
     async def _keep_following(self, nursery: trio.Nursery, project: Project) -> None:
         """Follow one project until the task has ended, the project is gone, or an error occurs."""
         connection = _ConnectionNotices(self, project)
-        unlisten = self._client.progress.on_connection_state(project.id, connection.on_change)
+        remove_listener = self._client.progress.on_connection_state(project.id, connection.on_change)
         try:
             await self._read(project)
         except (OrchestratorError, HttpFailed) as error:
@@ -247,7 +247,7 @@ class _ProjectFollowers:
         else:
             nursery.cancel_scope.cancel()
         finally:
-            unlisten()
+            remove_listener()
 
     async def _read(self, project: Project) -> None:
         async with self._client.progress.events(project.id, task_id=self._task_id) as events:

@@ -25,8 +25,8 @@ MAX_TRACKED: Final = 2000
 """Runs in progress that are tracked at a time, about 10 MB. The run without an event for longest is dropped
 first."""
 FULL_NOTICE: Final = (
-    f"More than {MAX_TRACKED:,} runs are under way: those that moved longest ago have no bar any more, and are"
-    " not looked up after a lost connection"
+    f"More than {MAX_TRACKED:,} runs are under way: those without an event for longest have no bar any more, and"
+    " are not looked up after a lost connection"
 )
 MAX_ENDED: Final = 1000
 """Ended runs that are remembered, so that a late event does not bring their bar back."""
@@ -80,8 +80,8 @@ class RunTracker:
 
     def __init__(self) -> None:
         self._tracked: dict[RunRef, _TrackedRun] = {}
-        self._moved: dict[RunRef, None] = {}
-        """The same runs, the least recently changed first. Bars stay in the order in which runs began."""
+        self._by_last_event: dict[RunRef, None] = {}
+        """The same runs, the one without an event for longest first. Bars stay in the order of their starts."""
         self._is_full = self._full_notice_shown = False
         self._ended: dict[RunRef, _TrackedRun] = {}
 
@@ -162,15 +162,15 @@ class RunTracker:
     def _track(self, tracked: _TrackedRun) -> None:
         ref = tracked.run.ref
         self._tracked[ref] = tracked
-        self._moved.pop(ref, None)
-        self._moved[ref] = None
+        self._by_last_event.pop(ref, None)
+        self._by_last_event[ref] = None
         if len(self._tracked) > MAX_TRACKED:
-            self._drop(next(iter(self._moved)))
+            self._drop(next(iter(self._by_last_event)))
             self._is_full = True
 
     def _drop(self, ref: RunRef) -> None:
         self._tracked.pop(ref, None)
-        self._moved.pop(ref, None)
+        self._by_last_event.pop(ref, None)
 
     def _label(self, run: Run) -> str:
         """The run's name, with the end of its id if another run in progress has the same name."""

@@ -101,8 +101,8 @@ class Display:
         Raises as ``open_display``.
         """
         while self._waiting or not self._finished:
-            moving = self._style is Style.SCREEN and self._tracker.bars()
-            with trio.move_on_after(FRAME_S if moving else math.inf):
+            has_bars = self._style is Style.SCREEN and self._tracker.bars()
+            with trio.move_on_after(FRAME_S if has_bars else math.inf):
                 await self._arrived.wait()
             if self._style is Style.SCREEN:
                 await trio.sleep(FRAME_S)

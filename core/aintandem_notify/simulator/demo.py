@@ -1,4 +1,4 @@
-"""Makes activity by itself: a believable day for newcomers, and one event of each type for tests."""
+"""Creates activity: a realistic day for newcomers, and one event of each type for tests."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -10,7 +10,7 @@ from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.simulator.world.plans import PlannedOutcome
 from aintandem_notify.simulator.world.tasks import ENDED_STATUSES
 
-AUDIENCE_WAIT_S: Final = 10.0
+SUBSCRIBER_WAIT_S: Final = 10.0
 """Real seconds that the demo waits for a subscriber. Earlier events would reach nobody."""
 
 PROJECT_STAGGER_S: Final = 2.0
@@ -106,7 +106,7 @@ EVERYDAY: Final[Sequence[Scene]] = (
 
 async def run_demo(simulator: Simulator, projects: Sequence[str]) -> None:
     """Keep the projects busy until cancelled. Begins once there is a subscriber."""
-    with trio.move_on_after(AUDIENCE_WAIT_S):
+    with trio.move_on_after(SUBSCRIBER_WAIT_S):
         await simulator.subscriptions.wait_for(None, at_least=1)
     async with trio.open_nursery() as nursery:
         for project_id in dict.fromkeys(projects):
@@ -130,30 +130,32 @@ async def all_types(simulator: Simulator, project_id: str) -> dict[str, str]:
 
     Returns the id of the run that ended with each terminal type, as ``{"task_failed": "task-…"}``.
     """
-    life = ALL_TYPES_RUN_S * simulator.world.speed
+    run_seconds = ALL_TYPES_RUN_S * simulator.world.speed
     ids: dict[str, str] = {}
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_all_task_types, simulator, project_id, life, ids)
-        nursery.start_soon(_all_workflow_types, simulator, project_id, life, ids)
+        nursery.start_soon(_all_task_types, simulator, project_id, run_seconds, ids)
+        nursery.start_soon(_all_workflow_types, simulator, project_id, run_seconds, ids)
         _all_sandbox_types(simulator, project_id, ids)
     return ids
 
 
-async def _all_task_types(simulator: Simulator, project_id: str, life: float, ids: dict[str, str]) -> None:
+async def _all_task_types(simulator: Simulator, project_id: str, run_seconds: float, ids: dict[str, str]) -> None:
     tasks = simulator.tasks
     cancelled = tasks.submit(project_id, seconds=3600 * simulator.world.speed)
     tasks.cancel(project_id, cancelled.id)
-    completed = tasks.submit(project_id, outcome=PlannedOutcome.COMPLETED, seconds=life)
-    failed = tasks.submit(project_id, outcome=PlannedOutcome.FAILED, seconds=life)
+    completed = tasks.submit(project_id, outcome=PlannedOutcome.COMPLETED, seconds=run_seconds)
+    failed = tasks.submit(project_id, outcome=PlannedOutcome.FAILED, seconds=run_seconds)
     await completed.ended.wait()
     await failed.ended.wait()
     ids |= {"task_cancelled": cancelled.id, "task_completed": completed.id, "task_failed": failed.id}
 
 
-async def _all_workflow_types(simulator: Simulator, project_id: str, life: float, ids: dict[str, str]) -> None:
+async def _all_workflow_types(
+    simulator: Simulator, project_id: str, run_seconds: float, ids: dict[str, str]
+) -> None:
     workflows = simulator.workflows
-    completed = workflows.create(project_id, outcome=PlannedOutcome.COMPLETED, pauses=True, seconds=life)
-    failed = workflows.create(project_id, outcome=PlannedOutcome.FAILED, pauses=False, seconds=life)
+    completed = workflows.create(project_id, outcome=PlannedOutcome.COMPLETED, pauses=True, seconds=run_seconds)
+    failed = workflows.create(project_id, outcome=PlannedOutcome.FAILED, pauses=False, seconds=run_seconds)
     workflows.start(completed.id)
     workflows.start(failed.id)
     await completed.ended.wait()

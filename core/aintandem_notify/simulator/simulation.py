@@ -77,7 +77,7 @@ class Simulator:
         try:
             _ = frame.encode() if isinstance(frame, str) else frame
         except UnicodeEncodeError:
-            raise ApiError("frame holds half of a character", status=400, code="INVALID_VALUE") from None
+            raise ApiError("frame holds a lone surrogate", status=400, code="INVALID_VALUE") from None
         self.subscriptions.publish(project_id, frame)
 
     def drop(self, project_id: str | None = None, *, code: int | None = None, reset: bool = False) -> int:

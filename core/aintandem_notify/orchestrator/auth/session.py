@@ -46,6 +46,8 @@ _log = log.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
+    """The last failed request for a token. Its error is raised again until ``until`` (trio's clock, seconds)."""
+
     error: ApiError | HttpFailed
     until: float
 
@@ -165,7 +167,7 @@ class Session:
             self._stored = self._adopt(stored)
 
     def _adopt(self, stored: StoredTokens) -> Token | None:
-        """The stored token, None if it has expired. Its refresh token is used from now on in any case."""
+        """The stored token, None if it has expired. The stored refresh token is used from now on in any case."""
         self._set_refresh_token(stored.refresh_token)
         log.register_secret(stored.token, rotating=True)
         return make_stored_token(stored.token, now=self._clock.now(), current_time=trio.current_time())
@@ -259,14 +261,14 @@ class Session:
         return token
 
     def _note_failure(self, error: ApiError | HttpFailed) -> None:
-        refused = _is_refusal(error)
-        pauses = REFUSED_PAUSES_S if refused else TROUBLE_PAUSES_S
+        is_refused = _is_refusal(error)
+        pauses = REFUSED_PAUSES_S if is_refused else TROUBLE_PAUSES_S
         pause = stepped_delay(self._failures, pauses=pauses, chance=self._chance)
         if isinstance(error, ServerTrouble) and error.retry_after is not None:
             pause = max(pause, error.retry_after)
         self._failures += 1
         self._failure = _Failure(error, trio.current_time() + pause)
-        if refused:
+        if is_refused:
             self._announce_once(error)
 
     def _announce_once(self, error: Exception) -> None:
@@ -334,8 +336,8 @@ class Session:
 
     def _prefers_login(self) -> bool:
         """True if a login may help after server trouble: some servers answer 500 to an unknown refresh token."""
-        still_valid = self._token is not None and self._may_be_valid(self._token)
-        return self._credentials is not None and not still_valid
+        may_be_valid = self._token is not None and self._may_be_valid(self._token)
+        return self._credentials is not None and not may_be_valid
 
     def _token_from(self, answer: Any, origin: TokenOrigin) -> Token:
         fields = answer if isinstance(answer, dict) else {}

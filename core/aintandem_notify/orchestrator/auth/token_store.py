@@ -99,7 +99,10 @@ class MemoryTokens:
 
 
 class TokenCache:
-    """A session's view of its store, if it has one: tokens for one url only; renewals log its failures."""
+    """A session's access to its store, if it has one. It ignores tokens for another url.
+
+    During a renewal, failures of the store are logged, not raised.
+    """
 
     def __init__(self, url: str, store: TokenStore | None) -> None:
         self._url = url

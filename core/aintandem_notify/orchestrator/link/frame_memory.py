@@ -13,11 +13,11 @@ SMALL_MESSAGE_BYTES: Final = 2**18
 LARGE_MESSAGES_BYTES: Final = 48 * 2**20
 """Bytes for the large messages of all links: room for one of the largest size, in ``COPIES``."""
 COPIES: Final = 3
-"""A message is in memory so many times while it is read."""
+"""Copies of a message that are in memory while it is read."""
 MAX_BUFFERED_CHARS: Final = 16 * 2**20
 """Characters of small frames that all links read ahead of the store; as events they take ten times the memory."""
 MIN_LINK_CHARS: Final = 16 * 2**10
-"""Characters that each link may read ahead even beyond that, so that a transaction gets several frames of it."""
+"""Characters that each link may read ahead even beyond that, so that one transaction takes several frames."""
 FRAME_OVERHEAD_BYTES: Final = 64
 """Bytes of a frame beside its characters."""
 MESSAGE_TIMEOUT_S: Final = 120.0

@@ -17,7 +17,7 @@ UNKNOWN_TYPE: Final = "unknown type"
 TRUNCATED: Final = "cut"
 """The name under which truncated events are counted; their beginning and end are kept."""
 MAX_UNKNOWN_NAMES: Final = 20
-"""Different unknown types that are logged by name; more of them are garbage."""
+"""Different unknown types that are logged by name; more than that are garbage."""
 MAX_NAME_CHARACTERS: Final = 80
 
 
@@ -75,7 +75,7 @@ class FrameReader:
         if shorter is not event:
             self.flaws[TRUNCATED] += 1
             if self.flaws[TRUNCATED] == 1:
-                self._log.info("a long event is cut; more of this kind are only counted", type=event.type)
+                self._log.info("a long event is truncated; more of this kind are only counted", type=event.type)
         return shorter
 
     def count_flaw(self, flaw: str, detail: str = "") -> None:

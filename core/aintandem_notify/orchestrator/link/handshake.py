@@ -35,11 +35,11 @@ _MASKED: Final = 0x80
 
 
 class HandshakeStream(trio.abc.Stream):
-    """``stream``, observed.
+    """Wraps ``stream``, and observes the handshake and the bytes that arrive.
 
     Until the upgrade response is complete, ``receive_some`` raises LinkLost at EOF, and the error of
     ``error_for_status`` for a status other than 101. The library's reader passes these errors on. A caller that
-    gives the handshake up sets ``error`` to the error to raise then.
+    abandons the handshake sets ``error`` to the error to raise then.
 
     After the handshake, more than ``limit`` bytes without a whole message end the stream, and ``error`` says so.
     The link calls ``on_message`` for each message. ``reserve`` is awaited with the size of a message before more
@@ -140,9 +140,9 @@ class HandshakeStream(trio.abc.Stream):
         self._head = _check_head(head, arrived)
         if self._head is not None:
             return bytes(arrived)
-        beyond = len(head) - (head.index(b"\r\n\r\n") + 4)
-        self._after_head = bytes(arrived[len(arrived) - beyond :])
-        return bytes(arrived[: len(arrived) - beyond])
+        excess = len(head) - (head.index(b"\r\n\r\n") + 4)
+        self._after_head = bytes(arrived[len(arrived) - excess :])
+        return bytes(arrived[: len(arrived) - excess])
 
     async def _receive(self, max_bytes: int | None) -> bytes | bytearray:
         try:

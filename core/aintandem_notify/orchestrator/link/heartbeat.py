@@ -13,7 +13,8 @@ from pydantic_core import to_json
 from aintandem_notify.foundation.untrusted_json import read_json
 
 SILENCE_INTERVALS: Final = 2.5
-"""Intervals of silence that count as death: two pings had no answer, the second for half an interval."""
+"""Intervals of silence after which a connection counts as dead: two pings had no answer, the second for half an
+interval."""
 MAX_PING_LENGTH: Final = 256
 """Characters; a longer frame is no ping, so it is not searched for one."""
 
@@ -40,7 +41,7 @@ class HeartbeatState:
 
     @property
     def dead_at(self) -> float:
-        """The time at which silence counts as death."""
+        """The time from which a silent connection counts as dead."""
         return self.last_received_at + SILENCE_INTERVALS * self.interval
 
     @property

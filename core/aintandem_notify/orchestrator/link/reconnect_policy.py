@@ -1,4 +1,4 @@
-"""Decides how to react to a failed attempt to connect: the kind of trouble, and the pause. Pure functions."""
+"""Decides how to react to a failed try to connect: the kind of trouble, and the pause. Pure functions."""
 
 from enum import StrEnum
 from typing import Final, Protocol
@@ -23,7 +23,7 @@ MAX_IMMEDIATE_RENEWALS: Final = 2
 FORBIDDING_CODES: Final = frozenset({403, 4403})
 """Codes for "known, but not allowed": a third token of the same user would not help."""
 SLOW_PAUSES: Final = (10.0, 30.0, 60.0, 300.0)
-"""Pauses before the next attempt, in units of the first reconnect delay, if only a person can mend the trouble."""
+"""Pauses before the next try, in units of the first reconnect delay, if only a person can mend the trouble."""
 
 
 class ReconnectSettings(Protocol):
@@ -70,7 +70,7 @@ def pause_before_retry(
 
 
 def should_give_up(failures: int, settings: ReconnectSettings) -> bool:
-    """True after so many consecutive failures that no attempt is left: the first one and all retries."""
+    """True after so many consecutive failures that no try is left: the first one and all retries have failed."""
     return settings.reconnect_attempts is not None and failures > settings.reconnect_attempts
 
 

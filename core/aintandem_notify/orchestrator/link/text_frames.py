@@ -1,4 +1,4 @@
-"""Decodes the common case past the WebSocket library: text messages that come in a single frame.
+"""Decodes the common case without the WebSocket library: text messages that come in a single frame.
 
 The library spends two task switches and some thirty calls on each message. Nearly all messages are short unmasked
 text frames that need none of it, so they are decoded here, straight from the bytes. Everything else goes to the

@@ -1,4 +1,4 @@
-"""One WebSocket to the orchestrator, the only door to trio-websocket.
+"""One WebSocket to the orchestrator. No other module uses trio-websocket.
 
 A link reads ahead in the background into a bounded buffer, and hands over all buffered frames at once. A full
 buffer stops the reader, so TCP carries the back-pressure. The heartbeat runs beside the reader. ``frames`` decides
@@ -38,7 +38,7 @@ Frame = str | bytes
 MAX_MESSAGE_SIZE: Final = 16 * 2**20
 """Bytes of one message; an ``output`` can be large, but nobody reads a larger event."""
 MESSAGE_QUEUE_SIZE: Final = 1
-"""Messages that the library decodes ahead of our reader: few pass it, and each may have the largest size."""
+"""Messages that the library decodes ahead of our reader. It gets few messages, but each may be very large."""
 RECEIVE_BUFFER_SIZE: Final = 64 * 2**10
 """Bytes read from the socket at once."""
 MAX_BATCH_FRAMES: Final = 2000
@@ -50,12 +50,12 @@ CLOSE_TIMEOUT_S: Final = 1.0
 DRAIN_TIMEOUT_S: Final = 30.0
 """Seconds that the peer may go on sending after our close frame, as it does with a backlog on the way."""
 SHORT_CLOSE_TIMEOUT_S: Final = 0.05
-"""Seconds for it while cancelled, or if the peer does not answer: enough to write a close frame."""
+"""As ``CLOSE_TIMEOUT_S``, while cancelled or if the peer does not answer: enough to write a close frame."""
 TIMEOUT_SLICES: Final = 5
 """The close timeouts are waited for in so many slices. A process that the machine suspends loses one slice,
 however long that takes, and the close frame is still written."""
 MAX_HANDSHAKES: Final = 32
-"""Connections that are opened at the same time, so that many projects do not arrive as a herd."""
+"""Connections that are opened at the same time, so that many projects do not connect all at once."""
 
 
 class Link(Protocol):
@@ -174,10 +174,10 @@ def primary_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     if failures is None:
         return group
     errors = list(leaf_exceptions(failures))
-    ours = [known for known in map(_as_link_error, errors) if known is not None]
-    if len(ours) == len(errors):
+    link_errors = [known for known in map(_as_link_error, errors) if known is not None]
+    if len(link_errors) == len(errors):
         # A refusal or a missing project says more than the broken connection that comes with it.
-        return min(ours, key=lambda error: isinstance(error, LinkLost))
+        return min(link_errors, key=lambda error: isinstance(error, LinkLost))
     return errors[0] if len(errors) == 1 else failures
 
 

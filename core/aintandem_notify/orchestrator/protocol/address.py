@@ -34,8 +34,8 @@ class SocketTarget:
 
 def api_bases(url: str) -> tuple[str, ...]:
     """The possible base URLs of the API, the likelier first: the url with ``/api``, then the url itself."""
-    own = url.rstrip("/")
-    return (own,) if urlsplit(own).path.endswith("/api") else (f"{own}/api", own)
+    base = url.rstrip("/")
+    return (base,) if urlsplit(base).path.endswith("/api") else (f"{base}/api", base)
 
 
 def endpoint_of(url: str) -> Endpoint:

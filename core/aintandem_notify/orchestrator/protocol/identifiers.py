@@ -24,5 +24,5 @@ def validate_id(value: object, name: str = "the id") -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InvalidId(f"{name} holds half of a character, which cannot be sent: {value!a}") from None
+        raise InvalidId(f"{name} holds a lone surrogate, which cannot be sent: {value!a}") from None
     return value

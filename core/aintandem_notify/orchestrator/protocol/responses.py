@@ -108,7 +108,9 @@ def error_message(fields: Mapping[str, Any]) -> str:
 
 
 def _default_message(status: int) -> str:
-    return "the orchestrator answered with an error" if status >= 400 else "the orchestrator gave an odd answer"
+    if status >= 400:
+        return "the orchestrator answered with an error"
+    return "the orchestrator answered with an unexpected status"
 
 
 def find_rows(content: Any, *names: str) -> list[Any]:

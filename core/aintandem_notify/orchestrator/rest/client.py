@@ -32,12 +32,12 @@ from aintandem_notify.orchestrator.rest.records import (
 )
 
 RETRY_PAUSES_S: Final = (1.0, 2.0, 4.0)
-"""As in the official SDK: three more attempts, after one second, doubling."""
+"""As in the official SDK: three more tries, the first after one second; then the pause doubles."""
 MAX_BODY_BYTES: Final = 16 * 2**20
 """Bytes of a response; a history of tasks with their outputs is large."""
 LARGE_RESPONSES_BYTES: Final = 2 * MAX_BODY_BYTES
-"""Bytes of large responses that are read at the same time, for all projects together. There is room for one of the
-largest size, which is in memory twice while it is parsed."""
+"""Bytes of large responses that are read at the same time, for all projects together. One of the largest
+size fits: it is in memory twice while it is parsed."""
 SMALL_RESPONSE_BYTES: Final = 64 * 2**10
 """Bytes of a response that is parsed in the event loop. A longer one is parsed in a thread: cutting its texts
 takes time."""
@@ -243,7 +243,7 @@ async def with_retries(send: Callable[[], Awaitable[T]], *, repeatable: bool = T
             if retry_after is not None and retry_after > TIMEOUT_S:
                 raise
             await trio.sleep(max(pause, retry_after or 0.0))
-    raise AssertionError("the last attempt returns or raises")
+    raise AssertionError("the last try returns or raises")
 
 
 def _unchanged(content: Any) -> Any:

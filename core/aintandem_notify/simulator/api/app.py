@@ -82,13 +82,13 @@ def _refusal(request: HTTPConnection, bound_to: str) -> ApiError | None:
     if is_loopback_host(f"[{bound_to}]" if ":" in bound_to else bound_to) and not is_loopback_host(
         request.headers.get("host", "")
     ):
-        sentence = "this host name is not served here; use 127.0.0.1 or localhost"
-        return ApiError(sentence, status=403, code="FORBIDDEN")
+        message = "this host name is not served here; use 127.0.0.1 or localhost"
+        return ApiError(message, status=403, code="FORBIDDEN")
     if is_cross_site_write(request.scope.get("method", "CONNECT"), request.headers):
         return ApiError("requests from other sites are refused", status=403, code="FORBIDDEN")
     if not has_json_body(request.headers):
-        sentence = "the body needs the header Content-Type: application/json"
-        return ApiError(sentence, status=415, code="VALIDATION_ERROR")
+        message = "the body needs the header Content-Type: application/json"
+        return ApiError(message, status=415, code="VALIDATION_ERROR")
     return None
 
 

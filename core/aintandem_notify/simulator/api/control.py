@@ -110,7 +110,7 @@ FAULTS: Final[Mapping[str, Callable[[ApiRequest], None]]] = {
 """The faults by name."""
 
 
-async def _make_fault(request: ApiRequest) -> Any:
+async def _cause_fault(request: ApiRequest) -> Any:
     name = request.required("fault")
     if (fault := FAULTS.get(name)) is None:
         raise ApiError(f"no such fault: {name}; there are {', '.join(FAULTS)}", status=400, code="INVALID_VALUE")
@@ -128,7 +128,7 @@ async def _overview(request: ApiRequest) -> Any:
 
 CONTROL_CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("GET", "/simulator"): _overview,
-    ("POST", "/simulator/faults"): _make_fault,
+    ("POST", "/simulator/faults"): _cause_fault,
     ("POST", "/simulator/all-types"): _all_types,
 }
 """The calls by method and path."""

@@ -70,10 +70,10 @@ class ApiRequest:
     def moment(self, name: str) -> datetime | None:
         """A time of the query, None if it is absent."""
         value = self.query.get(name)
-        matching = event_time(value, _NO_TIME) if value is not None else None
-        if matching is _NO_TIME:
+        moment = event_time(value, _NO_TIME) if value is not None else None
+        if moment is _NO_TIME:
             raise ApiError(f"{name} is no time", status=400, code="INVALID_VALUE")
-        return matching
+        return moment
 
     def all(self, name: str) -> list[str]:
         """All values of the name in the query, as in ``?status=failed&status=cancelled``."""

@@ -56,7 +56,7 @@ async def _remove(request: ApiRequest) -> Any:
     return {"message": "Sandbox removed"}
 
 
-def _begins(kind: OperationKind) -> Call:
+def _operation_call(kind: OperationKind) -> Call:
     async def begin(request: ApiRequest) -> Any:
         operation = request.simulator.sandboxes.begin(request.path["id"], kind)
         return operation.as_json() | {"message": f"Sandbox {kind} operation queued"}
@@ -65,8 +65,8 @@ def _begins(kind: OperationKind) -> Call:
 
 
 for _kind in (OperationKind.START, OperationKind.STOP, OperationKind.RESTART):
-    _call("POST", f"/flexy/{{id}}/{_kind}-async")(_begins(_kind))
-_call("DELETE", "/flexy/{id}/async")(_begins(OperationKind.DELETE))
+    _call("POST", f"/flexy/{{id}}/{_kind}-async")(_operation_call(_kind))
+_call("DELETE", "/flexy/{id}/async")(_operation_call(OperationKind.DELETE))
 
 
 @_call("GET", "/flexy/operations/{id}")

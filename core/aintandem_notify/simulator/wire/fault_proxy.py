@@ -2,7 +2,7 @@
 
 Clients connect to this proxy, which relays bytes to the server on another port of loopback. So a connection can be
 cut in the middle of a frame, reset, or stalled while the server continues. The proxy can also refuse connections
-for a while and listen on the same port again, with the world unharmed.
+for a while and listen on the same port again, while the world continues.
 """
 
 import logging
@@ -37,7 +37,7 @@ class PausableListener:
         self.port = self._bound.getsockname()[1]
         self._listener: trio.SocketListener | None = None
         self._resumed = trio.Event()
-        self._trouble = AcceptErrors(logging.getLogger(__name__))
+        self._accept_errors = AcceptErrors(logging.getLogger(__name__))
         self.resume()
 
     def resume(self) -> None:
@@ -73,10 +73,10 @@ class PausableListener:
             except trio.ClosedResourceError:
                 continue
             except OSError as error:
-                if self._trouble.is_persistent(error):
+                if self._accept_errors.is_persistent(error):
                     await trio.sleep(ACCEPT_RETRY_S)
                 continue
-            self._trouble.clear()
+            self._accept_errors.clear()
             return accepted
 
     def _bind(self) -> socket.socket:
@@ -135,7 +135,7 @@ class ProxiedConnection:
             await self._server.send_eof()
         except _GONE:
             self._scope.cancel()
-        # The client is gone: no stall is needed any more.
+        # The client is gone, so a stall has no use any more.
         self._unstalled.set()
 
     async def _downstream(self) -> None:
@@ -148,7 +148,7 @@ class ProxiedConnection:
 
 
 class FaultProxy:
-    """The listener and the connections through it. It listens at once; ``close`` it in the end."""
+    """The listener and the connections through it. It listens at once; ``close`` it at the end."""
 
     def __init__(self, host: str, port: int) -> None:
         self._listener = PausableListener(host, port)

@@ -238,21 +238,21 @@ class Sandboxes:
                 await self._world.pause(lengths.get(stage, 0.3))
                 operation.stages_done += 1
             try:
-                self._conclude(operation)
+                self._perform(operation)
             except ApiError as error:
                 operation.stages_done -= 1
                 operation.end("failed", self._world.now(), error.message)
             else:
                 operation.end("completed", self._world.now())
 
-    def _conclude(self, operation: OperationRecord) -> None:
-        act = {
+    def _perform(self, operation: OperationRecord) -> None:
+        actions = {
             OperationKind.START: self.start,
             OperationKind.STOP: self.stop,
             OperationKind.RESTART: self.restart,
             OperationKind.DELETE: self.remove,
         }
-        act[operation.kind](operation.sandbox.id)
+        actions[operation.kind](operation.sandbox.id)
 
     async def _break_later(self, record: SandboxRecord, seconds: float) -> None:
         with record.watch:

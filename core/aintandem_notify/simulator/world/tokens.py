@@ -67,8 +67,8 @@ class TokenIssuer:
 
     def refresh(self, refresh_token: str) -> TokenPair | None:
         """Issue new tokens for an unused refresh token, else None. A refresh token works only once."""
-        owner = self._refresh_tokens.pop(refresh_token, None)
-        return self._issue(*owner) if owner is not None else None
+        user_and_session = self._refresh_tokens.pop(refresh_token, None)
+        return self._issue(*user_and_session) if user_and_session is not None else None
 
     def user_of(self, token: str) -> str | None:
         """The user of a token; None if it is foreign, expired or logged out."""
@@ -83,7 +83,9 @@ class TokenIssuer:
         if claims is not None:
             self._sessions.discard(claims["sid"])
             self._refresh_tokens = {
-                text: owner for text, owner in self._refresh_tokens.items() if owner[1] != claims["sid"]
+                text: (user, session)
+                for text, (user, session) in self._refresh_tokens.items()
+                if session != claims["sid"]
             }
 
     def expire_all(self, *, refresh_tokens: bool = False) -> None:

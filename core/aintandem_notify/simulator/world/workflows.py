@@ -45,7 +45,7 @@ def _set_event() -> trio.Event:
 class ExecutionRecord:
     """One execution.
 
-    ``phases_done`` counts. ``unpaused`` is set unless the execution is paused, ``ended`` once it is over.
+    ``phases_done`` is a count. ``unpaused`` is set unless the execution is paused, ``ended`` once it is over.
     """
 
     id: str

@@ -27,8 +27,8 @@ Publish = Callable[[str, str], None]
 class StartSoon(Protocol):
     """Starts a background task, as ``nursery.start_soon`` does."""
 
-    def __call__(self, act: Callable[..., Awaitable[object]], /, *args: Any) -> None:
-        """Call ``act(*args)`` in the background."""
+    def __call__(self, function: Callable[..., Awaitable[object]], /, *args: Any) -> None:
+        """Call ``function(*args)`` in the background."""
         ...
 
 
@@ -50,13 +50,13 @@ def iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
 
 
-def progress_json(done: int, total: int, things: str) -> dict[str, Any]:
-    """Progress in REST's form: ``done`` of ``total``. ``things`` names the unit."""
+def progress_json(done: int, total: int, unit: str) -> dict[str, Any]:
+    """Progress in REST's form: ``done`` of ``total``, counted in ``unit``."""
     return {
         "current": done,
         "total": total,
         "percentage": round(100 * done / total),
-        "message": f"{done} of {total} {things}",
+        "message": f"{done} of {total} {unit}",
     }
 
 
