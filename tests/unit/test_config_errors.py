@@ -69,7 +69,7 @@ MISTAKES = [
     *(
         (
             f"[control]\nlisten = '{listen}'",
-            "6: control.listen: should be a loopback address, as 127.0.0.1: whoever reaches it may try tokens",
+            "6: control.listen: should be a loopback address, as 127.0.0.1: anybody who reaches it may try tokens",
         )
         for listen in ("0.0.0.0:0", "10.0.0.1:80", "[::]:0", "example.org:80", "127.0.0.1.evil.example:1")
     ),

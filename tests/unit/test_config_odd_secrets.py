@@ -45,9 +45,9 @@ def test_characters_around_a_secret(tmp_path: Path, name: str, written: str) -> 
 REFUSED = {
     "empty": "is empty",
     "only a line break": "is empty",
-    "NUL": "holds a NUL character",
-    "no utf-8": "it is no file of UTF-8 text",
-    "utf-16": "it is no file of UTF-8 text",
+    "NUL": "contains a NUL character",
+    "no utf-8": "it is not a file of UTF-8 text",
+    "utf-16": "it is not a file of UTF-8 text",
     "10 MB": "holds more than 65536 characters",
 }
 

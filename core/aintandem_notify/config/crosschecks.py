@@ -42,7 +42,7 @@ def check(document: Mapping[str, Any], plugins: PluginTables) -> list[Finding]:
 
 
 def _tables(raw: object) -> list[Mapping[str, Any]]:
-    """The entries of an array of tables; an entry that is no table counts as an empty one."""
+    """The entries of an array of tables; an entry that is not a table counts as an empty one."""
     return [item if isinstance(item, Mapping) else {} for item in raw] if isinstance(raw, list) else []
 
 

@@ -41,7 +41,7 @@ DIALECT: Final = "http://json-schema.org/draft-07/schema#"
 
 _NAME: Final = "^[A-Za-z0-9_-]+$"
 
-# The names are an enum, because editors complete those; beside them any text is allowed, for globs.
+# The names are an enum, because editors complete those. Any other text is allowed too, for globs.
 _EVENT_GLOB: Final = {
     "description": "an event type, or a glob over types (*_failed) or families (task/*)",
     "anyOf": [{"enum": list(EVENT_TYPES)}, {"type": "string", "minLength": 1}],

@@ -24,11 +24,11 @@ MAX_LOGGED_TEXT: Final = 16_384
 MAX_ENTRY_CHARACTERS: Final = 8 * MAX_LOGGED_TEXT
 """Characters of one entry, shared equally by its fields; our limit."""
 MAX_FIELDS: Final = 100
-"""Facts of one entry, beside the keys that every entry has; our limit. We log a dozen at most."""
+"""Fields of one entry, in addition to the keys that every entry has; our limit. We log a dozen at most."""
 MAX_KEY_CHARACTERS: Final = 200
 """Characters shown of a field's name."""
 _VALUE_COST: Final = 16
-"""Characters that each value costs beside its text; this bounds the number of values."""
+"""Characters that each value costs in addition to its text; this bounds the number of values."""
 _MAX_DEPTH: Final = 20
 """Levels of nested values that are kept as JSON; deeper ones become text."""
 _MAX_NUMBER_BITS: Final = 4096
@@ -71,17 +71,17 @@ class _BoundedRedactor:
 
     def __init__(self, escape: Escape, size: int) -> None:
         self._escape = escape
-        self._left = size
+        self._remaining = size
 
     def text(self, text: str) -> str:
-        length = max(0, min(self._left, MAX_LOGGED_TEXT))
-        self._left -= min(len(text), length) + _VALUE_COST
+        length = max(0, min(self._remaining, MAX_LOGGED_TEXT))
+        self._remaining -= min(len(text), length) + _VALUE_COST
         if len(text) <= length:
             return self._escape(redact(text))
         return self._escape(redact_start(text, length) + _omission(len(text) - length))
 
     def value(self, value: Any, key: object, depth: int) -> Any:
-        self._left -= _VALUE_COST
+        self._remaining -= _VALUE_COST
         match value:
             case str():
                 return REDACTED if is_named_secret(key, value) else self.text(value)
@@ -106,14 +106,14 @@ class _BoundedRedactor:
 
     def _items(self, items: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Any]]:
         for key, value in items.items():
-            if self._left <= 0:
+            if self._remaining <= 0:
                 yield "…", OMITTED
                 return
             yield self.text(str(key)), self.value(value, key, depth)
 
     def _elements(self, values: Iterable[Any], depth: int) -> Iterator[Any]:
         for value in values:
-            if self._left <= 0:
+            if self._remaining <= 0:
                 yield OMITTED
                 return
             yield self.value(value, None, depth)

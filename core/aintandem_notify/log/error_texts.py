@@ -1,8 +1,8 @@
 """Safe texts of foreign objects: the exceptions of plugins above all, and those of libraries.
 
 ``str(error)`` runs code of the exception's author. It may raise, exit, or return megabytes, lone surrogates or
-terminal control sequences. Whoever shows or stores the text of an error takes it from here. An endless loop in
-``__str__`` is not stopped.
+terminal control sequences. All code that shows or stores the text of an error takes it from here. An endless
+loop in ``__str__`` is not stopped.
 """
 
 from typing import Final
@@ -37,7 +37,7 @@ def safe_text(value: object, limit: int = MAX_ERROR_TEXT) -> str:
 def redact_to_one_line(text: str, *, is_cut: bool = False) -> str:
     """``text`` on one line without secrets, also those split by line breaks.
 
-    ``is_cut``: more text followed, so the beginning of a secret at the end is removed too.
+    With ``is_cut`` more text followed, so the beginning of a secret at the end is removed too.
     """
     return redact(" ".join(redact_cut(text, start=False, end=is_cut).split()))
 
@@ -55,7 +55,7 @@ def error_kind(error: BaseException) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """The error as one safe line; one that is not ours begins with its type."""
+    """The error as one safe line; the line of an error that is not ours begins with its type."""
     text, name = safe_text(error), error_name(error)
     # By the type itself: ``isinstance`` would believe the object's own ``__class__``.
     if issubclass(type(error), AInTandemNotifyError):
@@ -90,5 +90,5 @@ def _class_attribute(cls: type, name: str) -> object:
 def _without_surrogates(text: str) -> str:
     if text.isprintable():
         return text
-    mended = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return strip(mended.replace("\r", "\n"))
+    replaced = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return strip(replaced.replace("\r", "\n"))

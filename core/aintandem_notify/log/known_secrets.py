@@ -17,7 +17,7 @@ MIN_PART_CHARACTERS: Final = MIN_SECRET_CHARACTERS
 """Characters of the shortest part of a secret that is recognised where a text was cut."""
 
 _CUT_WINDOW: Final = 256
-"""Characters examined at a cut; among them are enough visible ones."""
+"""Characters examined at a cut, so many that enough of them are visible."""
 _MAX_PARTS: Final = 200_000
 _LEVELS: Final = (0, 12, 16, 24, 32)
 """Word lengths that separate the tiers. Hardly any text has a word of 16 characters, except ids."""
@@ -27,7 +27,10 @@ _LOWERCASE: Final = {capital: capital + 32 for capital in range(ord("A"), ord("Z
 
 @dataclass(frozen=True, slots=True)
 class SpellingTier:
-    """Spellings with a word of at least the length of ``word``. A text without such a word has none of them."""
+    """Spellings that have a long word; a text without such a word has none of them.
+
+    ``word`` is a run of ``x``, as in ``TextScan.word_mask``; each spelling has a word of at least its length.
+    """
 
     word: bytes
     exact: tuple[str, ...]
@@ -36,7 +39,7 @@ class SpellingTier:
 
 @dataclass(frozen=True, slots=True)
 class KnownSecrets:
-    """All spellings, longest first; and in ``tiers``, shortest words first.
+    """All spellings of the registered secrets, longest first. ``tiers`` begin with the shortest words.
 
     ``folded`` spellings are compared in small letters; ``percent`` are those of them with a percent sign.
     ``core``: see ``Spellings``. ``in_json`` and ``folded_in_json`` are spellings that JSON escapes. ``parts`` has
@@ -54,7 +57,7 @@ class KnownSecrets:
 
     @classmethod
     def of(cls, secrets: Iterable[Spellings]) -> "KnownSecrets":
-        """Collects the spellings of all ``secrets``."""
+        """Merge the spellings of all ``secrets``."""
         spellings = list(secrets)
         core = frozenset[str]().union(*(secret.core for secret in spellings))
         exact = core.union(*(secret.exact for secret in spellings))
@@ -66,8 +69,8 @@ class KnownSecrets:
             percent=_longest_first(percent),
             core=core,
             tiers=_tiers(exact, folded - percent),
-            in_json=_changed_by_json(exact),
-            folded_in_json=_changed_by_json(folded),
+            in_json=_escaped_in_json(exact),
+            folded_in_json=_escaped_in_json(folded),
             parts=_parts("\n".join(exact | folded).lower()),
         )
 
@@ -90,13 +93,13 @@ class KnownSecrets:
         )
 
     def may_be_cut(self, text: str, *, cut_start: bool, cut_end: bool) -> bool:
-        """True if a part of a secret may stand at an end where the text was cut."""
+        """True if the text may begin or end with a part of a secret where it was cut."""
         return (cut_start and self._is_part(flattened(text[:_CUT_WINDOW])[:MIN_PART_CHARACTERS])) or (
             cut_end and self._is_part(flattened(text[-_CUT_WINDOW:])[-MIN_PART_CHARACTERS:])
         )
 
-    def may_be_parted(self, before: str, text: str) -> bool:
-        """True if a secret may begin in the text ``before`` and end, or go on, in ``text``."""
+    def may_be_split(self, before: str, text: str) -> bool:
+        """True if a secret may begin in the text ``before``, and end or continue in ``text``."""
         begin, end = flattened(text[:_CUT_WINDOW]), flattened(before[-_CUT_WINDOW:])
         return any(map(self._is_part, (begin[:MIN_PART_CHARACTERS], end[-MIN_PART_CHARACTERS:]))) or (
             len(begin) < MIN_PART_CHARACTERS and self._is_part((end + begin)[-MIN_PART_CHARACTERS:])
@@ -112,8 +115,8 @@ class KnownSecrets:
         for view in flat_views(text):
             lowered = _lowercase(view.text)
             for spelling in self.exact:
-                where = encoded if spelling in self.core else plain
-                where += (view.span(*span) for span in _occurrences(view.text, spelling))
+                spans = encoded if spelling in self.core else plain
+                spans += (view.span(*span) for span in _occurrences(view.text, spelling))
             for spelling in chain(self.folded, self.percent):
                 plain += (view.span(*span) for span in _occurrences(lowered, spelling))
             if cut_start or cut_end:
@@ -141,24 +144,22 @@ def _longest_first(spellings: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(spellings, key=lambda spelling: (-len(spelling), spelling)))
 
 
-def _parts(together: str) -> Container[str]:
-    """All parts of the shortest length. Checked for each piece of output.
+def _parts(joined: str) -> Container[str]:
+    """All parts of the shortest length; looked up for each piece of output.
 
-    Very long secrets stay one text: searching it is slower and takes less memory.
+    Very long secrets stay one text: a search in it is slower, but takes less memory.
     """
-    if len(together) > _MAX_PARTS:
-        return together
-    return frozenset(
-        together[at : at + MIN_PART_CHARACTERS] for at in range(len(together) - MIN_PART_CHARACTERS + 1)
-    )
+    if len(joined) > _MAX_PARTS:
+        return joined
+    return frozenset(joined[at : at + MIN_PART_CHARACTERS] for at in range(len(joined) - MIN_PART_CHARACTERS + 1))
 
 
 def _tiers(exact: Iterable[str], folded: Iterable[str]) -> tuple[SpellingTier, ...]:
     levels: dict[int, tuple[list[str], list[str]]] = {level: ([], []) for level in _LEVELS}
-    for place, spellings in enumerate((exact, folded)):
+    for kind, spellings in enumerate((exact, folded)):
         for spelling in _longest_first(spellings):
             longest = max(map(len, re.findall(b"x+", scan_text(spelling).word_mask)), default=0)
-            levels[max(level for level in _LEVELS if level <= longest)][place].append(spelling)
+            levels[max(level for level in _LEVELS if level <= longest)][kind].append(spelling)
     return tuple(
         SpellingTier(b"x" * level, tuple(as_is), tuple(lowered))
         for level, (as_is, lowered) in levels.items()
@@ -166,9 +167,9 @@ def _tiers(exact: Iterable[str], folded: Iterable[str]) -> tuple[SpellingTier, .
     )
 
 
-def _changed_by_json(spellings: Iterable[str]) -> tuple[str, ...]:
+def _escaped_in_json(spellings: Iterable[str]) -> tuple[str, ...]:
     escapes = str.maketrans({'"': '\\"', "\\": BACKSLASH, "\t": "\\t"})
-    return tuple(changed for spelling in spellings if (changed := spelling.translate(escapes)) != spelling)
+    return tuple(escaped for spelling in spellings if (escaped := spelling.translate(escapes)) != spelling)
 
 
 def _lowercase(text: str) -> str:

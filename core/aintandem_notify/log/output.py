@@ -88,7 +88,7 @@ def _local_stamp(_logger: object, _method: str, entry: MutableMapping[str, Any])
 
 
 def _lost_lines_notice(processors: Iterable[Processor]) -> Callable[[int], str]:
-    """Gives the function that makes the line about lost lines; its argument is their number."""
+    """Returns a function that makes the line about lost lines; its argument is their number."""
 
     def line(lines: int) -> str:
         entry: Any = {"event": "log lines were lost: standard error did not take them", "lines": lines}

@@ -2,7 +2,7 @@
 
 ``register_secret`` takes every secret of the config; ``redact`` then removes it, and anything that looks like a
 token, from any text. Log lines, errors, the store's error texts and rendered notifications all pass through.
-Texts are also cut here, and pieces of texts redacted here: half a secret is not recognised any more.
+Texts are also cut here, and pieces of texts are redacted here, because half a secret is not recognised.
 """
 
 import threading
@@ -27,16 +27,16 @@ REDACTED: Final = "[redacted]"
 MAX_ROTATING_SECRETS: Final = 64
 """Rotating secrets that are remembered; each one costs time for every text."""
 MAX_ENCODED_SECRETS: Final = 4
-"""The newest of them, also searched for in base64 and other encodings: two access and two refresh tokens."""
+"""The newest rotating secrets, also searched for in base64 and the like: two access and two refresh tokens."""
 CUT_CONTEXT: Final = 4096
 """Characters examined beyond a cut; no part of a secret longer than this is recognised there."""
 
 _TOKEN_CONTEXT: Final = 200
 """Characters before a piece that may mark it as a token: ``Authorization: Bearer``, a login."""
-_MAX_SHORT: Final = 128
-"""Characters of a short text, of which thousands are cached: names and titles repeat."""
-_MAX_CACHED: Final = 300_000
-"""Characters of a longer text, of which a few are cached: an event passes here for each rule."""
+_MAX_SHORT_CHARACTERS: Final = 128
+"""Characters of a short text. Thousands of these are cached, because names and titles repeat."""
+_MAX_CACHED_CHARACTERS: Final = 300_000
+"""Characters of a longer text. A few of these are cached, because an event is redacted for each rule."""
 _MAX_PASSES: Final = 3
 """Passes over one text: removing one secret may expose another."""
 
@@ -48,7 +48,7 @@ _generation = 0
 
 
 def register_secret(secret: str, *, rotating: bool = False) -> None:
-    """Remove ``secret`` from every text from now on, also encoded or quoted.
+    """Remove ``secret`` from every text from now on, also in its encoded and quoted forms.
 
     ``rotating`` is for secrets that are replaced regularly, as access tokens: only the newest
     ``MAX_ROTATING_SECRETS`` are remembered.
@@ -89,11 +89,11 @@ def secrets_generation() -> int:
 def redact(text: str) -> str:
     """``text`` without registered secrets and without anything that looks like a token."""
     # The generation is part of the cache key: older results become unreachable.
-    if len(text) <= _MAX_SHORT:
+    if len(text) <= _MAX_SHORT_CHARACTERS:
         return _redact_short(text, _generation)
     if not _may_hold(text, _all_known()):
         return text
-    return _redact_long(text, _generation) if len(text) <= _MAX_CACHED else _redact(text)
+    return _redact_long(text, _generation) if len(text) <= _MAX_CACHED_CHARACTERS else _redact(text)
 
 
 @lru_cache(maxsize=4096)
@@ -137,10 +137,11 @@ def redact_end(text: str, length: int) -> str:
 def redact_piece(text: str, before: str = "") -> str:
     """``text``, redacted as a piece of a longer text: ``before`` precedes it, and more follows.
 
-    A secret split by a seam is removed on both sides, except for fewer than four characters before the seam.
+    A secret that two pieces share is removed from both, except for fewer than four characters at the end of the
+    first.
     """
     window = before[-CUT_CONTEXT:]
-    if "PRIVATE KEY" not in window and not _all_known().may_be_parted(window, text):
+    if "PRIVATE KEY" not in window and not _all_known().may_be_split(window, text):
         window = window[_token_context_start(window) :]
     whole, begin = window + text, len(window)
     return _redact_within(whole, begin, len(whole), cut_start=True, cut_end=not text.endswith(_BREAKS))
@@ -148,27 +149,27 @@ def redact_piece(text: str, before: str = "") -> str:
 
 def _token_context_start(text: str) -> int:
     """The index from which the last words of ``text`` may mark the following text as a token."""
-    enough = max(0, len(text) - _TOKEN_CONTEXT)
-    return max(text.rfind(" ", 0, enough), text.rfind("\n", 0, enough), 0)
+    latest = max(0, len(text) - _TOKEN_CONTEXT)
+    return max(text.rfind(" ", 0, latest), text.rfind("\n", 0, latest), 0)
 
 
 def redact_cut(text: str, *, start: bool, end: bool = True) -> str:
     """``text``, redacted; more text stood before its ``start``, or follows its ``end``.
 
-    As in ``redact_piece``, no secret goes on after a line break.
+    As in ``redact_piece``, no secret continues after a line break.
     """
     return _redact_within(text, 0, len(text), cut_start=start, cut_end=end and not text.endswith(_BREAKS))
 
 
-def tail_start(text: str, place: int) -> int:
-    """The first index from ``place`` on at which ``text`` can be cut without splitting a secret."""
-    begin = max(0, place - CUT_CONTEXT)
-    window = text[begin : place + CUT_CONTEXT]
+def tail_start(text: str, index: int) -> int:
+    """The first index from ``index`` on at which ``text`` can be cut without splitting a secret."""
+    begin = max(0, index - CUT_CONTEXT)
+    window = text[begin : index + CUT_CONTEXT]
     known = _all_known()
     if not _may_hold(window, known):
-        return place
-    here = place - begin
-    return begin + max([here, *(end for start, end in _secret_spans(window, known) if start < here < end)])
+        return index
+    offset = index - begin
+    return begin + max([offset, *(end for start, end in _secret_spans(window, known) if start < offset < end)])
 
 
 def tail_prefix(dropped: str) -> str:
@@ -270,7 +271,7 @@ def redact_values(value: Any) -> Any:
 
 
 def is_named_secret(key: object, value: object) -> bool:
-    """True if ``value`` is a text that ``key`` names a secret."""
+    """True if ``value`` is a text, and ``key`` is a name for secrets."""
     return isinstance(value, str) and value != "" and isinstance(key, str) and is_secret_key(key)
 
 

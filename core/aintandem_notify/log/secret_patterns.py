@@ -71,16 +71,16 @@ TOKEN_PATTERNS: Final = (
     ),
 )
 
-# Every text is searched for these, so they are few. Common words get a second check.
-_WORDS: Final = (
+# Every text is searched for these words, so they are few. The common ones (pass, key, sig) get a second check.
+_HINT_WORDS: Final = (
     *("xox", "xapp-", "whsec_", "hooks.slack.com", "authorization", "bearer "),
     *("token", "secret", "://", "private key"),
 )
 _PASSWORD: Final = re.compile(r"pass(?:word|wd|phrase)")
 _KEY_VALUE: Final = re.compile(r"key\\*[\"':=]")
 _SIGNATURE: Final = re.compile(r"sig(?:nature)?=")
-_IN_LONG_WORDS: Final = ("eyj", "sk-", "akia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_")
-"""Each of these comes with a word of sixteen letters and digits, which hardly any other text has."""
+_HINTS_IN_LONG_WORDS: Final = ("eyj", "sk-", "akia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_")
+"""Each of these is part of a word of sixteen letters and digits, which hardly any other text has."""
 _LONG_WORD: Final = b"x" * 16
 
 _ENDS_IN_SECRET_NAME: Final = re.compile(rf"(?:authorization|{_SECRET_NAME})\Z", re.IGNORECASE | re.ASCII)
@@ -90,11 +90,11 @@ _MAX_NAME_CHARACTERS: Final = 60
 def has_hint(folded: str, word_mask: bytes) -> bool:
     """True if the text that is ``folded`` in small letters may have a token; ``word_mask`` as in ``TextScan``."""
     return (
-        any(map(folded.__contains__, _WORDS))
+        any(map(folded.__contains__, _HINT_WORDS))
         or ("pass" in folded and _PASSWORD.search(folded) is not None)
         or ("key" in folded and _KEY_VALUE.search(folded) is not None)
         or ("sig" in folded and _SIGNATURE.search(folded) is not None)
-        or (_LONG_WORD in word_mask and any(map(folded.__contains__, _IN_LONG_WORDS)))
+        or (_LONG_WORD in word_mask and any(map(folded.__contains__, _HINTS_IN_LONG_WORDS)))
     )
 
 

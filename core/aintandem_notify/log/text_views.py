@@ -23,21 +23,24 @@ _BREAK: Final = re.compile(r"[\r\n]++")
 
 @dataclass(frozen=True, slots=True)
 class TextView:
-    """``text`` is the remaining text. Its pieces begin at ``places`` in it, and at ``starts`` in the original."""
+    """``text`` is the remaining text, in pieces of the original.
+
+    The pieces begin at ``view_starts`` in ``text``, and at ``original_starts`` in the original.
+    """
 
     text: str
-    places: list[int]
-    starts: list[int]
+    view_starts: list[int]
+    original_starts: list[int]
 
     def span(self, begin: int, end: int) -> tuple[int, int]:
         """The span in the original text of ``text[begin:end]``, which is at least one character."""
-        if len(self.places) == 1:  # nothing was removed
+        if len(self.view_starts) == 1:  # nothing was removed
             return begin, end
-        return self._place(begin), self._place(end - 1) + 1
+        return self._original_index(begin), self._original_index(end - 1) + 1
 
-    def _place(self, here: int) -> int:
-        piece = bisect_right(self.places, here) - 1
-        return self.starts[piece] + here - self.places[piece]
+    def _original_index(self, index: int) -> int:
+        piece = bisect_right(self.view_starts, index) - 1
+        return self.original_starts[piece] + index - self.view_starts[piece]
 
 
 def views(text: str) -> list[TextView]:
@@ -111,14 +114,14 @@ _MASK_TABLE: Final = "".join(map(_mask_character, range(256))).encode("ascii")
 
 
 def _without(pattern: re.Pattern[str], text: str) -> TextView:
-    pieces, places, starts = [], [0], [0]
+    pieces, view_starts, original_starts = [], [0], [0]
     end = length = 0
     for match in pattern.finditer(text):
         piece = text[end : match.start()]
         pieces.append(piece)
         length += len(piece)
         end = match.end()
-        places.append(length)
-        starts.append(end)
+        view_starts.append(length)
+        original_starts.append(end)
     pieces.append(text[end:])
-    return TextView("".join(pieces), places, starts)
+    return TextView("".join(pieces), view_starts, original_starts)

@@ -22,7 +22,7 @@ RENDER_BUDGET: Final = 8_000_000
 """Units of one rendering; our limit: half a second at the very worst, or a megabyte processed several times."""
 
 STEP_COST: Final = 60
-"""Units of one operation, beside its operands and result; one character is one unit."""
+"""Units of one operation, in addition to its operands and result; one character is one unit."""
 
 _ELEMENT_COST: Final = 40
 _LEVEL_COST: Final = 2  # a nested value is indented when it is printed

@@ -1,1 +1,1 @@
-"""The types of the config's values: durations, paths, addresses, secrets, and where a config stands."""
+"""The types of the config's values: durations, paths, addresses, secrets; and the context of their validation."""

@@ -96,7 +96,7 @@ def loopback_address(listen: str) -> str:
     if match is None or int(match["port"]) > 65535:
         raise ValueError(f'should be an address and a port, as "127.0.0.1:0" or "[::1]:9901", or "{OFF}"')
     if match["host"] != "localhost" and not _is_loopback(match["host"].strip("[]")):
-        raise ValueError("should be a loopback address, as 127.0.0.1: whoever reaches it may try tokens")
+        raise ValueError("should be a loopback address, as 127.0.0.1: anybody who reaches it may try tokens")
     return listen
 
 

@@ -116,7 +116,7 @@ class Secret:
             origin += f" {path}" if name.startswith(("/", "~/")) else f" (relative to {base_dir})"
             text = read_bounded(path, MAX_SECRET_CHARACTERS + 1).decode("utf-8")
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home directory for "~"
-            reason = error.strerror if isinstance(error, OSError) else "it is no file of UTF-8 text"
+            reason = error.strerror if isinstance(error, OSError) else "it is not a file of UTF-8 text"
             raise ValueError(f"cannot read {origin}: {reason}") from None
         return cls._from_text(text, origin)
 
@@ -129,11 +129,11 @@ class Secret:
         if not secret:
             raise ValueError(f"{origin} is empty")
         if "\0" in secret:
-            raise ValueError(f"{origin} holds a NUL character, which is no text")
+            raise ValueError(f"{origin} contains a NUL character, so it is not text")
         try:
             secret.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{origin} holds bytes that are no UTF-8 text") from None
+            raise ValueError(f"{origin} contains bytes that are not UTF-8 text") from None
         suspicion = _suspicious_form(secret)
         return cls(secret, suspicion and f"{origin} {suspicion}")
 

@@ -1,8 +1,8 @@
 """Translates an exception of plugin code into one of our own, with the plugin's name and the source line.
 
 A plugin may raise anything: ``SystemExit``, an exception group of a nursery, an outcome inside such a group, an
-object whose text cannot be read. (An outcome is an exception that a plugin raises on purpose, as ``RetryLater``.)
-None of these may end the agent, and a cancellation of ours must never count as an error of the plugin.
+object whose text cannot be read. An outcome is an exception that a plugin raises on purpose, as ``RetryLater``.
+No exception of a plugin may end the agent, and a cancellation of ours must never count as an error of the plugin.
 
 The plugin's exception stops here: only its class name, text and known attributes are read. Types are checked with
 ``type(…)``, because ``isinstance`` trusts the ``__class__`` that an object claims.
