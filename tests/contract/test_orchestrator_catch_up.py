@@ -101,7 +101,7 @@ class Bench:
                 async with open_fleet(
                     session, http=http, sink=ingest.commit, reconciler=ingest, clock=clock, chance=chance
                 ) as fleet:
-                    await fleet.reconcile(projects or (A,), connection)
+                    await fleet.set_projects(projects or (A,), connection)
                     yield notified
 
     async def socket(self) -> RawSocket:
