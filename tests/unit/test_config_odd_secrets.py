@@ -48,7 +48,7 @@ REFUSED = {
     "NUL": "contains a NUL character",
     "no utf-8": "it is not a file of UTF-8 text",
     "utf-16": "it is not a file of UTF-8 text",
-    "10 MB": "holds more than 65536 characters",
+    "10 MB": "contains more than 65536 characters",
 }
 
 
@@ -67,7 +67,7 @@ def test_every_file_is_one_of_these() -> None:
 
 @pytest.mark.parametrize("value", [os.fsdecode(b"can\xffary"), "\ufeff\r\n", "x" * 65_537])
 def test_a_variable_that_holds_no_secret_is_refused(tmp_path: Path, value: str) -> None:
-    with pytest.raises(ConfigError, match=r"the environment variable CANARY_TOKEN (is empty|holds)"):
+    with pytest.raises(ConfigError, match=r"the environment variable CANARY_TOKEN (is empty|contains)"):
         load_text(tmp_path, VARIABLE, environ={"CANARY_TOKEN": value})
 
 

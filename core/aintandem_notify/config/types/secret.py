@@ -124,7 +124,9 @@ class Secret:
     def _from_text(cls, text: str, origin: str) -> Self:
         """The secret in ``text``; ``origin`` names its source in messages."""
         if len(text) > MAX_SECRET_CHARACTERS:
-            raise ValueError(f"{origin} holds more than {MAX_SECRET_CHARACTERS} characters, too long for a secret")
+            raise ValueError(
+                f"{origin} contains more than {MAX_SECRET_CHARACTERS} characters, too long for a secret"
+            )
         secret = text.removeprefix("\ufeff").rstrip("\r\n")
         if not secret:
             raise ValueError(f"{origin} is empty")
