@@ -33,7 +33,7 @@ class ClientLifetime:
         self.is_closing = False
         self._is_closed = False
         self._calls: set[trio.CancelScope] = set()
-        self._nothing_called = trio.Event()
+        self._no_calls_left = trio.Event()
 
     def require_open(self) -> None:
         """Raise ClientNotOpen when the block has ended."""
@@ -54,7 +54,7 @@ class ClientLifetime:
             finally:
                 self._calls.remove(scope)
                 if not self._calls:
-                    self._nothing_called.set()
+                    self._no_calls_left.set()
         if scope.cancelled_caught:
             raise Disconnected("the client's block was left before the orchestrator had answered")
 
@@ -66,8 +66,8 @@ class ClientLifetime:
         # Shielded: the calls need the HTTP client until they have ended. Cancelled calls end soon.
         with trio.CancelScope(shield=True):
             while self._calls:
-                self._nothing_called = trio.Event()
-                await self._nothing_called.wait()
+                self._no_calls_left = trio.Event()
+                await self._no_calls_left.wait()
 
 
 @asynccontextmanager

@@ -86,7 +86,7 @@ class Channel:
         self._watch: ProjectWatch | None = None
         self._listeners_see_connected = False
         self._already_distributed: Sequence[Event] = ()
-        self._change = trio.Event()
+        self._state_changed = trio.Event()
         self.state = ConnectionState.DISCONNECTED
 
     @asynccontextmanager
@@ -195,7 +195,7 @@ class Channel:
             while watch.is_stopped or watch.state is not ConnectionState.CONNECTED:
                 if watch.ended.is_set():
                     raise watch.ending_error(self.project_id)
-                await self._change.wait()
+                await self._state_changed.wait()
         finally:
             self._waiter_count -= 1
 
@@ -340,8 +340,8 @@ class Channel:
         self._notify_waiters()
 
     def _notify_waiters(self) -> None:
-        self._change.set()
-        self._change = trio.Event()
+        self._state_changed.set()
+        self._state_changed = trio.Event()
 
     async def _distribute(self, watch: ProjectWatch, _project: Project, events: Sequence[Event]) -> None:
         """Put events into the queues that want them. Waits for full queues, unless the watch is being stopped."""

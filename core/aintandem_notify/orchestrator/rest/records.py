@@ -18,11 +18,11 @@ def _parse_time(value: object) -> datetime | None:
     return None if moment == _NEVER else moment  # Go's "no time" is equal to it
 
 
-def _empty(_value: object) -> tuple[Any, ...]:
+def _empty_tuple(_value: object) -> tuple[Any, ...]:
     return ()
 
 
-def _nothing(_value: object) -> None:
+def _none(_value: object) -> None:
     return None
 
 
@@ -150,10 +150,10 @@ class ExecutionRecord(Record):
     workflow_id: OptionalText = None
     workflow_name: OptionalText = None
     status: OptionalText = None
-    phases: Annotated[tuple[Any, ...], ConvertInvalid(_empty)] = ()
+    phases: Annotated[tuple[Any, ...], ConvertInvalid(_empty_tuple)] = ()
     current_phase: Any = None
     total_phases: OptionalInt = None
-    progress: Annotated[ExecutionProgress | None, ConvertInvalid(_nothing)] = None
+    progress: Annotated[ExecutionProgress | None, ConvertInvalid(_none)] = None
     created_at: Timestamp = None
     start_time: Timestamp = Field(None, validation_alias=AliasChoices("startTime", "startedAt"))
     end_time: Timestamp = Field(None, validation_alias=AliasChoices("endTime", "completedAt", "endedAt"))
