@@ -105,8 +105,8 @@ class Plugin(Generic[ConfigT]):
     ``config`` and ``context`` are set before any hook runs.
 
     ``in_flight``: the number of notifications that may be delivered, one after the other, before the first is
-    recorded as delivered. A kill of the agent can repeat so many. Use more than 1 only for fast, local
-    destinations.
+    recorded as delivered. If the agent is killed, up to so many may be delivered twice. Use more than 1 only
+    for fast, local destinations.
 
     ``digest_over``: if more notifications than this wait after an outage, the oldest ones without an error become
     one summary. The instance's key of the same name overrides it. None never summarizes; use it for destinations

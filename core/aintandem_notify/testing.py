@@ -147,7 +147,7 @@ def _open_plugin(nursery: trio.Nursery) -> OpenPlugin:
 
 
 def plugin_opener(nursery: trio.Nursery) -> OpenPlugin:
-    """The fixture ``open_plugin`` for another nursery, which a crash of a background task ends."""
+    """Returns ``open_plugin`` for this nursery; an exception in a plugin's background task cancels it."""
 
     @asynccontextmanager
     async def open_plugin(

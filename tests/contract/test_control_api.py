@@ -204,7 +204,7 @@ async def test_deliveries_are_listed_by_destination_state_and_time_in_pages(scen
         ("state=", "state is empty"),
         ("state=dead,", "state should be queued"),
         ("since=", "since is empty"),
-        ("sate=dead", "unknown: sate; the query of /deliveries has before, destination, limit, since, state"),
+        ("sate=dead", "unknown: sate; /deliveries accepts before, destination, limit, since, state"),
         ("state=dead&state=queued", "state: given twice"),
     ],
 )
@@ -221,7 +221,7 @@ async def test_a_wrong_filter_is_a_sentence(scene: Scene, query: str, sentence: 
 async def test_a_filter_in_the_query_of_what_takes_none_is_no_filter(scene: Scene, method: str, path: str) -> None:
     await queue(scene, "t1", destination="slack.other")
     status, answer = await scene.request(method, f"{path}?destination=slack.x", {"state": QUEUED})
-    assert (status, answer["error"]) == (400, f"unknown: destination; the query of {path} has no keys")
+    assert (status, answer["error"]) == (400, f"unknown: destination; {path} accepts no query")
     assert [entry["state"] for entry in await listed(scene)] == [QUEUED]
 
 

@@ -285,7 +285,7 @@ async def test_a_damaged_store_stays_in_its_place_until_an_agent_starts(tmp_path
         Store(store)
     aside = latest_quarantined_name(store)
     assert aside is not None
-    with pytest.raises(NoStore, match=f"is put aside as {aside}, and the next agent begins anew"):
+    with pytest.raises(NoStore, match=f"is put aside as {aside}, and the next agent begins with an empty store"):
         await call(config, lambda backend: backend.status())
     Store(store).close()
     assert (await call(config, lambda backend: backend.status())).destinations == ()

@@ -238,9 +238,9 @@ async def test_a_slow_rate_is_kept_over_restarts(autojump_clock: MockClock) -> N
 
 async def test_a_name_without_a_worker_is_an_error(autojump_clock: MockClock) -> None:
     async with world() as here, here.agent() as dispatcher:
-        with pytest.raises(LookupError, match=r"no destination called slack\.b is at work"):
+        with pytest.raises(LookupError, match=r"no destination called slack\.b has a worker"):
             await dispatcher.pause("slack.b")
-        with pytest.raises(LookupError, match=r"no destination called slack\.b is at work"):
+        with pytest.raises(LookupError, match=r"no destination called slack\.b has a worker"):
             await dispatcher.resume("slack.b")
 
 

@@ -69,7 +69,7 @@ async def test_what_is_wrong_is_said_and_asked_again_until_it_works(tmp_path: Pa
         assert (done.code, done.err) == (0, ""), done
         for sentence in (
             "The URL should begin with http:// or https://",
-            "Nothing to work with at http://127.0.0.1:1:",
+            "No usable orchestrator at http://127.0.0.1:1:",
             "The orchestrator refuses this login:",
             "There is no number 9.",
             "The orchestrator lists no project nowhere.",
@@ -78,7 +78,7 @@ async def test_what_is_wrong_is_said_and_asked_again_until_it_works(tmp_path: Pa
             "webhook.ops: a test notification was delivered",
         ):
             assert sentence in done.out
-        assert done.out.index("Nothing to work with") < done.out.index("Username"), (
+        assert done.out.index("No usable orchestrator") < done.out.index("Username"), (
             "nobody types a login for nobody"
         )
         check = await run_command("check", "--connect", "night.toml", cwd=tmp_path)
@@ -146,7 +146,7 @@ async def test_a_token_in_place_of_a_login(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        ("--yes --token-file t --username u", 2, "--token-file stands in place of --username and --password-file"),
+        ("--yes --token-file t --username u", 2, "--token-file replaces --username and --password-file"),
         ("--yes --token-file nope", 1, "cannot read nope: No such file"),
         ("--yes", 1, "the password is missing; give it with --password-file or AINTANDEM_PASSWORD"),
         ("--yes --url localhost", 1, "The URL should begin with http://"),

@@ -78,9 +78,10 @@ class Agent:
         try:
             await self._ingest.commit(None, [AgentStoppedEvent(timestamp=self._clock.now())])
         except StoreError as error:
-            _log.warning("agent_stopped could not be stored", reason=str(error))
+            _log.warning("the agent_stopped event could not be stored", reason=str(error))
         if self._ingest.router.may_notify("agent_stopped"):
-            # Sent after the next start, agent_stopped would confuse. Deliveries in flight need the other half.
+            # Sent now: an agent_stopped after the next start would confuse people. Half of the time stays for
+            # deliveries in flight.
             with trio.move_on_at(deadline - drain_timeout / 2):
                 await self._dispatcher.wait_idle()
         await self._dispatcher.drain(max(0.0, deadline - trio.current_time()))
@@ -94,7 +95,7 @@ class Agent:
         return self._member.unwatched if self._member is not None else None
 
     def report(self, systemd: Systemd) -> None:
-        """Tells systemd that the event loop and the store's thread have answered, and how many projects are
+        """Tells systemd that the event loop and the store's worker thread have answered, and how many projects are
         connected.
         """
         systemd.alive()
@@ -108,10 +109,10 @@ class Agent:
         new = await _load_in_thread(old.config)
         if isinstance(new, ConfigError):
             for problem in new.problems:
-                _log.error("reload refused, the old config stays", problem=problem.describe(new.source))
+                _log.error("reload refused, nothing is applied", problem=problem.describe(new.source))
             return
-        if fixed := changes_needing_restart(old.config, new.config):
-            _log.error("reload refused, restart needed", changed=fixed)
+        if changes := changes_needing_restart(old.config, new.config):
+            _log.error("reload refused, nothing is applied: restart needed", changed=changes)
             return
         log.configure(new.config.log.level, new.config.log.format)
         await self._apply(old, new)
@@ -119,7 +120,7 @@ class Agent:
 
     async def _apply(self, old: LoadedConfig, new: LoadedConfig) -> None:
         before, after = instance_settings(old), instance_settings(new)
-        # A person who has repaired a failed plugin reloads, too, with an unchanged config.
+        # A person may also reload an unchanged config, to have a failed plugin tried that they have repaired.
         failed = {status.name for status in self._host.snapshot() if status.state is InstanceState.FAILED}
         changed = [name for name in {**before, **after} if name in failed or before.get(name) != after.get(name)]
         self.loaded = new

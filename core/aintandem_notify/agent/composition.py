@@ -91,8 +91,10 @@ async def open_agent(
             url, login, http=http, clock=clock, chance=chance, announce=partial(_login_refused, announce)
         )
         agent = Agent(loaded, ingest=ingest, host=host, dispatcher=dispatcher, clock=clock, member=member)
-        every_s = min(CHECK_INTERVAL_S, (systemd.watchdog_s or math.inf) / 2)
-        liveness = await enter(open_liveness(storage, on_answer=lambda: agent.report(systemd), interval_s=every_s))
+        interval_s = min(CHECK_INTERVAL_S, (systemd.watchdog_s or math.inf) / 2)
+        liveness = await enter(
+            open_liveness(storage, on_answer=lambda: agent.report(systemd), interval_s=interval_s)
+        )
         access = _access(agent, storage=storage, liveness=liveness, host=host, dispatcher=dispatcher, clock=clock)
         await enter(open_control(access, config.control.address, files.control))
         blocks.push_async_callback(agent.shut_down)
@@ -125,19 +127,19 @@ async def open_agent(
 
 def _store(config: Config, blocks: AsyncExitStack) -> str | Path:
     """Returns the path or URL of the store; a temporary one for the embedded simulator."""
-    place = store_location(config.source, config.store, embedded=config.orchestrator.embedded)
-    if place is None:
+    location = store_location(config.source, config.store, embedded=config.orchestrator.embedded)
+    if location is None:
         folder = blocks.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-notify-"))
-        place = Path(folder) / "store.sqlite3"
-    return place
+        location = Path(folder) / "store.sqlite3"
+    return location
 
 
 async def _orchestrator(config: Config, blocks: AsyncExitStack) -> tuple[str, Credentials]:
     """Returns the orchestrator's URL and credentials. Starts the embedded simulator if the config has it."""
     if not config.orchestrator.embedded:
         return config.orchestrator.url, credentials_from_config(config.orchestrator)
-    named = tuple(project.id for project in config.projects if not project.is_glob)
-    simulator = await blocks.enter_async_context(open_simulator(demo_projects=named or DEFAULT_PROJECTS))
+    project_ids = tuple(project.id for project in config.projects if not project.is_glob)
+    simulator = await blocks.enter_async_context(open_simulator(demo_projects=project_ids or DEFAULT_PROJECTS))
     return simulator.url, Login(simulator.username, Secret(simulator.password))
 
 

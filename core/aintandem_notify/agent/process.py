@@ -21,7 +21,8 @@ from aintandem_notify.plugins.border import raising_line, with_location
 from aintandem_notify.plugins.config_loading import LoadedConfig, load
 
 EXIT_GRACE_S: Final = 15.0
-"""Seconds after ``[delivery] drain_timeout`` at which the process ends in any case; plugins tear down within it.
+"""Seconds after ``[delivery] drain_timeout`` at which the process ends in any case. Plugins must tear down within
+this time.
 """
 
 GC_THRESHOLDS: Final = (10_000, 20, 50)
@@ -46,8 +47,8 @@ def run(source: Path) -> None:
 
 def _file_budget(loaded: LoadedConfig) -> FileBudget:
     limit, embedded = raise_file_limit(), loaded.config.orchestrator.embedded
-    if (need := describe_shortage(len(loaded.config.projects), limit, embedded=embedded)) is not None:
-        _log.warning("too few open files", reason=need)
+    if (shortage := describe_shortage(len(loaded.config.projects), limit, embedded=embedded)) is not None:
+        _log.warning("too few open files", reason=shortage)
     return file_budget(limit, embedded=embedded)
 
 
@@ -57,7 +58,7 @@ def log_uncaught_exceptions() -> None:
     current = threading.local()
 
     def log_exception(where: object, error: BaseException | None) -> None:
-        # Getting an exception's text may raise another uncaught one, and so on without end.
+        # Formatting an exception may raise another uncaught one, and so on without end.
         if error is None or getattr(current, "error", None) is not None:
             return
         current.error = error
@@ -67,14 +68,14 @@ def log_uncaught_exceptions() -> None:
         finally:
             current.error = None
 
-    threading.excepthook = lambda fault: log_exception(fault.thread and fault.thread.name, fault.exc_value)
-    sys.unraisablehook = lambda fault: log_exception(fault.err_msg or "a finalizer", fault.exc_value)
+    threading.excepthook = lambda args: log_exception(args.thread and args.thread.name, args.exc_value)
+    sys.unraisablehook = lambda args: log_exception(args.err_msg or "a finalizer", args.exc_value)
 
 
 def relax_garbage_collection() -> None:
-    """Runs the garbage collector less often: a batch is thousands of objects, and hardly any are cycles.
+    """Runs the garbage collector less often: a batch is thousands of objects, and hardly any are in cycles.
 
-    With the defaults a busy agent spends much of its time there.
+    With the defaults a busy agent spends much of its time in the collector.
     """
     gc.freeze()  # modules and config stay for good
     gc.set_threshold(*GC_THRESHOLDS)

@@ -62,7 +62,7 @@ def filter_options(states: Iterable[str]) -> Callable[[F], F]:
 
 
 def _reject_empty(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value == "":  # from an unset variable; nobody means "all" by it
+    if value == "":  # probably from an unset shell variable; it must not select all
         raise click.BadParameter("it is empty; leave the option out to mean all")
     return value
 

@@ -1,7 +1,7 @@
 """Prints for the commands, to standard output and standard error. Everything is made printable first.
 
 Texts may come from other people: ids, names, errors, close reasons, file names, arguments. No other module of
-``cli`` may call ``click.echo`` or its kin; a test holds it.
+``cli`` may call ``click.echo`` or a similar function; a test checks this.
 """
 
 import sys

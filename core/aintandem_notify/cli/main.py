@@ -44,16 +44,16 @@ class Commands(click.Group):
         return list(self.commands)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """As click's, with printable errors."""
+        """As in click, with printable errors."""
         try:
             return super().make_context(*args, **kwargs)
         except click.ClickException as error:
             raise PrintableError(error) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's. An error that a user can cause never ends in a traceback."""
-        if (too_few := open_files.describe_too_low_limit(open_files.raise_file_limit())) is not None:
-            echo(f"{PROGRAM}: {too_few}", err=True)
+        """As in click. An error that a user can cause never ends in a traceback."""
+        if (problem := open_files.describe_too_low_limit(open_files.raise_file_limit())) is not None:
+            echo(f"{PROGRAM}: {problem}", err=True)
             sys.exit(EXIT_WRONG)
         try:
             return _invoke_unwrapped(super().invoke, ctx)
@@ -134,7 +134,9 @@ for command in (
 
 def _describe_os_error(error: OSError) -> str:
     if isinstance(error, FileNotFoundError) and error.filename is None:
-        return "the working directory was removed; go to another one"  # nothing else is missing without a name
+        return (
+            "the working directory was removed; go to another one"  # only for this does the error lack a file name
+        )
     if error.filename is None or error.strerror is None:
         return error.strerror or str(error)
     return f"{os.fsdecode(error.filename)}: {error.strerror}"
@@ -166,9 +168,9 @@ def _exit_code() -> int:
         else:
             echo(f"{PROGRAM}: standard output is closed; a plugin may have done it", err=True)
         return EXIT_FAILED
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
-    except BaseException:  # noqa: BLE001  # our bug; Python itself would wait for a blocked stderr
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 0
+    except BaseException:  # noqa: BLE001  # a bug of ours; Python itself would wait for a blocked stderr
         sys.excepthook(*sys.exc_info())
         return EXIT_FAILED
     return 0

@@ -33,7 +33,7 @@ plugins_dir_option = click.option(
 EXIT_FAILED: Final = 1
 """An operation failed."""
 EXIT_WRONG: Final = 2
-"""Wrong usage, configuration or limit of open files; click uses it, too."""
+"""Wrong usage or configuration, or too low a limit of open files; click uses the same code."""
 
 TEARDOWN_GRACE_S: Final = 10.0
 """Seconds that plugins get to tear down after a Ctrl-C; enough on a busy machine."""

@@ -14,7 +14,7 @@ BUILTIN_RULES: Final[Mapping[str, str]] = {
     DEFAULT_RULE: "every end, as there are no rules",
     AGENT_RULE: "the agent's own trouble",
 }
-"""Descriptions of the rules that stand in no config."""
+"""Descriptions of the built-in rules, which are in no config."""
 
 
 def config_lines(config: Config, width: int | None = None) -> Iterator[str]:

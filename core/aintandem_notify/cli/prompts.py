@@ -54,7 +54,7 @@ class Answers:
         self._known = {name: value for name, value in options.items() if value is not None}
         for value in (*self._known.values(), *projects, *plugins, *settings.values()):
             if not value.isprintable():
-                raise click.UsageError("an option holds characters that cannot be shown")
+                raise click.UsageError("an option contains characters that cannot be shown")
 
     @property
     def is_embedded(self) -> bool:
@@ -73,31 +73,31 @@ class Answers:
 
     def setting(self, kind: str, question: Question) -> str:
         """Returns the value of a plugin's key; empty for an optional key without one."""
-        place = kind, question.key
-        if place not in self.settings:
+        answer_key = kind, question.key
+        if answer_key not in self.settings:
             default = "" if question.optional else question.default
             if not self.is_interactive and question.optional:
                 return ""
             missing = f"{kind} needs {question.key}; give it with --set {kind}.{question.key}=VALUE"
-            self.settings[place] = self._prompt_for(
+            self.settings[answer_key] = self._prompt_for(
                 question.text, default, hidden=question.is_secret, if_missing=missing
             )
-        return self.settings[place]
+        return self.settings[answer_key]
 
     def reject(self, name: str, sentence: str) -> None:
-        """Reports a wrong answer, so that it is asked again."""
+        """Reports a wrong answer and removes it, so that the question is asked again."""
         self._report_problem(sentence)
         self.forget(name)
 
     def forget(self, name: str) -> None:
-        """Removes the answer, so that it is asked again."""
+        """Removes the answer, so that the question is asked again."""
         self._known.pop(name, None)
 
     def reject_plugin(self, kind: str, sentence: str | None = None) -> None:
-        """Removes all answers for a plugin, so that they are asked again; reports the problem, if there is one."""
+        """Removes all answers for a plugin, so that its questions are asked again. Reports the problem, if any."""
         if sentence is not None:
             self._report_problem(sentence)
-        self.settings = {place: value for place, value in self.settings.items() if place[0] != kind}
+        self.settings = {key: value for key, value in self.settings.items() if key[0] != kind}
 
     def choose(self, sentence: str, words: Sequence[str]) -> str:
         """Reports a problem and asks for one of ``words``; the first is the default."""
@@ -107,7 +107,7 @@ class Answers:
         letter = prompt(f"What now? {question}", type=choice, default=words[0][0], show_choices=False)
         return next(word for word in words if word[0] == letter)
 
-    def allow(self, question: str, otherwise: str) -> None:
+    def require_yes(self, question: str, otherwise: str) -> None:
         """Asks for a yes. Raises ClickException for a no, and with ``otherwise`` if nothing may be asked."""
         if not self.is_interactive:
             raise click.ClickException(otherwise)
@@ -128,14 +128,14 @@ class Answers:
             # Not hidden if stdin is no terminal: getpass would use another terminal, or warn.
             hide = hidden and sys.stdin.isatty()
             answer: str = prompt(text, default=default, hide_input=hide, show_default=bool(default))
-            answer = answer.rstrip("\r\n")  # of a file from Windows, piped in
+            answer = answer.rstrip("\r\n")  # from a file with Windows line ends, piped in
             if answer.isprintable():
                 return answer if hidden else answer.strip()
-            echo("That holds characters that cannot be shown; type it again.", fg="yellow")
+            echo("The answer contains characters that cannot be shown; type it again.", fg="yellow")
 
 
 def prompt(text: str, **options: Any) -> Any:
-    """As click's; one Ctrl-C always ends it."""
+    """As in click, but one Ctrl-C always ends it."""
     from aintandem_notify.foundation.signals import interruptible_reads
 
     with interruptible_reads():
@@ -143,7 +143,7 @@ def prompt(text: str, **options: Any) -> Any:
 
 
 def confirm(text: str, **options: Any) -> bool:
-    """As click's; one Ctrl-C always ends it."""
+    """As in click, but one Ctrl-C always ends it."""
     from aintandem_notify.foundation.signals import interruptible_reads
 
     with interruptible_reads():

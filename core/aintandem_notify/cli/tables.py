@@ -30,8 +30,8 @@ def hanging_lines(start: str, text: str, width: int | None = None) -> Iterator[s
     if width is None:
         yield (start + text).rstrip()
         return
-    room = max(width - len(start), MIN_WIDTH)
-    first, *further = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    text_width = max(width - len(start), MIN_WIDTH)
+    first, *further = textwrap.wrap(text, text_width, break_long_words=False, break_on_hyphens=False) or [""]
     yield (start + first).rstrip()
     for line in further:
         yield " " * len(start) + line

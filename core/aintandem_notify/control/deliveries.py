@@ -31,15 +31,16 @@ from aintandem_notify.store import (
 )
 
 MAX_BATCH: Final = 500
-"""Deliveries that one transaction changes, so that the agent's own work waits only milliseconds. Also the ids that
-one request may name."""
+"""Maximum number of deliveries that one transaction changes, so that the agent's own work waits only milliseconds.
+Also the maximum number of ids in one request.
+"""
 MAX_PAGE_SIZE: Final = 200
 MAX_REPORTED_IDS: Final = 1000
-"""Ids that a response lists; the others are only counted."""
+"""Maximum number of ids that a response lists; the others are only counted."""
 MAX_ID_DIGITS: Final = 18
 """Longer ids do not fit into a 64-bit column."""
 MAX_CANDIDATES: Final = 5
-"""Deliveries that the error lists when an id is ambiguous."""
+"""Maximum number of deliveries that the error lists when an id is ambiguous."""
 
 
 class AdminAction(StrEnum):
@@ -76,9 +77,9 @@ def show(store: Store, reference: str, in_flight_ids: Collection[int] = ()) -> D
         if entry is None:
             raise RequestRefused(f"there is no delivery {reference}", status=404)
         gate = store.gates.read(entry.destination, entry.variant)
-        behind = store.delivery_queries.blocked_by(entry.id)
+        blocked_by = store.delivery_queries.blocked_by(entry.id)
     in_flight = entry.claimed or entry.id in in_flight_ids
-    waits = entry.state is DeliveryState.QUEUED and not in_flight
+    is_waiting = entry.state is DeliveryState.QUEUED and not in_flight
     fields = _fields(entry) | {
         "thread": entry.thread,
         "fault": entry.fault,
@@ -87,8 +88,8 @@ def show(store: Store, reference: str, in_flight_ids: Collection[int] = ()) -> D
         "in_flight": in_flight,
         "claimed_by": entry.claimed_by,
         "only_by": entry.node,
-        "behind": behind if waits else None,
-        "held": _hold(gate) if waits and gate is not None else None,
+        "behind": blocked_by if is_waiting else None,
+        "held": _hold(gate) if is_waiting and gate is not None else None,
         "content": entry.content,
         "receipt": entry.receipt,
     }
@@ -96,7 +97,7 @@ def show(store: Store, reference: str, in_flight_ids: Collection[int] = ()) -> D
 
 
 def resolve(store: Store, reference: str) -> int:
-    """Returns the id of the delivery with this number, or whose notification's id begins so.
+    """Returns the id of the delivery with this number, or whose notification id starts with ``reference``.
 
     Raises RequestRefused if there is none, or several. Inside a transaction.
     """
@@ -107,7 +108,7 @@ def resolve(store: Store, reference: str) -> int:
     text = reference.lower()
     if not text.startswith("ntf_") or len(text) < len("ntf_x"):
         raise RequestRefused(
-            f"{reference} is no id of a delivery; write its number, or how its notification's id begins"
+            f"{reference} is no id of a delivery; write its number, or the beginning of its notification's id"
         )
     matches = store.delivery_queries.find_by_notification(text, limit=MAX_CANDIDATES + 1)
     if not matches:
@@ -180,7 +181,9 @@ def _apply_to_ids(
 def summarize(batches: Sequence[BulkResult]) -> BulkResponse:
     """Combines the results of all batches into one response."""
     changed = [delivery_id for batch in batches for delivery_id in batch.changed]
-    refused = [RefusedDelivery(id=id_, reason=why) for batch in batches for id_, why in batch.refused.items()]
+    refused = [
+        RefusedDelivery(id=id_, reason=reason) for batch in batches for id_, reason in batch.refused.items()
+    ]
     return BulkResponse(
         count=len(changed),
         ids=tuple(sorted(changed)[:MAX_REPORTED_IDS]),
@@ -193,7 +196,7 @@ def _join_with_or(states: Iterable[DeliveryState]) -> str:
 
 
 def _hold(gate: GateRow) -> HoldResponse | None:
-    """Returns None if nothing holds the destination back."""
+    """Returns the state that holds the destination back; None if nothing does."""
     if gate.paused:
         return HoldResponse(state="paused", retry_at=None, last_error=gate.last_error)
     if gate.state == GateState.OPEN:

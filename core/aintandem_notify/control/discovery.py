@@ -82,7 +82,7 @@ def find_endpoint(path: Path) -> ControlEndpoint | None:
 
 
 def _has_no_owner(descriptor: int) -> bool:
-    """True if no agent held the lock. Takes it, until the descriptor is closed."""
+    """True if no agent holds the lock. If so, takes it until the descriptor is closed."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -91,5 +91,5 @@ def _has_no_owner(descriptor: int) -> bool:
 
 
 def _is_file_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file is still the one at ``path``."""
+    """True if the open file is still the one at ``path``."""
     return os.path.samestat(os.fstat(descriptor), path.stat())

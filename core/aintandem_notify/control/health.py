@@ -11,7 +11,7 @@ from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatc
 from aintandem_notify.store import StoreHealth
 
 STUCK_AFTER_S: Final = 30.0
-"""Seconds without an answer after which the store's thread counts as stuck. No transaction takes that long."""
+"""Seconds without an answer after which the store's worker thread is stuck. No transaction takes that long."""
 
 MAX_DISCONNECTED: Final = timedelta(minutes=5)
 """Time that a project may be disconnected; longer than a restart of the orchestrator takes."""

@@ -7,7 +7,7 @@ from aintandem_notify.store import Store
 
 
 def peers_of(store: Store, now: datetime) -> tuple[PeerResponse, ...]:
-    """Returns all agents but this one, by name; empty if the store has one owner. In a transaction.
+    """Returns all agents but this one, by name; empty if the store belongs to one agent. In a transaction.
 
     The database measures how long each has been silent, so that the clocks of the machines need not agree.
     """

@@ -1,7 +1,7 @@
 """The response bodies of the control API: built by the agent, parsed by the commands. Times are aware UTC.
 
-A text may contain a file name with bytes that are no text; Python has lone surrogates for them. JSON can escape
-these, but pydantic's parser refuses the escapes. Both directions therefore use Python's own ``json``.
+A text may contain a file name with bytes that are not UTF-8; Python represents them as lone surrogates. JSON can
+escape these, but pydantic's parser refuses the escapes. Both directions therefore use Python's own ``json``.
 """
 
 import json
@@ -73,14 +73,19 @@ class PluginResponse(ResponseModel):
 
 
 class PluginDetailResponse(PluginResponse):
-    """Everything about an instance. ``facts`` come from the plugin; ``silence`` is the reason if it gave none."""
+    """Everything about an instance.
+
+    ``facts`` come from the plugin. ``silence`` is the reason why it gave none; None if it answered.
+    """
 
     facts: dict[str, Any]
     silence: str | None
 
 
 class DestinationResponse(ResponseModel):
-    """A destination; fields as in ``DestinationStatus``. ``state`` is None where no agent works on its queue.
+    """A destination; fields as in ``DestinationStatus``.
+
+    ``state`` is None without a worker; where no agent runs, it is None if nothing holds the destination back.
 
     ``oldest``: time since which the oldest delivery waits. ``retry_at``: time of the next try after trouble.
     """
@@ -185,7 +190,8 @@ class DeliveryDetailResponse(DeliveryResponse):
     ``content`` is its notification, ``receipt`` the last one of its thread at the destination. ``fault`` is the
     plugin's exception in each of the last ``fault_count`` tries. ``plain``: the next (or the last) try is as plain
     text. A queued delivery may wait for its destination (``held``) or for an earlier delivery of its run
-    (``behind``). Where agents share the store, ``claimed_by`` is sending it, and only ``only_by`` can send it.
+    (``behind``). Where agents share the store, ``claimed_by`` is the agent that is sending it, and ``only_by`` is
+    the only one that can send it.
     """
 
     thread: str

@@ -37,7 +37,7 @@ class FoldCandidate(NamedTuple):
 
 
 def select_foldable(waiting: Sequence[FoldCandidate], *, queued: int, over: int) -> tuple[int, ...]:
-    """Returns the ids to fold out of ``waiting`` (the oldest first) when ``queued`` deliveries are due in all.
+    """Returns the ids to fold out of ``waiting`` (the oldest first); ``queued`` is the size of the whole backlog.
 
     Above ``over``, folds as many as leave half of ``over``, summary included. If ``over`` were left, each delivery
     that arrives during the sending would need another summary. Folds the oldest first and warnings last. Empty if
@@ -53,12 +53,12 @@ def select_foldable(waiting: Sequence[FoldCandidate], *, queued: int, over: int)
 
 
 def fold_backlog(store: Store, name: str, over: int, now: datetime) -> int:
-    """Folds too large a backlog of this destination and queues the summary. In a transaction.
+    """Folds the backlog of the destination ``name`` if it is too large, and queues the summary. In a transaction.
 
-    Returns the number of folded deliveries.
+    Returns the number of folded deliveries; 0 if the backlog stays as it is.
     """
-    old = now - timedelta(seconds=MIN_BACKLOG_AGE_S)
-    queued = store.backlog.count_if_over(name, threshold=over, older_than=old)
+    older_than = now - timedelta(seconds=MIN_BACKLOG_AGE_S)
+    queued = store.backlog.count_if_over(name, threshold=over, older_than=older_than)
     if queued is None:
         return 0
     rows = store.backlog.foldable(name, [level.value for level in (*FOLD_FIRST, *FOLD_NEXT)], limit=MAX_BATCH)
@@ -66,9 +66,9 @@ def fold_backlog(store: Store, name: str, over: int, now: datetime) -> int:
     ids = select_foldable(waiting, queued=queued, over=over)
     if not ids:
         return 0
-    sent = build_summary(name, store.backlog.summarize(ids, max_names=MAX_NAMES), now)
-    store.journal.write(JournalChanges(events=[sent.event], notifications=[(sent, [name])]), now)
-    store.backlog.fold(name, ids, sent.id, now)
+    summary = build_summary(name, store.backlog.summarize(ids, max_names=MAX_NAMES), now)
+    store.journal.write(JournalChanges(events=[summary.event], notifications=[(summary, [name])]), now)
+    store.backlog.fold(name, ids, summary.id, now)
     return len(ids)
 
 
@@ -85,9 +85,9 @@ def build_summary(name: str, stats: BacklogSummary, now: datetime) -> Notificati
         newest=stats.newest,
     )
     subject = (event, None, None)
-    digest = blake2b(f"{event.key}\n{stats.first}".encode(), digest_size=16).hexdigest()
+    id_hash = blake2b(f"{event.key}\n{stats.first}".encode(), digest_size=16).hexdigest()
     return Notification(
-        id=f"ntf_{digest}",
+        id=f"ntf_{id_hash}",
         thread=agent_thread(name),
         severity=default_texts.default_text(event).severity,
         title=default_texts.title(subject),

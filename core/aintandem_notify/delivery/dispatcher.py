@@ -26,11 +26,12 @@ from aintandem_notify.log import get_logger
 from aintandem_notify.store import QueueSummary, Storage, Store, TransactionPurpose
 
 NOT_CONFIGURED: Final = "not configured"
-"""The state of a destination that has a queue but stands in no known config."""
+"""The state of a destination that has a queue but is in no known config."""
 POLL_INTERVAL_S: Final = 2.0
-"""Seconds between two looks at a shared store: other agents' changes do not wake our workers."""
+"""Seconds between two checks of a shared store: changes by other agents do not wake our workers."""
 CANCEL_GRACE_S: Final = 2.0
-"""Seconds that a cancelled delivery gets to end; a shield or a thread may delay it."""
+"""Seconds that a cancelled delivery gets to end. A plugin that shields itself or runs in a thread may need longer.
+"""
 
 log = get_logger(__name__)
 
@@ -39,10 +40,10 @@ log = get_logger(__name__)
 class DestinationStatus:
     """The state of a destination and its queue.
 
-    ``state`` is open, backing off, parked (rare probes), disabled (it wants nothing more; only a person can have
-    it tried again), paused (by a person), draining, or not configured; None while it has no worker, as in a
-    reload. ``oldest``: time since which the oldest delivery waits; None for an empty queue. ``retry_at``: time of
-    the next try; None if it has no trouble or is not tried automatically.
+    ``state`` is open, backing off, parked (rare probes), disabled (it accepts no more deliveries and is
+    tried again only after a person has acted), paused (by a person), draining, or not configured; None
+    while it has no worker, as in a reload. ``oldest``: time since which the oldest delivery waits; None for an
+    empty queue. ``retry_at``: time of the next try; None if it has no trouble or is not tried automatically.
     """
 
     name: str
@@ -88,10 +89,10 @@ class Dispatcher:
         self._announce = announce
         self._running: dict[str, _RunningWorker] = {}
 
-    def start(self, settings: DestinationSettings, place: AddressHash | None = None) -> None:
+    def start(self, settings: DestinationSettings, address_hash: AddressHash | None = None) -> None:
         """Starts a worker for this destination's queue. Stop a previous one first, else ValueError.
 
-        ``place``: if the stored gate is of a destination with another hash, its trouble is ignored.
+        ``address_hash``: if the stored gate has another address hash, its trouble is ignored: the address is new.
         """
         if settings.name in self._running:
             raise ValueError(f"{settings.name} has a worker already")
@@ -103,7 +104,7 @@ class Dispatcher:
             chance=self._chance,
             announce=self._announce,
             wake=self.wake,
-            place=place,
+            address_hash=address_hash,
         )
         self._running[settings.name] = running = _RunningWorker(worker)
         self._nursery.start_soon(running.run, name=f"worker of {settings.name}")
@@ -111,23 +112,23 @@ class Dispatcher:
     async def stop(self, name: str, timeout: float) -> None:
         """Ends this destination's worker as ``drain`` does; its queue stays in the store.
 
-        If it is cancelled, the worker goes on draining, and ``drain`` still waits for it.
+        If this call is cancelled, the worker goes on draining, and ``drain`` still waits for it.
         """
         if name in self._running:
-            await self._end({name: self._running[name]}, timeout)
+            await self._drain_workers({name: self._running[name]}, timeout)
             del self._running[name]
-            await self._put_back(name)
+            await self._release_claims(name)
 
-    async def _put_back(self, name: str) -> None:
+    async def _release_claims(self, name: str) -> None:
         """Releases the open claims on a shared store, so that other agents can send them."""
 
-        def release_claims(store: Store) -> None:
+        def release(store: Store) -> None:
             with store.transaction():
                 store.outbox.release_claims(name)
 
         if self._storage.is_shared:
             with suppress(StoreError):
-                await self._storage.run(release_claims)
+                await self._storage.run(release)
 
     async def pause(self, name: str) -> bool:
         """Sends nothing more to this destination until ``resume``, even after a restart. Deliveries in flight end.
@@ -151,7 +152,7 @@ class Dispatcher:
         return changed
 
     async def unpark_all(self) -> None:
-        """Tries parked and disabled destinations at once, since a person may have repaired them."""
+        """Lets parked and disabled destinations be tried at once, since a person may have repaired them."""
         for name, running in self._running.items():
             if running.worker.gate.state not in HELD_STATES:
                 continue
@@ -159,16 +160,16 @@ class Dispatcher:
                 if await running.worker.change_gate(gates.unpark):
                     log.info("parked destination is tried at once", name=name)
             except StoreError as error:
-                log.warning("destination stays on hold", name=name, reason=str(error))
+                log.warning("destination stays held back", name=name, reason=str(error))
 
     def in_flight(self) -> frozenset[int]:
-        """Returns the ids of all deliveries that may be under way. Exact only in the store's thread."""
+        """Returns the ids of all deliveries that may be under way. Exact only in the store's worker thread."""
         workers = [running.worker for running in list(self._running.values())]
         return frozenset(delivery_id for worker in workers for delivery_id in worker.in_flight)
 
     def _worker(self, name: str) -> Worker:
         if name not in self._running:
-            raise LookupError(f"no destination called {name} is at work")
+            raise LookupError(f"no destination called {name} has a worker")
         return self._running[name].worker
 
     def names(self) -> tuple[str, ...]:
@@ -183,10 +184,10 @@ class Dispatcher:
 
     async def drain(self, timeout: float) -> None:
         """Stops claiming and gives deliveries in flight ``timeout`` seconds to end; all others stay queued."""
-        await self._end(self._running, timeout)
+        await self._drain_workers(self._running, timeout)
         self._running = {}
 
-    async def _end(self, running: dict[str, _RunningWorker], timeout: float) -> None:
+    async def _drain_workers(self, running: dict[str, _RunningWorker], timeout: float) -> None:
         """Drains these workers.
 
         Cancels a worker that takes too long; abandons one that ignores the cancellation.
@@ -205,7 +206,7 @@ class Dispatcher:
                 await entry.ended.wait()
         for name, entry in running.items():
             if not entry.ended.is_set():
-                log.warning("a delivery that cannot be cancelled is left behind", name=name)
+                log.warning("a delivery that cannot be cancelled is abandoned", name=name)
 
     def wake(self, names: Iterable[str]) -> None:
         """Tells these destinations' workers that there may be new deliveries. Ignores names without a worker."""

@@ -30,16 +30,16 @@ async def expire_waiting(
 ) -> Never:
     """Hands over deliveries that wait longer than ``fallback_after`` and gives up those older than ``max_age``.
 
-    Leaves deliveries ``in_flight`` alone. Calls ``taken_over`` with the number of those handed over.
+    Leaves deliveries ``in_flight`` alone. Calls ``taken_over`` with the number of deliveries handed over.
     """
     shortest = settings.max_age if settings.fallback is None else min(settings.max_age, settings.fallback_after)
     while True:
         await trio.sleep(min(CHECK_INTERVAL_S, max(1.0, shortest / 4)))
         try:
-            handed = MAX_BATCH
-            while handed == MAX_BATCH:
-                handed = await storage.run(_take_over(settings, clock, in_flight))
-                taken_over(handed)
+            count = MAX_BATCH
+            while count == MAX_BATCH:
+                count = await storage.run(_take_over(settings, clock, in_flight))
+                taken_over(count)
             expired = await storage.run(_expire(settings, clock, in_flight))
         except StoreError:
             continue  # the worker logs it; the next check tries again
@@ -48,20 +48,20 @@ async def expire_waiting(
             log.warning("deliveries given up", name=settings.name, count=expired, reason=reason)
 
 
-# ``in_flight`` is read in the store's thread: more deliveries may be under way than before the hop.
+# ``in_flight`` is read in the store's worker thread: a delivery may have been claimed since ``now`` was read.
 
 
 def _take_over(
     settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Sequence[int]]
 ) -> Callable[[Store], int]:
-    now, aged_at = clock.now(), clock.capped_now()
+    now, age_measured_at = clock.now(), clock.capped_now()
 
     def take_over(store: Store) -> int:
         if settings.fallback is None:
             return 0
-        spare = in_flight()
+        exclude_ids = in_flight()
         with store.transaction():
-            return take_over_waiting(store, settings, now, spare, aged_at=aged_at)
+            return take_over_waiting(store, settings, now, exclude_ids, age_measured_at=age_measured_at)
 
     return take_over
 
@@ -73,10 +73,10 @@ def _expire(
     older_than = clock.capped_now() - timedelta(seconds=settings.max_age)
 
     def expire(store: Store) -> int:
-        spare = in_flight()
+        exclude_ids = in_flight()
         with store.transaction():
             return store.backlog.expire(
-                settings.name, older_than=older_than, now=now, reason=reason, exclude_ids=spare
+                settings.name, older_than=older_than, now=now, reason=reason, exclude_ids=exclude_ids
             )
 
     return expire

@@ -10,11 +10,11 @@ from aintandem_notify.domain.notification import agent_thread
 from aintandem_notify.store import DeliveryState, Settlement, Store
 
 MAX_BATCH: Final = 500
-"""Deliveries that one transaction takes over."""
+"""Maximum number of deliveries that one transaction takes over."""
 
 
 def select_for_fallback(settings: DestinationSettings, settlements: Sequence[Settlement]) -> dict[int, str]:
-    """Returns the deliveries that have just died and go to the fallback: the reason by id.
+    """Returns the deliveries that have just died and go to the fallback, each with the reason of its death.
 
     Excludes notices of the fallback's own trouble: a destination never reports about itself.
     """
@@ -29,19 +29,24 @@ def select_for_fallback(settings: DestinationSettings, settlements: Sequence[Set
 
 
 def take_over_waiting(
-    store: Store, settings: DestinationSettings, now: datetime, spare: Sequence[int], *, aged_at: datetime
+    store: Store,
+    settings: DestinationSettings,
+    now: datetime,
+    exclude_ids: Sequence[int],
+    *,
+    age_measured_at: datetime,
 ) -> int:
     """Hands over up to ``MAX_BATCH`` deliveries that wait too long. Returns their number. In a transaction.
 
-    Leaves the ids in ``spare`` alone. ``aged_at``: the time at which the age is measured.
+    Leaves ``exclude_ids`` alone. ``age_measured_at``: the time up to which the age of a delivery counts.
     """
     target, wait_s = settings.fallback, min(settings.fallback_after, settings.max_age)
     if target is None:
         return 0
     waiting = store.backlog.overdue_ids(
         settings.name,
-        older_than=aged_at - timedelta(seconds=wait_s),
-        exclude_ids=spare,
+        older_than=age_measured_at - timedelta(seconds=wait_s),
+        exclude_ids=exclude_ids,
         exclude_thread=agent_thread(target),
         limit=MAX_BATCH,
     )

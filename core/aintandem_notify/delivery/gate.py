@@ -1,4 +1,4 @@
-"""Decides when a destination may be sent to. A gate is a value; each try gives the next one. Pure.
+"""Decides when a destination may be sent to. A gate is immutable; each try gives the next one. Pure.
 
 All times are trio's, in float seconds, so that setting the wall clock changes nothing here. ``gate_rows`` converts
 a gate to a row of the store and back; ``stored_gate`` reads and writes it.
@@ -34,16 +34,19 @@ class GateState(StrEnum):
     BACKING_OFF = "backing off"
     PARKED = "parked"
     DISABLED = "disabled"
-    """It wants nothing more: tried only after a person has resumed it, a reload or a change of its settings."""
+    """It accepts no more deliveries: tried only after a resume by hand, a reload or a change of its settings."""
 
 
 HELD_STATES: Final = frozenset({GateState.PARKED, GateState.DISABLED})
-"""States that only a person can end."""
+"""States that a person probably has to end, by repairing the destination."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """``failures`` in a row; nothing is sent before ``retry_at`` (trouble) and ``slot_at`` (rate).
+    """Whether and when a destination may be sent to. Times are trio's, in seconds.
+
+    Nothing is sent before ``retry_at``, the end of the pause after trouble, nor before ``slot_at``, the next send
+    that the rate allows. ``failures``: the number of failures in a row.
 
     ``pause_requested``: the destination itself asked for the pause until ``retry_at``.
     ``paused``: an operator has paused it.
@@ -75,12 +78,12 @@ class Gate:
         return "paused" if self.paused else self.state.value
 
     def claim_limit(self, in_flight: int, rate: Rate | None) -> int:
-        """Returns the number of deliveries to claim at once: one in trouble (half-open) or under a rate."""
+        """Returns the number of deliveries to claim at once: one in trouble (a probe) or under a rate."""
         return 1 if self.state is not GateState.OPEN or rate is not None else in_flight
 
 
 def start_send(gate: Gate, rate: Rate | None, now: float) -> Gate:
-    """Returns the gate after a send has begun: the next slot is one interval later."""
+    """Returns the gate after a send has begun. Under a rate, the next one may begin one interval later."""
     return gate if rate is None else replace(gate, slot_at=now + rate.interval)
 
 
@@ -100,23 +103,23 @@ def cancel_probe(gate: Gate) -> Gate:
 def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> Gate:
     """Returns the gate after a try.
 
-    A destination that answered is well, even if it refused the message. A fault of the plugin says nothing about
-    the destination: in trouble it pauses as long as before, otherwise its state stays.
+    A destination that answered is well, even if it refused the message. An error in the plugin says nothing
+    about the destination: one in trouble pauses as long as before, otherwise its state stays.
     """
     match verdict.action:
         case Action.DELIVERED if gate.state is GateState.OPEN and gate.last_error is None:
-            return gate  # the usual case; a copy would be the most expensive part
+            return gate  # the usual case; a copy would cost more than all the rest
         case Action.DELIVERED:
-            return _opened(gate, None)
+            return _reopen(gate, None)
         case Action.REFUSE:
-            return _opened(gate, verdict.reason)
+            return _reopen(gate, verdict.reason)
         case Action.DISABLE:
-            return replace(_opened(gate, verdict.reason), state=GateState.DISABLED, failures=gate.failures + 1)
+            return replace(_reopen(gate, verdict.reason), state=GateState.DISABLED, failures=gate.failures + 1)
         case Action.WAIT if gate.state not in HELD_STATES:
-            return _backed_off(gate, GateState.BACKING_OFF, BACKOFF_S, verdict, now, chance)
+            return _back_off(gate, GateState.BACKING_OFF, BACKOFF_S, verdict, now, chance)
         case Action.WAIT | Action.PARK:
             known = gate if gate.state in HELD_STATES else replace(gate, failures=0)
-            return _backed_off(known, GateState.PARKED, PROBE_S, verdict, now, chance)
+            return _back_off(known, GateState.PARKED, PROBE_S, verdict, now, chance)
         case _ if gate.state is GateState.OPEN:
             return replace(gate, last_error=verdict.reason)
         case _:
@@ -125,11 +128,11 @@ def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> 
             return replace(gate, retry_at=now + pause, pause_requested=False, last_error=verdict.reason)
 
 
-def _opened(gate: Gate, last_error: str | None) -> Gate:
+def _reopen(gate: Gate, last_error: str | None) -> Gate:
     return Gate(slot_at=gate.slot_at, last_error=last_error, paused=gate.paused)
 
 
-def _backed_off(
+def _back_off(
     gate: Gate, state: GateState, pauses: Sequence[float], verdict: Verdict, now: float, chance: Chance
 ) -> Gate:
     if verdict.retry_after_s is None:

@@ -17,7 +17,9 @@ MAX_PAUSE_S: Final = 1.2 * MAX_REQUESTED_PAUSE_S
 """The longest pause that the agent sets, with jitter, in seconds."""
 
 SLOW_RATE_S: Final = 5.0
-"""Interval between two deliveries, in seconds, from which on the next slot is stored for the next start."""
+"""Minimum interval between two deliveries, in seconds, for which ``slot_at`` is stored. A shorter one starts anew
+with the agent.
+"""
 
 
 def to_row(gate: Gate, now_s: float, now: datetime) -> GateRow:
@@ -26,9 +28,9 @@ def to_row(gate: Gate, now_s: float, now: datetime) -> GateRow:
         state=gate.state.value,
         failures=gate.failures,
         updated_at=now,
-        retry_at=_moment(gate.retry_at - now_s, now),
+        retry_at=_wall_time(gate.retry_at - now_s, now),
         asked=gate.pause_requested,
-        slot_at=_moment(gate.slot_at - now_s, now),
+        slot_at=_wall_time(gate.slot_at - now_s, now),
         paused=gate.paused,
         last_error=gate.last_error,
     )
@@ -39,8 +41,8 @@ def from_row(row: GateRow, now_s: float, now: datetime) -> Gate:
     return Gate(
         state=GateState(row.state) if row.state in list(GateState) else GateState.OPEN,
         failures=row.failures,
-        retry_at=_due(row.retry_at, row.updated_at, now_s, now),
-        slot_at=_due(row.slot_at, row.updated_at, now_s, now),
+        retry_at=_trio_time(row.retry_at, row.updated_at, now_s, now),
+        slot_at=_trio_time(row.slot_at, row.updated_at, now_s, now),
         last_error=row.last_error,
         pause_requested=row.asked,
         paused=row.paused,
@@ -59,13 +61,13 @@ def must_be_stored(before: Gate, after: Gate, interval_s: float | None) -> bool:
     return replace(before, slot_at=0.0) != replace(after, slot_at=0.0)
 
 
-def _moment(wait_s: float, now: datetime) -> datetime | None:
+def _wall_time(wait_s: float, now: datetime) -> datetime | None:
     return now + timedelta(seconds=min(wait_s, MAX_PAUSE_S)) if wait_s > 0 else None
 
 
-def _due(moment: datetime | None, written_at: datetime, now_s: float, now: datetime) -> float:
+def _trio_time(moment: datetime | None, written_at: datetime, now_s: float, now: datetime) -> float:
     if moment is None:
         return 0.0
-    longest_s = min((moment - written_at).total_seconds(), MAX_PAUSE_S)
-    wait_s = min((moment - now).total_seconds(), longest_s)
+    max_wait_s = min((moment - written_at).total_seconds(), MAX_PAUSE_S)
+    wait_s = min((moment - now).total_seconds(), max_wait_s)
     return now_s + wait_s if wait_s > 0 else 0.0

@@ -1,7 +1,7 @@
 """Judges the result of a try. One table maps the plugin's exception to the delivery's next step. Pure.
 
-Trouble of the destination holds back its whole queue and counts against no message. Trouble of a message concerns
-that message only.
+Trouble of the destination holds back its whole queue, and no message is given up for it. Trouble of a message
+concerns that message only.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from aintandem_notify.errors import DestinationBroken, DestinationGone, HttpFail
 from aintandem_notify.plugins.border import describe_plugin_error, plugin_error_kind
 
 MAX_SAME_FAULTS: Final = 3
-"""A message is given up after this many tries in a row with the same exception of the plugin."""
+"""A message is given up after this many tries in a row that raised the same exception in the plugin."""
 
 MAX_REQUESTED_PAUSE_S: Final = 86_400.0
 """Maximum pause in seconds that a destination may request: one day."""
@@ -27,8 +27,8 @@ class Action(StrEnum):
     PARK = "park"
     """Only a person can repair the destination: rare probes; the queue is kept."""
     DISABLE = "disable"
-    """The destination wants nothing more: no probes; the queue is kept."""
-    RETRY = "again"
+    """The destination accepts no more deliveries: no probes; the queue is kept."""
+    RETRY = "retry"
     """The plugin failed on this message: only this message is tried again."""
     REFUSE = "refuse"
     """The destination refuses this message: after one more try as plain text it is dead."""
@@ -38,7 +38,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FaultHistory:
-    """Earlier tries of one delivery: the exception of the last ones, and their number in a row."""
+    """The last tries of one delivery: the exception of the plugin in each, and their number in a row."""
 
     fault: str | None = None
     count: int = 0
@@ -71,13 +71,13 @@ _ACTIONS: Final[tuple[tuple[type[Exception], Action], ...]] = (
     (DestinationBroken, Action.PARK),
     (Rejected, Action.REFUSE),
 )
-"""The first matching class decides. Any other exception is a fault of the plugin."""
+"""The first matching class decides. Any other exception is an error in the plugin."""
 
 
 def judge(error: Exception | None, history: FaultHistory, *, plain: bool = False) -> Verdict:
     """Returns the verdict on a try after ``history``. ``error`` comes from ``plugins.border``; None: delivered.
 
-    ``plain``: it was the last try, as plain text.
+    ``plain``: this was the last try, as plain text.
     """
     if error is None:
         return DELIVERED
@@ -86,10 +86,10 @@ def judge(error: Exception | None, history: FaultHistory, *, plain: bool = False
         if isinstance(error, kind):
             retries_as_plain = action is Action.REFUSE and not plain
             return Verdict(action, reason, requested_pause(error), history, retries_as_plain)
-    return _fault(error, reason, history, plain)
+    return _judge_plugin_error(error, reason, history, plain)
 
 
-def _fault(error: Exception, reason: str, history: FaultHistory, plain: bool) -> Verdict:
+def _judge_plugin_error(error: Exception, reason: str, history: FaultHistory, plain: bool) -> Verdict:
     fault = plugin_error_kind(error)
     count = history.count + 1 if fault == history.fault else 1
     if plain or count >= MAX_SAME_FAULTS:

@@ -22,11 +22,11 @@ MAX_PLAIN_BODY: Final = 1000
 log = get_logger(__name__)
 
 INSTEAD_OF: Final = "Instead of"
-"""The name of the field with the destination that this one stands in for."""
+"""The name of the field with the original destination of a notification that the fallback took over."""
 
 
 def render_claim(claim: Claim) -> Notification:
-    """Returns the notification for the plugin. If its texts cannot be rendered, it has no texts from outside."""
+    """Returns the notification for the plugin. If preparing it fails, it has no texts from outside."""
     try:
         return _render(claim)
     except Exception as error:  # a bad text must not suppress the notification

@@ -11,7 +11,10 @@ FALLBACK_AFTER_S: Final = 900.0
 
 @dataclass(frozen=True, slots=True)
 class DestinationSettings:
-    """Settings of one destination. ``max_age`` in seconds; ``rate`` None is unlimited; see ``Plugin.in_flight``.
+    """Settings of one destination.
+
+    ``max_age``: seconds after which a queued delivery is given up. ``rate``: None is unlimited. ``in_flight``: the
+    number of deliveries that are claimed at once; ``api.Plugin`` explains it.
 
     ``fallback``: destination that takes over deliveries that die here or wait longer than ``fallback_after``
     seconds; None: no fallback. ``digest_over``: if more deliveries than this wait after an outage, the least

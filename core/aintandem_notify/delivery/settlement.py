@@ -13,8 +13,9 @@ MESSAGE_PAUSES_S: Final[Sequence[float]] = (5.0, 30.0)
 """Pauses in seconds before a message is tried again after its plugin failed on it."""
 
 MAX_DUE_AHEAD: Final = timedelta(seconds=2 * max(MESSAGE_PAUSES_S))
-"""Longer than every pause above with jitter. A due time further away comes from a clock that was set back; such a
-delivery counts as due."""
+"""Longer than every pause above with jitter. If a due time is further ahead, the clock was set back since it was
+stored; such a delivery counts as due.
+"""
 
 _STATES: Final = {
     Action.DELIVERED: DeliveryState.DELIVERED,
@@ -27,7 +28,7 @@ _STATES: Final = {
 }
 
 _COUNTED: Final = frozenset({Action.RETRY, Action.REFUSE, Action.GIVE_UP})
-"""Actions for trouble of the message. Only these count as attempts."""
+"""Actions for trouble of the message. Only these tries are counted in ``attempts``."""
 
 
 def fault_history(claim: Claim) -> FaultHistory:
@@ -59,8 +60,8 @@ def settlement(
 
 
 def _reason(claim: Claim, verdict: Verdict) -> str | None:
-    also = ", also as plain text" if claim.plain and _STATES[verdict.action] is DeliveryState.DEAD else ""
-    return f"{verdict.reason}{also}" or None
+    suffix = ", also as plain text" if claim.plain and _STATES[verdict.action] is DeliveryState.DEAD else ""
+    return f"{verdict.reason}{suffix}" or None
 
 
 def is_too_old(claim: Claim, max_age: float, now: datetime) -> bool:

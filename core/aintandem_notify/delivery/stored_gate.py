@@ -18,12 +18,12 @@ _UNTIL: Final = {
     GateState.PARKED.value: "a delivery succeeds",
     GateState.DISABLED.value: "a reload or new settings, or until it is resumed by hand",
 }
-"""The event that ends the state, for the log."""
+"""Completes "held back until …" in the log, by the state."""
 
 log = get_logger(__name__)
 
 AddressHash = Callable[[bytes], str]
-"""Returns a hash of the settings that say where a destination is, with the store's salt."""
+"""Returns a hash of a destination's address and credentials, made with the given salt of the store."""
 
 
 class Instant(NamedTuple):
@@ -36,45 +36,47 @@ class Instant(NamedTuple):
 class StoredGate:
     """Reads and writes the gate inside a transaction of the store, so that gate and deliveries change together.
 
-    In a store with one owner the value in memory counts; the row is read once, after the start. In a shared store
-    the row counts. It is read each time, by the database's clock, and locked by the agent that sends, unless the
-    destination is well and has no rate.
+    In a store with one owner the value in memory counts; the row is read once, after the start.
+
+    In a shared store the row counts. It is read each time, with the database's clock. The agent that sends locks
+    it, unless the destination is well and has no rate. Agents with different settings of the destination have a
+    row each: ``variant`` is the hash of the settings.
     """
 
-    def __init__(self, name: str, interval_s: float | None, place: AddressHash | None = None) -> None:
+    def __init__(self, name: str, interval_s: float | None, address_hash: AddressHash | None = None) -> None:
         self._name = name
-        self._place = place
-        self._hash: str | None = None
-        self._checked_for_pause = False
+        self._compute_address_hash = address_hash
+        self._address_hash: str | None = None
+        self._has_looked_for_pause = False
         self._interval_s = interval_s
-        self._known = False
+        self._was_read = False
         self.value = Gate()
         """The gate of the last commit."""
 
-    def is_known(self) -> bool:
+    def was_read(self) -> bool:
         """True if ``value`` was read from the store at least once."""
-        return self._known
+        return self._was_read
 
     def read(self, store: Store, instant: Instant, *, lock: bool = False) -> Gate:
         """Returns the gate. ``lock``: lock its row, before sending or changing the gate."""
         if store.is_shared:
             return self._read_shared(store, instant, lock=lock)
-        if not self._known:
+        if not self._was_read:
             row = store.gates.read(self._name)
             if row is not None:
                 self.value = after_restart(from_row(row, instant.now_s, instant.now))
-                if row.settings is not None and row.settings != self._place_hash(store):
+                if row.settings is not None and row.settings != self._read_address_hash(store):
                     self.value = Gate(paused=self.value.paused)  # the row is about another address
                 self._log_held(self.value)
-            self._known = True
+            self._was_read = True
         return self.value
 
     def _read_shared(self, store: Store, instant: Instant, *, lock: bool) -> Gate:
         variant, now = store.variant(self._name), store.now(instant.now)
         row = store.gates.read(self._name, variant)
-        if lock and row is None and not self._checked_for_pause:
-            self._checked_for_pause = True
-            # An operator's pause, made without an agent or under other settings, holds for new settings, too.
+        if lock and row is None and not self._has_looked_for_pause:
+            self._has_looked_for_pause = True
+            # A pause by an operator, set while no agent ran or for other settings, holds for these settings, too.
             if store.gates.variants(self._name, paused=True):
                 store.gates.ensure(self._name, to_row(Gate(paused=True), instant.now_s, now), variant)
                 row = store.gates.read(self._name, variant)
@@ -83,9 +85,9 @@ class StoredGate:
         if lock and (self._interval_s is not None or (row is not None and not _is_unrestricted(row))):
             row = store.gates.read(self._name, variant, lock=True)
         self.value = Gate() if row is None else from_row(row, instant.now_s, now)
-        if not self._known:
+        if not self._was_read:
             self._log_held(self.value)
-        self._known = True
+        self._was_read = True
         return self.value
 
     def write(self, store: Store, before: Gate, after: Gate, instant: Instant) -> None:
@@ -101,12 +103,12 @@ class StoredGate:
                     store.gates.unpause(self._name)
         elif must_be_stored(before, after, self._interval_s):
             row = to_row(after, instant.now_s, instant.now)
-            store.gates.write(self._name, replace(row, settings=self._place_hash(store)))
+            store.gates.write(self._name, replace(row, settings=self._read_address_hash(store)))
 
-    def _place_hash(self, store: Store) -> str | None:
-        if self._hash is None and self._place is not None:
-            self._hash = self._place(store.read_salt())
-        return self._hash
+    def _read_address_hash(self, store: Store) -> str | None:
+        if self._address_hash is None and self._compute_address_hash is not None:
+            self._address_hash = self._compute_address_hash(store.read_salt())
+        return self._address_hash
 
     def on_committed(self, gate: Gate) -> None:
         """Sets ``value`` after the transaction that wrote this gate was committed."""

@@ -33,12 +33,12 @@ from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult
 from aintandem_notify.store import Claim, Settlement, Storage, Store, TransactionPurpose
 
 IDLE_S: Final = 60.0
-"""Seconds after which an idle worker looks again, in case the wall clock was set."""
+"""Seconds after which an idle worker checks its queue again, in case the wall clock was set."""
 
 STORE_IDLE_S: Final = 5.0
-"""The same while the store has trouble."""
+"""Seconds after which it does so while the store has trouble."""
 
-BACKLOG_EVERY_S: Final = 10.0
+BACKLOG_CHECK_INTERVAL_S: Final = 10.0
 """Seconds between two checks whether the backlog is too large."""
 
 STORE_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 30.0)
@@ -79,7 +79,7 @@ class Worker:
         chance: Chance,
         announce: Callable[[AgentEvent], None],
         wake: Callable[[Iterable[str]], None] = lambda _names: None,
-        place: AddressHash | None = None,
+        address_hash: AddressHash | None = None,
     ) -> None:
         self.settings = settings
         self.draining = False
@@ -89,7 +89,7 @@ class Worker:
         self._chance = chance
         self._announce = announce
         self._wake = wake
-        self._gate = StoredGate(settings.name, settings.rate.interval if settings.rate else None, place)
+        self._gate = StoredGate(settings.name, settings.rate.interval if settings.rate else None, address_hash)
         self._next_slot_s = 0.0
         self._next_backlog_check_s = 0.0
         self._work_available = trio.Event()
@@ -106,7 +106,7 @@ class Worker:
 
     @property
     def in_flight(self) -> tuple[int, ...]:
-        """The deliveries that may be under way. Changes in the store's thread; read it there to be certain."""
+        """The deliveries that may be under way. Exact only in the store's worker thread."""
         return self._in_flight
 
     def wake(self) -> None:
@@ -221,10 +221,10 @@ class Worker:
             await self._host.wait_loaded(self.settings.name)
         if self.draining or not self._storage.may_send:
             return []
-        now, aged_at = self._clock.now(), self._clock.capped_now()
-        old = [claim for claim in claims if self._is_too_old(claim, aged_at)]
-        outcomes = [_DeliveryOutcome(give_up(claim, self.settings.max_age, now)) for claim in old]
-        live = [claim for claim in claims if not self._is_too_old(claim, aged_at)]
+        now, age_measured_at = self._clock.now(), self._clock.capped_now()
+        expired = [claim for claim in claims if self._is_too_old(claim, age_measured_at)]
+        outcomes = [_DeliveryOutcome(give_up(claim, self.settings.max_age, now)) for claim in expired]
+        live = [claim for claim in claims if not self._is_too_old(claim, age_measured_at)]
         if live:
             if self.settings.rate is not None:
                 self._next_slot_s = trio.current_time() + self.settings.rate.interval
@@ -261,28 +261,28 @@ class Worker:
                 log.info("destination is still in trouble", name=name, state=after.state.value, reason=reason)
             return
         write_log = log.warning if after.state in HELD_STATES else log.info
-        write_log("destination", name=name, state=after.state.value, reason=reason)
+        write_log("destination changed state", name=name, state=after.state.value, reason=reason)
         if after.state in HELD_STATES:
             self._announce(DestinationParkedEvent(timestamp=now, instance=name, reason=reason))
         elif before.state in HELD_STATES:
             self._announce(DestinationRecoveredEvent(timestamp=now, instance=name))
 
-    async def _record_and_claim(self, outcomes: "Sequence[_DeliveryOutcome]") -> "_Round":
-        """Records the outcomes and claims the next deliveries, in one hop to the store's thread.
+    async def _record_and_claim(self, outcomes: "Sequence[_DeliveryOutcome]") -> "_RoundResult":
+        """Records the outcomes and claims the next deliveries, in one call in the store's worker thread.
 
         While the store fails, nothing is sent. The outcomes are kept here until they are recorded; otherwise those
         deliveries would be sent twice.
         """
-        for attempt in count():
+        for failures in count():
             try:
-                # A cancellation must not lose the outcomes; a hop is short.
+                # A cancellation must not lose the outcomes; the call is short.
                 with trio.CancelScope(shield=bool(outcomes)):
                     current = await self._storage.run(self._record_and_claim_in_store(outcomes))
             except StoreError as error:
                 self._log_store_trouble(str(error))
                 # A drain ends the pause only if there are no outcomes; else they must be recorded first.
                 with trio.CancelScope() if outcomes else self._until_drained():
-                    await trio.sleep(stepped_delay(attempt, pauses=STORE_PAUSES_S, chance=self._chance))
+                    await trio.sleep(stepped_delay(failures, pauses=STORE_PAUSES_S, chance=self._chance))
             else:
                 self._log_store_trouble(None)
                 self._report_gate_change(current.before, current.after)
@@ -292,13 +292,15 @@ class Worker:
                 return current
         raise AssertionError("count() does not end")
 
-    def _record_and_claim_in_store(self, outcomes: "Sequence[_DeliveryOutcome]") -> "Callable[[Store], _Round]":
-        """Returns the function for the store's thread, where nothing else changes the gate at the same time."""
+    def _record_and_claim_in_store(
+        self, outcomes: "Sequence[_DeliveryOutcome]"
+    ) -> "Callable[[Store], _RoundResult]":
+        """Returns the function for the store's worker thread; nothing else changes the gate meanwhile."""
         instant = self._instant()
 
-        def record_and_claim(store: Store) -> _Round:
-            if not outcomes and self._gate.is_known() and not self._claim_limit(self.gate, instant):
-                return _Round(self.gate, self.gate)
+        def record_and_claim(store: Store) -> _RoundResult:
+            if not outcomes and self._gate.was_read() and not self._claim_limit(self.gate, instant):
+                return _RoundResult(self.gate, self.gate)
             with store.transaction(purpose=TransactionPurpose.RECORD):
                 current = self._settle_and_claim(store, outcomes, instant)
             self._gate.on_committed(current.after)
@@ -309,7 +311,7 @@ class Worker:
 
     def _settle_and_claim(
         self, store: Store, outcomes: "Sequence[_DeliveryOutcome]", instant: Instant
-    ) -> "_Round":
+    ) -> "_RoundResult":
         name, horizon = self.settings.name, instant.now + MAX_DUE_AHEAD
         before = gate = self._gate.read(store, instant, lock=True)
         if len(outcomes) < len(self._in_flight):
@@ -324,7 +326,7 @@ class Worker:
                 gate = gates.record_verdict(gate, outcome.verdict, outcome.at_s, self._chance)
             elif store.is_shared:
                 gate = gates.cancel_probe(gate)
-        current = _Round(before, gate, taken_over=len(for_fallback), folded=self._fold(store, gate, instant))
+        current = _RoundResult(before, gate, taken_over=len(for_fallback), folded=self._fold(store, gate, instant))
         if limit := self._claim_limit(gate, instant):
             # A store in trouble could not record the results, so only the notice of that trouble is sent.
             thread, idle_s = (None, IDLE_S) if store.status.is_well else (STORE_THREAD, STORE_IDLE_S)
@@ -350,7 +352,7 @@ class Worker:
             or not store.status.is_well
         ):
             return 0
-        self._next_backlog_check_s = instant.now_s + BACKLOG_EVERY_S
+        self._next_backlog_check_s = instant.now_s + BACKLOG_CHECK_INTERVAL_S
         return fold_backlog(store, self.settings.name, self.settings.digest_over, instant.now)
 
     def _claim_limit(self, gate: Gate, instant: Instant) -> int:
@@ -376,15 +378,15 @@ class _DeliveryOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Round:
+class _RoundResult:
     """Result of one transaction: the gate before and after it, and the claims to send.
 
-    ``taken_over``: number of dead deliveries that the fallback took over. ``folded``: number that became a
-    summary.
+    ``taken_over``: number of dead deliveries that the fallback took over. ``folded``: number of deliveries that a
+    summary replaced.
 
-    ``next_due_s``: seconds until the next look if there are no claims; None if the gate was closed and the queue
-    was not looked at. Do not ask the gate again instead: one that opens during the hop would leave the worker
-    asleep beside a full queue.
+    ``next_due_s``: seconds until the next check of the queue if there are no claims; None if the gate was closed
+    and the queue was not read. Do not read the gate instead: it may have opened while the call returned from the
+    store's worker thread, and the worker would sleep although deliveries are due.
     """
 
     before: Gate

@@ -24,7 +24,7 @@ SETUP_TIMEOUT_S: Final = 30.0
 """Seconds that all instances together get for their set-up; a slower one is reported in its current state."""
 
 DEADLINE_GRACE_S: Final = 1.0
-"""Seconds after its deadline that a delivery in a thread gets; a running agent would wait for it."""
+"""Seconds that a delivery in a thread gets after its deadline. A running agent would wait until it ends."""
 
 
 async def start_instances(loaded: LoadedConfig) -> tuple[InstanceStatus, ...]:

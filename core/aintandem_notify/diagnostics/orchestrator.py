@@ -42,7 +42,7 @@ async def check_orchestrator(config: Config, http: HttpClient) -> CheckResult:
     )
     try:
         with trio.fail_after(ANSWER_TIMEOUT_S):
-            await session.token()  # fails at once; the API would retry
+            await session.token()  # raises at once; requests of the API would retry
             matches = await _find_projects(config.projects, OrchestratorApi(session, http, clock))
             await session.logout()
     except trio.TooSlowError:

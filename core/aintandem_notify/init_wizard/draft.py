@@ -10,6 +10,7 @@ from aintandem_notify.rules import formats
 SECRETS: Final = "secrets"
 """The folder of secret files, beside the config."""
 MAX_COMMENT: Final = 80
+"""Characters of a project's name in a comment."""
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 
 
@@ -44,7 +45,7 @@ class Draft:
 
     @property
     def embedded(self) -> bool:
-        """Whether the URL means the embedded simulator."""
+        """True if the URL means the embedded simulator."""
         return self.url == SIMULATOR
 
     def document(self) -> dict[str, Any]:
@@ -79,9 +80,9 @@ class Draft:
     def _head(self, stem: str) -> Iterator[str]:
         yield "# A configuration of aintandem-notify, made by `aintandem-notify init`. With this file:"
         yield "#"
-        yield "#     aintandem-notify check --connect FILE    # is it right, and does all answer?"
+        yield "#     aintandem-notify check --connect FILE    # is it valid, and does everything answer?"
         yield "#     aintandem-notify run FILE                # watch and notify, until Ctrl-C"
-        yield "#     aintandem-notify tail FILE               # look on in this terminal"
+        yield "#     aintandem-notify tail FILE               # show the events in this terminal"
         yield ""
         yield "[orchestrator]"
         if self.embedded:

@@ -11,7 +11,7 @@ from aintandem_notify.init_wizard.draft import Draft
 
 
 def conflicting_files(draft: Draft, path: Path) -> list[Path]:
-    """Returns the secret files that exist and have another content."""
+    """Returns the secret files that exist with other content."""
     conflicts = []
     for name, secret in draft.secret_files(path.stem).items():
         file = path.parent / name
@@ -47,7 +47,9 @@ def _write_all(contents: Mapping[Path, str], private: set[Path]) -> None:
     drafts = {file: file.with_name(f".{file.name}.{os.getpid()}.new") for file in contents}
     try:
         for file, content in contents.items():
-            mode = 0o600 if file in private else 0o644  # never writable for others: a config names code
+            mode = (
+                0o600 if file in private else 0o644
+            )  # never writable by others: a config names code that the agent runs
             descriptor = os.open(drafts[file], os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as opened:
                 opened.write(content)

@@ -23,7 +23,7 @@ MAX_REASON: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class ProbeFailure:
-    """The answers do not work. ``is_login_refused``: the URL does, but the login does not."""
+    """These answers do not give access. ``is_login_refused``: the orchestrator answers, but refuses the login."""
 
     reason: str
     is_login_refused: bool

@@ -175,7 +175,7 @@ def _print_result(response: BulkResponse, done: str) -> None:
 def _row(delivery: DeliveryResponse) -> tuple[str, ...]:
     from aintandem_notify.cli.times import ago
 
-    text = delivery.title or "(its notification is not kept any more)"
+    text = delivery.title or "(its notification is no longer stored)"
     if delivery.reason:
         text += f" ({delivery.reason})"
     return (str(delivery.id), delivery.state, ago(delivery.created_at, now()), delivery.destination, text)
@@ -223,7 +223,7 @@ def _state(detail: DeliveryDetailResponse) -> str:
 
 
 def _tries(detail: DeliveryDetailResponse) -> str | None:
-    """Counts only failures of the message; trouble of the destination is no try."""
+    """Returns the number of tries that failed because of the message; the destination's trouble is not counted."""
     words = [str(detail.attempts)] if detail.attempts else []
     if detail.plain:
         words.append("the last is as plain text" if detail.state == "queued" else "the last was as plain text")
@@ -235,6 +235,6 @@ def _waits_for(detail: DeliveryDetailResponse, moment: datetime) -> str | None:
 
     if (held := detail.held) is not None:
         until = f", tried again {ago(held.retry_at, moment)}" if held.retry_at else ""
-        why = f": {held.last_error}" if held.last_error and held.last_error != detail.reason else ""
-        return f"{detail.destination}, which is {held.state}{until}{why}"
+        reason = f": {held.last_error}" if held.last_error and held.last_error != detail.reason else ""
+        return f"{detail.destination}, which is {held.state}{until}{reason}"
     return f"delivery {detail.behind}, which is of the same run and comes first" if detail.behind else None

@@ -39,7 +39,9 @@ PASSWORD = "AINTANDEM_PASSWORD"  # noqa: S105  # the variable's name
     help="File with a token, instead of a username and a password.",
 )
 @click.option("--project", "projects", multiple=True, metavar="ID", help="A project or a glob; repeatable.")
-@click.option("--plugin", "plugins", multiple=True, metavar="TYPE", help="As console; repeatable.")
+@click.option(
+    "--plugin", "plugins", multiple=True, metavar="TYPE", help="A plugin type, such as console; repeatable."
+)
 @click.option(
     "--set",
     "settings",
@@ -71,7 +73,7 @@ def init(
     from aintandem_notify.init_wizard import first_problem
 
     if token_file is not None and (username is not None or password_file is not None):
-        raise click.UsageError("--token-file stands in place of --username and --password-file")
+        raise click.UsageError("--token-file replaces --username and --password-file; give one or the other")
     answers = Answers(
         url=url,
         username=username,
@@ -128,7 +130,7 @@ def _require_free_path(config: Path, answers: Answers, *, force: bool) -> None:
     if config.is_dir():
         raise click.ClickException(f"{config} is a folder; name a file in it")
     if config.exists() and not force:
-        answers.allow(f"{config} exists. Replace it at the end?", f"{config} exists; --force replaces it")
+        answers.require_yes(f"{config} exists. Replace it at the end?", f"{config} exists; --force replaces it")
 
 
 def _orchestrator(answers: Answers) -> Draft:
@@ -142,9 +144,9 @@ def _orchestrator(answers: Answers) -> Draft:
         if (problem := url_problem(url)) is not None:
             answers.reject("url", f"The URL {problem}.")
             continue
-        # Spare a person the login if no server answers; a script has given its login already.
+        # A person need not type a login if no server answers; a script has given its login already.
         if answers.is_interactive and (reason := run_interruptible(connection_problem, url)) is not None:
-            answers.reject("url", f"Nothing to work with at {url}: {reason}")
+            answers.reject("url", f"No usable orchestrator at {url}: {reason}")
             continue
         username, password, token = ("", "", "") if url == SIMULATOR else _login(answers)
         listed = run_interruptible(probe_projects, url, username, password, token)
@@ -156,7 +158,7 @@ def _orchestrator(answers: Answers) -> Draft:
             )
             answers.forget("username")
         else:
-            answers.reject("url", f"Nothing to work with at {url}: {listed.reason}")
+            answers.reject("url", f"No usable orchestrator at {url}: {listed.reason}")
 
 
 def _login(answers: Answers) -> tuple[str, str, str]:
@@ -241,7 +243,10 @@ def _plugin_types(answers: Answers) -> list[str]:
 
 
 def _set_up_plugin(kind: str, draft: Draft, config: Path, answers: Answers) -> DraftInstance | None:
-    """Asks for the plugin's settings until a test notification is delivered; None if the user leaves it out."""
+    """Asks for the plugin's settings until a test notification is delivered.
+
+    Returns None if the user leaves the plugin out.
+    """
     from dataclasses import replace
 
     from aintandem_notify.diagnostics import send_sample
@@ -291,7 +296,7 @@ def _write(draft: Draft, config: Path, answers: Answers, *, force: bool) -> None
     from aintandem_notify.init_wizard import conflicting_files, write
 
     for file in [] if force else conflicting_files(draft, config):
-        answers.allow(
+        answers.require_yes(
             f"{file} holds something else. Replace it?", f"{file} holds something else; --force replaces it"
         )
     try:

@@ -98,7 +98,7 @@ def _show(report: StatusResponse) -> None:
     )
     show_table(
         "Other agents on this store",
-        ("agent", "version", "projects", "heard of", "trouble"),
+        ("agent", "version", "projects", "last seen", "trouble"),
         map(_peer, report.peers),
     )
 

@@ -28,16 +28,16 @@ from aintandem_notify.foundation.signals import raise_keyboard_interrupt
 from aintandem_notify.store import DeliveryFilter, Store, latest_quarantined_name, store_exists
 
 SIMULATOR_STORES_NOTHING: Final = (
-    "no agent runs with this config, and an agent with the simulator stores nothing after its end"
+    "no agent runs with this config, and an agent with the simulator deletes its store when it ends"
 )
 NO_STORE_YET: Final = "no agent runs with this config, and none has stored anything yet"
-STORE_SET_ASIDE: Final = (
+STORE_PUT_ASIDE: Final = (
     "no agent runs with this config; its store was damaged or emptied and is put aside as {}, and the next agent "
-    "begins anew"
+    "begins with an empty store"
 )
 UNREACHABLE: Final = (
-    "an agent runs on this store but cannot be reached: its [control] listen may be off, or its state folder "
-    "another than yours (XDG_STATE_HOME, HOME); run this command as the agent's user"
+    "an agent runs on this store but cannot be reached: its [control] listen may be off, or it uses a different "
+    "state folder (XDG_STATE_HOME, HOME); run this command as the agent's user"
 )
 
 
@@ -111,10 +111,10 @@ def _open_store(offline_config: OfflineConfig) -> AbstractContextManager[Store]:
     if offline_config.store is None:
         raise NoStore(SIMULATOR_STORES_NOTHING)
     if not store_exists(offline_config.store):
-        aside = latest_quarantined_name(offline_config.store)
-        raise NoStore(NO_STORE_YET if aside is None else STORE_SET_ASIDE.format(aside))
+        quarantined = latest_quarantined_name(offline_config.store)
+        raise NoStore(NO_STORE_YET if quarantined is None else STORE_PUT_ASIDE.format(quarantined))
     try:
-        # Only an agent may set a damaged store aside; a command moves no files.
+        # Only an agent may put a damaged store aside; a command moves no files.
         return closing(Store(offline_config.store, quarantines_damaged=False))
     except StoreInUse:
         raise RequestRefused(UNREACHABLE, status=503) from None

@@ -22,7 +22,7 @@ from aintandem_notify.control.schemas import (
 )
 from aintandem_notify.delivery import NOT_CONFIGURED
 from aintandem_notify.delivery import gate as gates
-from aintandem_notify.delivery.gate import Gate, GateState
+from aintandem_notify.delivery.gate import Gate
 from aintandem_notify.delivery.gate_rows import from_row, to_row
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.store import BulkResult, DeliveryFilter, QueueSummary, Store, TransactionPurpose
@@ -59,8 +59,8 @@ class OfflineBackend:
             peers=peers,
         )
 
-    def plugin(self, name: str) -> PluginDetailResponse:  # noqa: ARG002  # as the running agent is asked
-        """Raises RequestRefused: only a running agent has plugins to ask."""
+    def plugin(self, name: str) -> PluginDetailResponse:  # noqa: ARG002  # the signature of the protocol
+        """Raises RequestRefused: only a running agent has plugin instances."""
         raise RequestRefused(
             f"{NO_AGENT}, so no plugin can be asked; `plugins list CONFIG` sets them up", status=503
         )
@@ -106,7 +106,7 @@ class OfflineBackend:
             )
 
     def _change(self, name: str, step: Callable[[Gate], Gate]) -> bool:
-        # A shared store has a gate for each variant of the settings; a new variant copies a pause from them.
+        # A shared store has a gate for each variant (hash of settings); a new variant copies a pause from them.
         variants = self._store.gates.variants(name) or [""]
         changed = [variant for variant in variants if self._change_variant(name, variant, step)]
         return bool(changed)
@@ -122,16 +122,16 @@ class OfflineBackend:
         return after != before
 
     def _gate(self, name: str) -> Gate:
+        """Returns a gate that holds the destination back under any of its settings, if there is one."""
         rows = [self._store.gates.read(name, variant) for variant in self._store.gates.variants(name)]
         stored_gates = [from_row(row, 0.0, self._clock.now()) for row in rows if row is not None]
         return min(stored_gates, key=lambda gate: gate.is_flowing, default=Gate())
 
 
 def _destination(name: str, gate: Gate, queue: QueueSummary | None, *, configured: bool) -> DestinationResponse:
-    flows = gate.state is GateState.OPEN and not gate.paused
     return DestinationResponse(
         name=name,
-        state=(None if flows else gate.label) if configured else NOT_CONFIGURED,
+        state=(None if gate.is_flowing else gate.label) if configured else NOT_CONFIGURED,
         queued=queue.queued if queue else 0,
         oldest=queue.oldest if queue else None,
         last_error=gate.last_error,

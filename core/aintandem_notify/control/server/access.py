@@ -17,9 +17,10 @@ from aintandem_notify.store import Storage, StoreLiveness
 class AgentAccess:
     """Snapshots and functions of a running agent.
 
-    Call ``in_flight`` in the store's thread, where no claim happens at the same time. ``destinations`` raises
-    StoreError. ``pause`` and ``resume`` return whether anything changed; they raise StoreError, and LookupError
-    for a name that is not ``pausable``. ``diagnose`` calls a plugin instance and lets its exceptions through.
+    Call ``in_flight`` in the store's worker thread, where no claim happens at the same time. ``destinations``
+    raises StoreError. ``pause`` and ``resume`` return whether anything changed; they raise StoreError, and
+    LookupError for a name that is not ``pausable``. ``diagnose`` calls a plugin instance and lets its exceptions
+    through.
     """
 
     config: Path

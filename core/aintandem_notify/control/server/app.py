@@ -51,10 +51,10 @@ _log = log.get_logger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[ResponseModel]]
 
-_WORDS: Final = {404: "there is nothing at {path}", 405: "{path} does not take {method}"}
+_HTTP_ERROR_TEXTS: Final = {404: "there is nothing at {path}", 405: "{path} does not take {method}"}
 
 _QUERIES: Final = {"/deliveries": PAGE_KEYS}
-"""The keys that a path's query may have; other paths take none."""
+"""The keys that a path's query may have. All other paths accept no query."""
 
 
 def build_app(access: AgentAccess, *, token: str, address: str) -> ASGIApp:
@@ -162,16 +162,16 @@ class _ControlApi:
         """POST /destinations/pause and /resume, with names"""
         names = names_from_body(await read_json_object(request))
         if unknown := [name for name in names if name not in self._access.pausable()]:
-            raise self._no_destination(*unknown)
+            raise self._unknown_destination_error(*unknown)
         changes: list[DestinationChange] = []
         for name in dict.fromkeys(names):
             try:
                 changes.append(DestinationChange(name=name, changed=await change(name)))
-            except LookupError:  # a reload has taken it away meanwhile
-                raise self._no_destination(name) from None
+            except LookupError:  # a reload has removed it meanwhile
+                raise self._unknown_destination_error(name) from None
         return PauseResponse(destinations=tuple(changes))
 
-    def _no_destination(self, *names: str) -> RequestRefused:
+    def _unknown_destination_error(self, *names: str) -> RequestRefused:
         known = ", ".join(self._access.pausable()) or "none"
         return RequestRefused(f"there is no destination {', '.join(names)}; there are: {known}", status=404)
 
@@ -207,8 +207,8 @@ async def _on_store_error(_request: Request, error: Exception) -> Response:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 400
-    words = _WORDS.get(status, "this cannot be answered")
-    return _error(words.format(path=request.url.path, method=request.method), status)
+    text = _HTTP_ERROR_TEXTS.get(status, "this request is not possible")
+    return _error(text.format(path=request.url.path, method=request.method), status)
 
 
 async def _on_exception(_request: Request, _error_raised: Exception) -> Response:

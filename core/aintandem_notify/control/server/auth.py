@@ -22,5 +22,5 @@ def authorize(method: str, path: str, headers: Mapping[str, str], token: str) ->
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     is_valid = secrets.compare_digest(credentials.strip().encode(), token.encode())
     if scheme.lower() != "bearer" or not is_valid:
-        return RequestRefused("a bearer token is needed; it stands in the agent's control file", status=401)
+        return RequestRefused("a bearer token is needed; read it from the agent's control file", status=401)
     return None

@@ -21,7 +21,7 @@ async def plugin_detail(access: AgentAccess, name: str) -> PluginDetailResponse:
             f"there is no instance {name}; there are: {', '.join(instances) or 'none'}", status=404
         )
     facts: dict[str, Any] = {}
-    silence: str | None = f"its plugin has not answered within {ANSWER_TIMEOUT_S:.0f} s"
+    silence: str | None = f"the plugin did not answer within {ANSWER_TIMEOUT_S:.0f} s"
     with trio.move_on_after(ANSWER_TIMEOUT_S):
         try:
             facts = redact_values(dict(await access.diagnose(name)))

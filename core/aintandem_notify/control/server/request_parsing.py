@@ -31,12 +31,12 @@ PAGE_KEYS: Final = FILTER_KEYS | {"limit", "before"}
 def check_query(request: Request, keys: frozenset[str]) -> None:
     """Raises RequestRefused for a query with other keys, or with a key twice.
 
-    An ignored key would make a filter wider than the client meant it.
+    If a key were ignored, the filter would select more than the client meant.
     """
     query = request.query_params
     if unknown := query.keys() - keys:
-        takes = f"has {_join(keys)}" if keys else "has no keys"
-        raise RequestRefused(f"unknown: {_join(unknown)}; the query of {request.url.path} {takes}")
+        accepted = f"accepts {_join(keys)}" if keys else "accepts no query"
+        raise RequestRefused(f"unknown: {_join(unknown)}; {request.url.path} {accepted}")
     if repeated := {name for name in query if len(query.getlist(name)) > 1}:
         raise RequestRefused(f"{_join(repeated)}: given twice; once is enough, with commas between several states")
 
@@ -59,7 +59,7 @@ async def read_json_object(request: Request) -> dict[str, Any]:
 def filter_from_query(values: Mapping[str, Any]) -> DeliveryFilter:
     """Returns the filter of destination, state (one or several, separated by commas), since, until (ISO 8601).
 
-    An empty value is refused: nobody means "all" by it.
+    An empty value is refused: it is more likely a mistake than a wish for all.
     """
     return DeliveryFilter(
         destination=_text(values, "destination"),
@@ -70,7 +70,7 @@ def filter_from_query(values: Mapping[str, Any]) -> DeliveryFilter:
 
 
 def filter_from_body(body: Mapping[str, Any]) -> DeliveryFilter:
-    """Returns the filter in a body. An empty body is refused: nobody means "all" by it."""
+    """Returns the filter in a body. An empty body is refused: it is more likely a mistake."""
     if unknown := body.keys() - FILTER_KEYS:
         raise RequestRefused(f"unknown: {_join(unknown)}; a filter has {_join(FILTER_KEYS)}")
     if not body:
@@ -95,7 +95,7 @@ def names_from_body(body: Mapping[str, Any]) -> list[str]:
 
 
 def page_bounds(query: Mapping[str, str]) -> tuple[int, int | None]:
-    """Returns the number of deliveries on the page, and the id that bounds it from above (None: no bound)."""
+    """Returns the number of deliveries on the page, and the id that theirs must be below (None: no limit)."""
     limit = _number(query, "limit")
     if limit is not None and not 1 <= limit <= MAX_PAGE_SIZE:
         raise RequestRefused(f"limit should be 1 to {MAX_PAGE_SIZE}")

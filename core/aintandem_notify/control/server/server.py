@@ -1,4 +1,4 @@
-"""Serves the control API beside the agent: its socket and its control file. Its faults never reach the agent."""
+"""Serves the control API beside the agent: its socket and its control file. Its failures never end the agent."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ from aintandem_notify.foundation.http_server.server import bound_socket, serve
 from aintandem_notify.foundation.open_files import MAX_CONTROL_CONNECTIONS
 
 KEEP_ALIVE_S: Final = 10.0
-"""Seconds that an idle connection is kept, and within which a request's head must arrive."""
+"""Seconds that an idle connection is kept, and within which the head of a request must arrive."""
 GRACE_S: Final = 1.0
 """Seconds that running requests get when the agent ends."""
 TOKEN_BYTES: Final = 32
@@ -62,14 +62,14 @@ async def _serve(
         _log_unavailable("another agent with this config runs")
     except (OSError, StoreError) as error:
         _log_unavailable(str(error))
-    except Exception:  # noqa: BLE001  # a fault of the control API must not end the agent
+    except Exception:  # noqa: BLE001  # a failure of the control API must not end the agent
         _log.exception("the control API failed, the agent goes on without it")
     if not is_started:
         task_status.started()
 
 
 def _log_unavailable(reason: str) -> None:
-    _log.warning("no control API: status and the commands beside it cannot reach this agent", reason=reason)
+    _log.warning("no control API: status and other commands cannot reach this agent", reason=reason)
 
 
 @asynccontextmanager

@@ -88,7 +88,7 @@ def readiness(access: AgentAccess, now: datetime) -> str | None:
 
 
 def liveness(access: AgentAccess) -> str | None:
-    """Returns the reason for a restart; None if the event loop and the store's thread answer."""
+    """Returns the reason for a restart; None if the event loop and the store's worker thread answer."""
     return "the store does not answer" if access.liveness.latest().silent_s > health.STUCK_AFTER_S else None
 
 
