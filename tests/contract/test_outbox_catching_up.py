@@ -110,7 +110,9 @@ class StumblingRouter(FakeRouter):
 class FallingRouter(StumblingRouter):
     """Fails on them even without their texts."""
 
-    def route_bare(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
+    def route_without_texts(
+        self, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> list[Sent]:
         raise RecursionError
 
 
@@ -169,7 +171,7 @@ async def test_the_watch_state_has_the_open_runs() -> None:
         state = await bench.ingest.watch_state("p")
         assert (state.seen_until, state.watched_since) == (NOW, NOW)
         assert [run.ref.id for run in state.open_runs] == ["t3", "t2"], "the run that changed last comes first"
-        assert not state.more_open
+        assert not state.open_runs_truncated
 
 
 async def test_the_watch_state_shows_that_more_runs_are_open(
@@ -180,7 +182,7 @@ async def test_the_watch_state_shows_that_more_runs_are_open(
         for number, more in ((1, False), (2, False), (3, True)):
             await bench.ingest.commit(PROJECT, [event("task_started", f"t{number}", number)])
             state = await bench.ingest.watch_state("p")
-            assert (len(state.open_runs), state.more_open) == (min(number, 2), more)
+            assert (len(state.open_runs), state.open_runs_truncated) == (min(number, 2), more)
         assert [run.ref.id for run in state.open_runs] == ["t3", "t2"]
 
 

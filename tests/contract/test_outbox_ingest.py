@@ -143,7 +143,9 @@ class StumblingRouter(FakeRouter):
 class FallingRouter(StumblingRouter):
     """Fails on them even without their texts."""
 
-    def route_bare(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
+    def route_without_texts(
+        self, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> list[Sent]:
         raise RecursionError
 
 

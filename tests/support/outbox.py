@@ -73,7 +73,9 @@ class FakeRouter:
             return []
         return [Sent(notification(event, run), self.destinations)]
 
-    def route_bare(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
+    def route_without_texts(
+        self, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> list[Sent]:
         if not self.may_notify(event.type) or self.refuse(event):
             return []
         return [Sent(strip_texts(notification(event, run)), self.destinations)]

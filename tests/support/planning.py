@@ -35,7 +35,7 @@ class PlannedStore:
         )
         self.runs |= done.runs
         self.keys |= {event.key for event in done.changes.events}
-        self.recent.remember(done.moved_refs, done.synthesized)
+        self.recent.remember(done.changed_by_live_events, done.synthesized)
         self.notified += [sent.event for sent, _ in done.changes.notifications]
         return done.results.get("p", ReconcileResult())
 

@@ -126,13 +126,13 @@ FIGURES = {
         ),
         f"more than {events.MAX_VALUES:,} values, or more than {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
         f"a project's {rest_snapshot.MAX_TASKS:,} newest tasks",
-        f"the {writer.MAX_OPEN_RUNS} runs without an end that moved last",
+        f"the {writer.MAX_OPEN_RUNS} runs without an end that changed last",
         f"{mib(frame_memory.LARGE_MESSAGES_BYTES)} MiB: room for one of {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
         (
             f"{event_buffer.MAX_BUFFERED:,} events and "
             f"{mib(event_buffer.MAX_BUFFERED_CHARACTERS)} Mi characters a project"
         ),
-        f"the {writer.MAX_CACHED_RUNS:,} that moved last, each with {runs.OUTPUT_TAIL_CHARACTERS:,} characters",
+        f"the {writer.MAX_CACHED_RUNS:,} that changed last, each with {runs.OUTPUT_TAIL_CHARACTERS:,} characters",
         (
             f"{notification_cache.MAX_NOTIFICATIONS:,} and {mib(notification_cache.MAX_CHARACTERS)} Mi characters"
             " a destination"
@@ -140,7 +140,7 @@ FIGURES = {
         f"{model.MAX_TRACKED:,} under way",
     ],
     "docs/operations.md": [
-        f"the {model.MAX_TRACKED:,} runs under way that moved last",
+        f"the {model.MAX_TRACKED:,} runs under way that changed last",
         f"room for {open_files.MAX_CONTROL_CONNECTIONS} connections at a time",
         f"a body that takes more than {request_parsing.BODY_TIMEOUT_S:g} s",
         f"{mib(line_buffer.MAX_WAITING_BYTES)} MiB of lines",

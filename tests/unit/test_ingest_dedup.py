@@ -107,10 +107,14 @@ def test_changed_runs_and_dropped_ones() -> None:
     recent = RecentChanges(1)
     other = RunRef("p", Family.TASK, "t2")
     recent.remember([REF], {})
-    assert (recent.has_moved(REF, 0), recent.has_moved(REF, 1), recent.has_moved(other, 0)) == (True, False, False)
+    assert (recent.has_changed(REF, 0), recent.has_changed(REF, 1), recent.has_changed(other, 0)) == (
+        True,
+        False,
+        False,
+    )
     recent.remember([other], {})
-    assert recent.has_moved(REF, 0), "dropped: it may have"
-    assert not recent.has_moved(REF, 1)
-    recent.assume_all_moved()
-    assert recent.has_moved(REF, 2)
-    assert not recent.has_moved(REF, recent.transaction_no)
+    assert recent.has_changed(REF, 0), "dropped: it may have"
+    assert not recent.has_changed(REF, 1)
+    recent.assume_all_changed()
+    assert recent.has_changed(REF, 2)
+    assert not recent.has_changed(REF, recent.transaction_no)

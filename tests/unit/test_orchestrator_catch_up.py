@@ -26,7 +26,7 @@ from aintandem_notify.orchestrator.catch_up.catch_up import (
     _Progress,
 )
 from aintandem_notify.orchestrator.catch_up.coordinator import CatchUpCoordinator
-from aintandem_notify.orchestrator.catch_up.event_buffer import MAX_HOLD_S, BufferUsage, EventBuffer
+from aintandem_notify.orchestrator.catch_up.event_buffer import MAX_BUFFERED_S, BufferUsage, EventBuffer
 from aintandem_notify.orchestrator.catch_up.rest_snapshot import PageReconciler, SharedRequest, Snapshot
 from aintandem_notify.rules.default_texts import severity
 from support.ingesting import open_bench
@@ -40,7 +40,7 @@ class ListResponse:
     """A REST response with the runs of one kind."""
 
     observations: tuple[Observation, ...] = ()
-    missing: tuple[str, ...] = ()
+    unavailable: tuple[str, ...] = ()
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Script:
         if isinstance(answer, Exception):
             raise answer
         await reconciler.reconcile(answer.observations, moment)
-        return Snapshot(answer.missing)
+        return Snapshot(answer.unavailable)
 
     async def read_run(self, ref: RunRef) -> Observation | None:
         self.requests.append((trio.current_time(), ref.kind))
@@ -97,7 +97,7 @@ class Bench:
 
     def begin(self) -> tuple[CatchUp, EventBuffer]:
         """Start catching up, as when a link opens."""
-        buffer = EventBuffer(self._store, holding=True)
+        buffer = EventBuffer(self._store, buffering=True)
         catch_up = CatchUp(
             PROJECT,
             buffer,
@@ -109,7 +109,7 @@ class Bench:
             chance=lambda: self.chance,
         )
         self.nursery.start_soon(catch_up.run, self.clock.now)
-        self.nursery.start_soon(buffer.release_after_max_hold)
+        self.nursery.start_soon(buffer.release_after_timeout)
         return catch_up, buffer
 
     async def _store(self, events: Sequence[Event]) -> None:
@@ -144,9 +144,9 @@ async def open_catch_up(nursery: trio.Nursery) -> AsyncIterator[Bench]:
         nursery.cancel_scope.cancel()
 
 
-def list_response(state: str = "failed", missing: str = "", **facts: object) -> ListResponse:
+def list_response(state: str = "failed", unavailable: str = "", **facts: object) -> ListResponse:
     observation = Observation(REF, RunState(state), **facts)  # type: ignore[arg-type]
-    return ListResponse((observation,), (missing,) if missing else ())
+    return ListResponse((observation,), (unavailable,) if unavailable else ())
 
 
 TROUBLES: list[Exception] = [
@@ -212,7 +212,7 @@ async def test_permanently_missing_information_is_a_warning_once(bench: Bench, a
 
 
 async def test_tasks_beyond_the_last_page_are_reported_as_missing(bench: Bench, autojump_clock: MockClock) -> None:
-    bench.script.answers[Family.TASK] = [list_response(missing="tasks beyond the 5000 newest")]
+    bench.script.answers[Family.TASK] = [list_response(unavailable="tasks beyond the 5000 newest")]
     bench.begin()
     await trio.sleep(1)
     (gap,) = bench.gaps
@@ -266,7 +266,7 @@ async def test_live_events_wait_for_the_comparison_and_no_longer_than_they_may(
     bench.script.answers[Family.TASK] = [list_response()]
     _, buffer = bench.begin()
     await buffer.add([event("task_started", run="t2", at=1)], 100)
-    await trio.sleep(MAX_HOLD_S - 1)
+    await trio.sleep(MAX_BUFFERED_S - 1)
     assert bench.stored == []
     await trio.sleep(2)
     assert [item.run_id for item in bench.stored] == ["t2"]
@@ -285,7 +285,7 @@ async def test_the_buffer_is_bounded(
         await trio.sleep(1)
         stored.extend(events)
 
-    buffer = EventBuffer(store, holding=True)
+    buffer = EventBuffer(store, buffering=True)
     events = [event("task_started", run=f"t{number}", at=number) for number in range(5)]
     for item in events[:2]:
         await buffer.add([item], 100)
@@ -304,7 +304,7 @@ async def test_events_added_while_others_are_stored_stay_in_the_buffer(
     async def store(events: Sequence[Event]) -> None:
         await trio.sleep_forever()
 
-    buffer = EventBuffer(store, holding=True)
+    buffer = EventBuffer(store, buffering=True)
     await buffer.add([event("task_started")], 100)
     with trio.move_on_after(2):
         async with trio.open_nursery() as nursery:
@@ -424,7 +424,7 @@ async def test_the_buffers_of_all_projects_together_are_bounded(monkeypatch: pyt
         stored.extend(events)
 
     everyone = BufferUsage()
-    first, second = (EventBuffer(store, holding=True, total_usage=everyone) for _ in range(2))
+    first, second = (EventBuffer(store, buffering=True, total_usage=everyone) for _ in range(2))
     await first.add([event("task_started", "t1")], 100)
     await second.add([event("task_started", "t2")], 100)
     assert stored == []

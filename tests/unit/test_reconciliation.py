@@ -226,8 +226,8 @@ def test_an_observation_that_may_be_old_is_doubtful_until_confirmed(
 def test_news_about_a_run_that_live_events_have_moved_since_is_doubted() -> None:
     end = observation("failed", started_at=at(1), ended_at=at(2))
     for run in (None, known("running"), known("completed")):
-        assert diff_of(run, end, touched=True) == DOUBTFUL
-    assert diff_of(known("failed"), observation("failed"), touched=True) == NO_DIFF
+        assert diff_of(run, end, changed_since_request=True) == DOUBTFUL
+    assert diff_of(known("failed"), observation("failed"), changed_since_request=True) == NO_DIFF
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_a_gone_run_is_counted_once(before: str) -> None:
     assert diff_of(diff.run, observation("gone")) == NO_DIFF
 
 
-@pytest.mark.parametrize("news", [{"touched": True}, {"buffered_since": at(1)}])
+@pytest.mark.parametrize("news", [{"changed_since_request": True}, {"buffered_since": at(1)}])
 def test_a_run_with_live_events_is_not_gone(news: dict[str, Any]) -> None:
     assert diff_of(known("running"), observation("gone"), **news) == NO_DIFF
 

@@ -16,7 +16,7 @@ from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
 from aintandem_notify.domain.runs import STATE_AFTER, TERMINAL_TYPES, RunRef, RunState
 from aintandem_notify.ingest.plan import Submission
-from aintandem_notify.orchestrator.catch_up.rest_snapshot import dated_by_later
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import with_later_asked_at
 from support.outbox import NOW, PROJECT, event
 from support.planning import PlannedStore
 
@@ -121,7 +121,7 @@ def test_each_end_of_a_sandbox_is_reported_once(
         transaction_no, answer = store.recent.transaction_no, world.answer(confirmed=confirmed)
         send(settling)
         settling.clear()
-        return transaction_no, tuple(dated_by_later(answer, world.answer(confirmed=confirmed)))
+        return transaction_no, tuple(with_later_asked_at(answer, world.answer(confirmed=confirmed)))
 
     def reconcile(transaction_no: int, answer: tuple[Observation, ...], buffered: list[Event]) -> bool:
         first = {REF: buffered[0].timestamp} if buffered else {}

@@ -1,1 +1,1 @@
-"""The model, without any I/O: events, runs, notifications, and the reconciliation that makes up missed events."""
+"""The model, without any I/O: events, runs, notifications, and the reconciliation that makes missed events."""

@@ -1,7 +1,8 @@
 """Removes secrets from events, runs, projects and notifications before they leave the agent.
 
-The journal holds events as they came. Each way out redacts them here: a new notification, one that is read back, a
-live hook. Ids, types and times identify an event, so they are never changed, even if they look like a secret.
+The journal holds events as they came. Everything that leaves is redacted here: a new notification, one that is
+read back from the store, an event for a live hook. Ids, types and times identify an event, so they are never
+changed, even if they look like a secret.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -30,7 +30,7 @@ class Severity(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Its place in the order; 0 is the lowest."""
+        """Its position in the order; 0 is the lowest."""
         return list(Severity).index(self)
 
 
@@ -67,14 +67,14 @@ WireEvent = Annotated[Event, PlainValidator(_restore), PlainSerializer(lambda ev
 class Notification(BaseModel):
     """One rendered message for one event, the same for every destination that the rule names.
 
-    ``id`` stays the same over every retry. ``thread`` names the run's attempt, or the project or the agent for
+    ``id`` stays the same over all retries. ``thread`` names the run's attempt, or the project or the agent for
     events about no run. Order is kept within a thread. ``previous`` is the last receipt of this thread at this
     destination, None if there is none. ``plain`` is true at the last try of a message that was refused or that
     its plugin failed on. Title and body are short and plain then, and all other content is left out.
-    ``instead_of`` is the destination (``slack.team``) that this one stands in for, None if for none. A
-    field says so, too. All texts are plain, not escaped, and have secrets redacted. ``url`` is a page for people,
-    None without ``console_url``. ``run`` is the attempt right after the event, None for events about no run.
-    ``project`` is None for agent events except ``feed_gap``.
+    ``instead_of`` is the destination (``slack.team``) that this one replaces as its fallback, else None. One of
+    ``fields`` names it, too. All texts are plain, not escaped, and have secrets redacted. ``url`` is a page for
+    people, None without ``console_url``. ``run`` is the attempt right after the event, None for events about no
+    run. ``project`` is None for agent events except ``feed_gap``.
     """
 
     model_config = ConfigDict(frozen=True)

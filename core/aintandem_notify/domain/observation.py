@@ -14,7 +14,7 @@ class Observation:
 
     Times are the orchestrator's, aware UTC, None where it gives none. ``duration`` and ``output`` are as it sent
     them. ``confirmed``: requested once more, after a first observation was doubtful. ``asked_at``: a time that the
-    orchestrator's clock had certainly reached when the request was sent. None when nothing is known of that clock.
+    orchestrator's clock had certainly reached when the request was sent. None if nothing is known of that clock.
     """
 
     ref: RunRef
@@ -33,7 +33,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The time in which a project had no link: nothing is missing before ``since``; a link opened at ``until``.
+    """The time in which a project had no link. Before ``since`` no event is missing; at ``until`` a link opened.
 
     ``watched_since``: runs that ended earlier are never reported. ``catch_up_max``: runs that ended more seconds
     ago than this are only counted.
@@ -66,13 +66,15 @@ class OpenRun(NamedTuple):
 class WatchState:
     """The stored state of a project when catching up begins.
 
-    ``open_runs`` are those that changed last. ``more_open``: there are more than these.
+    ``seen_until`` is the time before which no event is missing; ``watched_since`` is the time of the first
+    connection. Both are None if the project was never connected. ``open_runs`` are the runs that changed last;
+    ``open_runs_truncated``: there are more.
     """
 
     seen_until: datetime | None
     watched_since: datetime | None
     open_runs: tuple[OpenRun, ...] = ()
-    more_open: bool = False
+    open_runs_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class ObservationBatch:
 
 @dataclass(slots=True)
 class ReconcileResult:
-    """How many runs changed, ended too long ago or are gone, and the runs whose observation is doubtful."""
+    """Counts the runs that changed, ended too long ago or are gone; ``doubtful`` are those to observe again."""
 
     changed: int = 0
     too_old: int = 0

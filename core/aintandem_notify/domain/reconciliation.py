@@ -65,9 +65,9 @@ class RunDiff:
     """The difference between a run as we know it and its observation.
 
     ``events`` are those that were missed. ``run`` replaces the stored run before them, without a notification;
-    None leaves it as it is. ``changed``: it changed while no link was open. ``too_old``: it changed too long ago
-    to be reported. ``gone``: its end is unknown. ``doubtful``: the observation may be older than the stored run,
-    so request another.
+    None leaves it as it is. ``changed``: the run changed while no link was open. ``too_old``: it ended too long
+    ago to be reported. ``gone``: the orchestrator does not know it any more, so its end is unknown. ``doubtful``:
+    the observation may be older than the stored run, so another must be requested.
     """
 
     events: tuple[Event, ...] = ()
@@ -88,35 +88,35 @@ def reconcile(
     gap: Gap,
     now: datetime,
     *,
-    touched: bool = False,
+    changed_since_request: bool = False,
     buffered_since: datetime | None = None,
 ) -> RunDiff:
     """The difference between ``run``, the latest known attempt (None: never seen), and the observation.
 
-    ``touched``: a live event has changed the run after the observation was requested, so the observation may be
-    older. ``buffered_since``: live events about the run have arrived, the first at that time, and are stored after
-    this call. Changes that they may report are left to them.
+    ``changed_since_request``: a live event has changed the run after the observation was requested, so the
+    observation may be older. ``buffered_since``: live events about the run have arrived, the first at that time,
+    and are stored after this call. Changes that they may report are left to them.
     """
     if observed.state is RunState.GONE:
-        return _diff_of_gone(run, is_live=touched or buffered_since is not None)
+        return _diff_of_gone(run, is_live=changed_since_request or buffered_since is not None)
     diff = _diff(run, observed, gap, now)
     if not (diff.changed or diff.too_old):
         return diff
-    if touched:
+    if changed_since_request:
         return DOUBTFUL
     if buffered_since is not None:
         diff = _only_before(diff, buffered_since)
-    # Later than the opening of the link, live events report the change, or another observation is requested.
-    # An event with a time of our own is kept: its time says nothing.
+    # A change after the link opened is reported by its live event, or by another observation, which is requested
+    # then. An event with our own time is kept: its time shows nothing about the change.
     return (
         diff
         if observed.confirmed
-        else _only_before(diff, gap.until, unless=lambda event: _has_local_time(event, observed, now))
+        else _only_before(diff, gap.until, unless=lambda event: _has_our_time(event, observed, now))
     )
 
 
-def _has_local_time(event: Event, observed: Observation, now: datetime) -> bool:
-    """Whether the event has a time of our own, because the orchestrator gave none."""
+def _has_our_time(event: Event, observed: Observation, now: datetime) -> bool:
+    """Whether the event has a time of our clock, because the orchestrator gave none."""
     return event.timestamp == now or (event.type in TERMINAL_TYPES and observed.ended_at is None)
 
 
@@ -129,7 +129,7 @@ def _only_before(diff: RunDiff, moment: datetime, unless: Callable[[Event], bool
 
 
 def end_events(observed: Observation, now: datetime) -> tuple[Event, ...]:
-    """The event of the run's end; none if it has not ended, or if the wire has no event for this end.
+    """The event of the run's end, in a tuple; empty if it has not ended, or the wire has no event for this end.
 
     For the client library and the live view, which need only the end.
     """
@@ -149,7 +149,7 @@ def _diff(run: Run | None, observed: Observation, gap: Gap, now: datetime) -> Ru
 
 
 def _diff_of_gone(run: Run | None, *, is_live: bool) -> RunDiff:
-    """The orchestrator does not know the run. It is not given up while live events about it arrive."""
+    """The diff if the orchestrator does not know the run. A run with new live events is not marked as gone."""
     if run is None or run.state in TERMINAL_STATES or is_live:
         return NO_DIFF
     return RunDiff(run=replace(run, state=RunState.GONE), gone=True)
@@ -180,7 +180,7 @@ def _diff_of_open(run: Run, observed: Observation, gap: Gap, now: datetime) -> R
         events = _open_state_events(run.state, observed, now)
         return RunDiff(events, before, changed=bool(events))
     if not observed.confirmed and run.started_at and observed.ended_at and observed.ended_at < run.started_at:
-        return DOUBTFUL  # an old response: perhaps the end of an earlier attempt
+        return DOUBTFUL  # perhaps an old response, with the end of an earlier attempt
     start = (
         ()
         if run.started_at or observed.started_at is None
@@ -227,7 +227,7 @@ def _is_same_end(run: Run, observed: Observation) -> bool:
 
 
 def _apply_end(run: Run, events: tuple[Event, ...], observed: Observation, gap: Gap, now: datetime) -> RunDiff:
-    """The diff that ends ``run`` by ``events``; silent if it ended too long ago or has no event on the wire."""
+    """The diff that ends ``run`` by ``events``; without events if the end is too old or has no wire type."""
     has_event, too_old = observed.state in _event_types(observed), _is_too_old(observed, gap, now)
     if too_old or not has_event:
         for event in events:
@@ -241,10 +241,10 @@ def _apply_end(run: Run, events: tuple[Event, ...], observed: Observation, gap: 
 def _is_too_old(observed: Observation, gap: Gap, now: datetime) -> bool:
     if observed.ended_at is None:
         return False
-    # ``gap.until`` comes from the capped clock, which nobody can have set ahead. If the end is later than that
-    # by the orchestrator's clock, ours is wrong, and ``now`` is the better choice.
-    aged_at = gap.until if observed.ended_at - gap.until <= CLOCK_MARGIN else now
-    return (aged_at - observed.ended_at).total_seconds() > gap.catch_up_max
+    # ``gap.until`` comes from ``Clock.capped_now``, so it is right even if our wall clock was set ahead. If the
+    # run ended later than that by the orchestrator's clock, our clock is behind, and ``now`` is the better choice.
+    age_measured_at = gap.until if observed.ended_at - gap.until <= CLOCK_MARGIN else now
+    return (age_measured_at - observed.ended_at).total_seconds() > gap.catch_up_max
 
 
 def _note_missing_output(run: Run, observed: Observation, gap: Gap) -> Run | None:
@@ -254,7 +254,7 @@ def _note_missing_output(run: Run, observed: Observation, gap: Gap) -> Run | Non
     if run.kind is not Family.TASK or was_waiting or not gap.is_real or (began is not None and began >= gap.until):
         return None
     prefix = f"[output missing: not connected {_format_time(gap.since, gap.until)}"
-    if prefix in run.output_tail:  # added by an earlier try that failed later
+    if prefix in run.output_tail:  # an earlier try added it
         return None
     line = f"{prefix} to {gap.until:%H:%M:%S} UTC]\n"
     separator = "" if run.output_tail.endswith(("\n", "\r")) or not run.output_tail else "\n"
@@ -280,7 +280,7 @@ def _open_state_events(state: RunState, observed: Observation, now: datetime) ->
 
 
 def _opening_event(observed: Observation, now: datetime) -> tuple[Event, ...]:
-    """The one event that begins the attempt."""
+    """The event that begins the attempt, in a tuple."""
     is_waiting = observed.state is RunState.QUEUED or (
         observed.state in TERMINAL_STATES and observed.started_at is None
     )
@@ -300,7 +300,7 @@ def _end_event(observed: Observation, now: datetime) -> tuple[Event, ...]:
 
 
 def _end_time(observed: Observation, now: datetime) -> datetime:
-    """The time of the end, never before the beginning: or the next observation would look like a new attempt."""
+    """The time of the end, not before the start: otherwise the next observation would look like a new attempt."""
     begins = [moment for moment in (observed.created_at, observed.started_at) if moment is not None]
     return max([observed.ended_at or now, *begins])
 
@@ -321,7 +321,7 @@ def _event_types(observed: Observation) -> Mapping[RunState, str]:
 
 
 def _events_to(state: RunState, observed: Observation, at: datetime, **fields: Any) -> tuple[Event, ...]:
-    """The event that leads to ``state``; none if the wire has none."""
+    """The event that leads to ``state``, in a tuple; empty if the wire has no such event."""
     event_type = _event_types(observed).get(state)
     return () if event_type is None else _synthesize(event_type, observed, at, **fields)
 

@@ -1,7 +1,8 @@
 """The state machine of a run as one table: the effect of each event on the attempt that it is about.
 
-A run is one attempt of one task, workflow execution or sandbox. ``advance`` takes the latest known attempt and an
-event, and returns the attempt after it. It keeps no state and reads no clock.
+A task, workflow execution or sandbox may run several times; a ``Run`` object is one of these attempts.
+``advance`` takes the latest known attempt and an event, and returns the attempt after the event. It keeps no state
+and reads no clock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -167,7 +168,7 @@ def advance(latest: Run | None, event: Event) -> Transition:
 
     The event must be about a run (``run_ref`` is not None). A queued or started event after a terminal state
     begins the next attempt. The same terminal state twice is a repetition, even if the timestamps differ. So a
-    live event and the same event made up from REST count once.
+    live event and the same event made from REST count once.
     """
     target = STATE_AFTER.get(event.type)
     if latest is None or event.run_id is None:
@@ -206,7 +207,7 @@ def apply_progress(latest: Run | None, events: Sequence[Event]) -> Run:
 
 
 _FIELDS: Final = tuple(field.name for field in fields(Run))
-_PLACES: Final = {name: place for place, name in enumerate(_FIELDS)}
+_FIELD_INDEX: Final = {name: index for index, name in enumerate(_FIELDS)}
 _values: Final[Callable[[Run], tuple[Any, ...]]] = attrgetter(*_FIELDS)
 
 
@@ -214,7 +215,7 @@ def _replace(run: Run, changes: Mapping[str, Any]) -> Run:
     """As ``dataclasses.replace``, in half the time: every event comes through here."""
     values = list(_values(run))
     for name, value in changes.items():
-        values[_PLACES[name]] = value
+        values[_FIELD_INDEX[name]] = value
     return Run(*values)
 
 

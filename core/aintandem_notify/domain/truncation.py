@@ -13,9 +13,10 @@ from aintandem_notify.log import redact_end, redact_start
 
 HEAD_CHARACTERS: Final = 4000
 TAIL_CHARACTERS: Final = 4000
-"""Characters of the beginning and of the end that stay; Slack shows so long a text without collapsing it."""
+"""Characters that stay of the beginning and of the end; Slack shows so long a text without collapsing it."""
 EVENT_TEXT_CHARACTERS: Final = (65_536, HEAD_CHARACTERS, 200)
-"""Characters of both that stay in an event that is too large: the first of these that is short enough."""
+"""Characters that stay of the beginning and of the end of each text, if an event is too large. The first number is
+used that makes the event small enough."""
 _MIN_OMITTED: Final = 2000
 """A text is truncated only if at least this many characters are left out."""
 
@@ -23,7 +24,7 @@ _MIN_OMITTED: Final = 2000
 def truncate(text: str, *, head: int = HEAD_CHARACTERS, tail: int = TAIL_CHARACTERS) -> str:
     """``text``, or its beginning and its end if it is much longer than both.
 
-    A truncated text has its secrets redacted: half of a secret at an edge would not be recognised later.
+    Secrets are redacted in a truncated text, because half of a secret at its edge would not be recognised later.
     """
     left_out = len(text) - head - tail
     if left_out < _MIN_OMITTED:
@@ -36,7 +37,7 @@ def _join(start: str, left_out: int, end: str) -> str:
 
 
 def _truncate_unredacted(text: str, *, head: int, tail: int) -> str:
-    """As ``truncate``, faster and with secrets left in. As JSON its result is never the shorter one."""
+    """As ``truncate``, but faster, because secrets stay. As JSON, its result is at least as long."""
     left_out = len(text) - head - tail
     return text if left_out < _MIN_OMITTED else _join(text[:head], left_out, text[-tail:])
 

@@ -1,4 +1,4 @@
-"""Limits and splits batches, so that transactions are short and other users of the store get their turn. Pure."""
+"""Limits and splits batches, so that transactions are short and the store is free for others in between. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -9,16 +9,15 @@ from aintandem_notify.domain.observation import ObservationBatch
 from aintandem_notify.ingest.plan import EventRouter, is_unrouted_progress
 
 MAX_EVENTS: Final = 1000
-"""Events in one transaction: it takes a tenth of a second or so, and then workers get their turn."""
+"""Events in one transaction. It takes about a tenth of a second; then the workers may use the store."""
 
 MAX_JOURNALED: Final = 250
-"""Events in one transaction that are journaled and leave their notifications in the store's cache, for one
-destination. The fastest destinations take about as many in one turn. Many more would fill the cache although
-nothing is wrong."""
+"""Journaled events in one transaction, if each adds a notification for one destination to the store's cache.
+The fastest destinations take about as many at a time. Many more would fill the cache although nothing is wrong."""
 
 MAX_TEXT_CHARACTERS: Final = 2**18
-"""Characters that are journaled in one transaction, about. Redacting them may take half a second at worst, and
-meanwhile the events of other projects wait."""
+"""Characters of text in one transaction, about. Redacting them may take half a second at worst; meanwhile the
+events of other projects wait."""
 
 
 def next_journal_limit(journaled: int, cached: int) -> int:
@@ -34,9 +33,9 @@ def next_journal_limit(journaled: int, cached: int) -> int:
 def split_events(
     events: Sequence[Event], router: EventRouter, journal_limit: Callable[[], int]
 ) -> Iterator[tuple[Sequence[Event], int, int]]:
-    """Splits the events into pieces that fit a transaction. With each: the number and the characters to be
-    journaled.
+    """Splits the events into pieces that fit a transaction.
 
+    Yields each piece with the number of its events to be journaled, and the number of their characters.
     ``journal_limit`` is called for each piece; it returns the number of events that may be journaled.
     """
     start = journaled = text = 0
@@ -52,7 +51,7 @@ def split_events(
 
 
 def split_observations(batch: ObservationBatch) -> Iterator[tuple[ObservationBatch, int]]:
-    """Splits the observations into pieces that fit a transaction. With each: its characters of text."""
+    """Splits the observations into pieces that fit a transaction. Yields each with its number of characters."""
     start = text = 0
     for index, observation in enumerate(batch.observations):
         if index - start == MAX_EVENTS or text >= MAX_TEXT_CHARACTERS:

@@ -12,14 +12,14 @@ from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.runs import OPENING_TYPES, STATE_AFTER, TERMINAL_STATES, TERMINAL_TYPES, Run, RunRef
 
 MAX_LATENESS_S: Final = 300.0
-"""A live event may arrive so long after catching up has made the same event: it waited in the buffers of a busy
-server, or until our store worked again."""
+"""A live event may arrive at most this long after catching up has made the same event: it waited in the buffers of
+a busy server, or until our store worked again."""
 
 AttemptRef = tuple[RunRef, int]
 
 
 class UntimedEnd(NamedTuple):
-    """An end without a time in REST. The run had ended when the orchestrator's clock showed ``before``."""
+    """An end to which REST gives no time. The run had ended when the orchestrator's clock showed ``before``."""
 
     type: str
     before: datetime
@@ -29,32 +29,36 @@ class UntimedEnd(NamedTuple):
 class Synthesized:
     """The events that catching up has made for an attempt.
 
-    ``types``: their types. ``ends``: ends without a time, whose live events may still arrive. ``begun``: the
-    beginning of the attempt was known before, so an event that begins an attempt belongs to the next one.
+    ``types``: their types. ``ends``: untimed ends whose live events may still arrive, in their order.
+    ``start_was_known``: the start of the attempt was known before, so an event of a start belongs to the next
+    attempt.
     """
 
     types: frozenset[str] = frozenset()
     ends: tuple[UntimedEnd, ...] = ()
-    begun: bool = False
+    start_was_known: bool = False
 
     def after(self, event: Event) -> "Synthesized":
-        """The part of it that is still relevant after a live event about the attempt."""
-        if self.ends and self.begun and event.type in OPENING_TYPES:
+        """The rest that is still relevant after a live event about the attempt."""
+        if self.ends and self.start_was_known and event.type in OPENING_TYPES:
             return replace(self, ends=())  # no live event will report these ends; later events are new
         if not self.ends or event.type not in TERMINAL_TYPES:
             return self
         index = self._index(event)
         if index is None:
-            return replace(self, begun=False)  # an earlier end, after which the run began again
+            return replace(self, start_was_known=False)  # an earlier end, after which the run began again
         return replace(self, ends=self.ends[index + 1 :])
 
     def is_end_repeated_by(self, event: Event) -> bool:
-        """Whether a live event reports an end without a time, even if others came after that end."""
+        """Whether a live event reports one of the untimed ends, even if others came after that end."""
         index = self._index(event)
         return index is not None and event.timestamp < self.ends[index].before
 
     def _index(self, event: Event) -> int | None:
-        """The index of the end that the event may report: each end came after REST had shown the one before."""
+        """The index of the untimed end that the event may report, or None.
+
+        Each end happened after REST had shown the one before, so its event is not older than that response.
+        """
         for index, end in enumerate(self.ends):
             if end.type == event.type and (index == 0 or event.timestamp >= self.ends[index - 1].before):
                 return index
@@ -85,7 +89,7 @@ def is_late(run: Run, event: Event, synthesized: Synthesized) -> bool:
     if run.state not in TERMINAL_STATES:
         return False
     if synthesized.ends and event.timestamp < synthesized.ends[-1].before:
-        return not (synthesized.begun and event.type in OPENING_TYPES)
+        return not (synthesized.start_was_known and event.type in OPENING_TYPES)
     is_before = run.ended_at is not None and event.timestamp < run.ended_at
     return is_before and not synthesized.types.isdisjoint(TERMINAL_TYPES)
 
@@ -93,7 +97,7 @@ def is_late(run: Run, event: Event, synthesized: Synthesized) -> bool:
 class RecentChanges:
     """The runs that live events have changed, and the events that catching up has made.
 
-    ``transaction_no`` counts the transactions. At most ``max_runs`` runs are kept; a dropped one counts as
+    ``transaction_no`` counts the transactions. At most ``max_runs`` runs are remembered; a forgotten one counts as
     changed. The caller sets ``now_s`` before each transaction: seconds of a monotonic clock.
     """
 
@@ -101,17 +105,19 @@ class RecentChanges:
         self.transaction_no = 0
         self.now_s = 0.0
         self._max_runs = max_runs
-        self._floor = 0
-        self._moved: dict[RunRef, int] = {}
+        self._changed_in: dict[RunRef, int] = {}
+        """By run: the number of the transaction that changed it last."""
+        self._unknown_until = 0
+        """Any other run may have changed up to the transaction with this number."""
         self._synthesized: dict[AttemptRef, tuple[float, Synthesized]] = {}
 
-    def has_moved(self, ref: RunRef, since: int) -> bool:
+    def has_changed(self, ref: RunRef, since: int) -> bool:
         """Whether a live event may have changed the run after the transaction number ``since``."""
-        return self._moved.get(ref, self._floor) > since
+        return self._changed_in.get(ref, self._unknown_until) > since
 
     @property
     def has_synthesized(self) -> bool:
-        """Whether any such event is remembered."""
+        """Whether any event that catching up has made is remembered."""
         return bool(self._synthesized)
 
     def synthesized_for(self, attempt: AttemptRef) -> Synthesized:
@@ -119,14 +125,14 @@ class RecentChanges:
         made_at, synthesized = self._synthesized.get(attempt, (0.0, NOTHING_SYNTHESIZED))
         return synthesized if self.now_s - made_at <= MAX_LATENESS_S else NOTHING_SYNTHESIZED
 
-    def remember(self, moved: Iterable[RunRef], synthesized: Mapping[AttemptRef, Synthesized]) -> None:
+    def remember(self, changed: Iterable[RunRef], synthesized: Mapping[AttemptRef, Synthesized]) -> None:
         """Note that a transaction is on disk. ``synthesized`` replaces the earlier entries of these attempts."""
         self.transaction_no += 1
-        for ref in moved:
-            self._moved.pop(ref, None)
-            self._moved[ref] = self.transaction_no
-        while len(self._moved) > self._max_runs:
-            self._floor = self._moved.pop(next(iter(self._moved)))
+        for ref in changed:
+            self._changed_in.pop(ref, None)
+            self._changed_in[ref] = self.transaction_no
+        while len(self._changed_in) > self._max_runs:
+            self._unknown_until = self._changed_in.pop(next(iter(self._changed_in)))
         if synthesized:
             recent = {
                 attempt: entry
@@ -135,8 +141,8 @@ class RecentChanges:
             }
             self._synthesized = recent | {attempt: (self.now_s, events) for attempt, events in synthesized.items()}
 
-    def assume_all_moved(self) -> None:
+    def assume_all_changed(self) -> None:
         """Note that a transaction failed. It may be on disk all the same, so any run may have changed."""
         self.transaction_no += 1
-        self._floor = self.transaction_no
-        self._moved.clear()
+        self._unknown_until = self.transaction_no
+        self._changed_in.clear()

@@ -35,11 +35,12 @@ from aintandem_notify.ingest.dedup import (
 from aintandem_notify.store import JournalChanges
 
 MAX_ATTEMPTS_BACK: Final = 3
-"""A late event may be about so many attempts before the latest: REST is read a few times at most."""
+"""Number of earlier attempts whose untimed ends a late event may repeat. Catching up reads REST a few times only,
+so it finds few attempts of a run."""
 
 
-class RoutedNotification(Protocol):
-    """A notification and its destinations, as ``rules.router`` returns them."""
+class PlannedNotification(Protocol):
+    """A notification to store and its destinations, as ``rules.RoutedNotification``."""
 
     @property
     def notification(self) -> Notification: ...
@@ -56,23 +57,23 @@ class EventRouter(Protocol):
 
     def route(
         self, event: Event, run: Run | None, project: Project | None, now: datetime
-    ) -> Sequence[RoutedNotification]:
+    ) -> Sequence[PlannedNotification]:
         """The notifications about the event; empty if no rule matches."""
         ...
 
-    def route_bare(
+    def route_without_texts(
         self, event: Event, run: Run | None, project: Project | None, now: datetime
-    ) -> Sequence[RoutedNotification]:
+    ) -> Sequence[PlannedNotification]:
         """As ``route``, without any text from outside, for an event whose texts cause a failure."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Events of one project (None: of the agent) in the order they came.
+    """Events of one project (None: of the agent) in the order in which they came.
 
-    ``observed`` is a batch of the same project, to reconcile with after them. ``seen_until`` says by project up to
-    when nothing is missing.
+    ``observed`` are observations of the same project, to be reconciled after the events. ``seen_until`` has by
+    project the time before which no event is missing.
     """
 
     project: Project | None
@@ -129,8 +130,8 @@ class Plan:
     """The latest attempt of every run that changed."""
     due_destinations: set[str] = field(default_factory=set)
     """Destinations with new deliveries."""
-    moved_refs: set[RunRef] = field(default_factory=set)
-    """The runs that live events have changed."""
+    changed_by_live_events: set[RunRef] = field(default_factory=set)
+    """The runs that live events have changed, except by progress: REST does not show that."""
     synthesized: dict[AttemptRef, Synthesized] = field(default_factory=dict)
     """By attempt: the new entries of ``RecentChanges`` about events that catching up has made."""
     results: dict[str, ReconcileResult] = field(default_factory=dict)
@@ -167,10 +168,10 @@ def plan(
 
     ``runs`` has the latest known attempt of the runs that the batch is about, ``known`` the keys of its events
     that are journaled. ``is_known`` looks up the key of an event that catching up makes. ``projects`` are the
-    projects of the batch that have been watched before. The others are watched from ``watched_from`` at the
-    latest, else from ``now``. ``without_texts``: notifications contain no text from outside.
+    projects of the batch that have been connected before. For the others, watching begins with their connection,
+    not later than ``watched_from`` (None: ``now``). ``without_texts``: notifications contain no text from outside.
     """
-    route = router.route_bare if without_texts else router.route
+    route = router.route_without_texts if without_texts else router.route
     planner = _Planner(
         router, route, runs, set(known), now, recent or RecentChanges(0), is_known, watched_from or now
     )
@@ -184,12 +185,15 @@ def plan(
 
 
 class _Planner:
-    """Plans one event after the other. Collects a run's unrouted progress until something else needs the run."""
+    """Plans one event after the other.
+
+    Unrouted progress of a run is collected, and applied when another event or an observation is about the run.
+    """
 
     def __init__(
         self,
         router: EventRouter,
-        route: Callable[[Event, Run | None, Project | None, datetime], Sequence[RoutedNotification]],
+        route: Callable[[Event, Run | None, Project | None, datetime], Sequence[PlannedNotification]],
         runs: Mapping[RunRef, Run],
         known: set[str],
         now: datetime,
@@ -221,7 +225,7 @@ class _Planner:
             self._known.add(event.key)
             self._journal(event, ref, project)
             if ref is not None and event.type not in PROGRESS_TYPES:
-                self._plan.moved_refs.add(ref)
+                self._plan.changed_by_live_events.add(ref)
         self._plan.new_events.append((event, project))
         if isinstance(event, ConnectionConnectedEvent):
             # This event is our own, so its time is not the orchestrator's.
@@ -232,24 +236,32 @@ class _Planner:
         result = self._plan.results.setdefault(project.id, ReconcileResult())
         for observation in batch.observations:
             self._apply_progress(observation.ref)
-            touched = observation.ref in self._plan.moved_refs or self._recent.has_moved(
-                observation.ref, batch.transaction_no
+            changed_since_request = (
+                observation.ref in self._plan.changed_by_live_events
+                or self._recent.has_changed(observation.ref, batch.transaction_no)
             )
             latest, buffered_since = self._latest(observation.ref), batch.buffered_since.get(observation.ref)
             diff = reconcile(
-                latest, observation, batch.gap, self._now, touched=touched, buffered_since=buffered_since
+                latest,
+                observation,
+                batch.gap,
+                self._now,
+                changed_since_request=changed_since_request,
+                buffered_since=buffered_since,
             )
             if diff.run is not None and diff.run != latest:
-                self._move(observation.ref, diff.run)
-            begun = latest is not None and latest.state in (RunState.RUNNING, RunState.PAUSED)
-            self._journal_missed(diff, observation, project, begun=begun)
+                self._set_run(observation.ref, diff.run)
+            start_was_known = latest is not None and latest.state in (RunState.RUNNING, RunState.PAUSED)
+            self._journal_missed(diff, observation, project, start_was_known=start_was_known)
             result.changed += diff.changed
             result.too_old += diff.too_old
             result.gone += diff.gone
             if diff.doubtful:
                 result.doubtful.append(observation.ref)
 
-    def _journal_missed(self, diff: RunDiff, observation: Observation, project: Project, *, begun: bool) -> None:
+    def _journal_missed(
+        self, diff: RunDiff, observation: Observation, project: Project, *, start_was_known: bool
+    ) -> None:
         for event in diff.events:
             if event.key in self._known or self._is_known(event.key):
                 self._advance(observation.ref, event)
@@ -263,8 +275,8 @@ class _Planner:
                 synthesized = replace(synthesized, types=synthesized.types | {event.type})
             elif observation.asked_at is not None:
                 ends = (*synthesized.ends, UntimedEnd(event.type, observation.asked_at))
-                synthesized = replace(synthesized, ends=ends, begun=begun)
-            else:  # the end has a time of our own, which says nothing about earlier events
+                synthesized = replace(synthesized, ends=ends, start_was_known=start_was_known)
+            else:  # neither REST nor its clock dates the end, so a live event cannot be compared with it
                 continue
             self._plan.synthesized[attempt] = synthesized
 
@@ -321,10 +333,11 @@ class _Planner:
             return latest, True
         run, repeated = advance(latest, event)
         if latest is not None and is_late(latest, event, synthesized):
-            # A repeated untimed end has been recognised above, so this event is older than it.
+            # The caller has checked that the event repeats no untimed end. So if there are any, it happened before
+            # them and is new, even if the run has ended in the same state.
             return run, repeated and not synthesized.ends
         if not repeated:
-            self._move(ref, run)
+            self._set_run(ref, run)
         return run, repeated
 
     def _repeats_earlier_end(self, ref: RunRef, attempt: int, event: Event) -> bool:
@@ -338,12 +351,12 @@ class _Planner:
 
     def _apply_progress(self, ref: RunRef) -> None:
         if progress := self._progress.pop(ref, None):
-            self._move(ref, apply_progress(self._latest(ref), progress))
+            self._set_run(ref, apply_progress(self._latest(ref), progress))
 
     def _latest(self, ref: RunRef) -> Run | None:
         return self._plan.runs.get(ref) or self._stored.get(ref)
 
-    def _move(self, ref: RunRef, run: Run) -> None:
+    def _set_run(self, ref: RunRef, run: Run) -> None:
         self._plan.runs[ref] = run
         self._changed_runs[ref, run.attempt] = run
 

@@ -1,7 +1,7 @@
 """Group commit: one transaction at a time, with everything that was submitted while the last one ran.
 
-``plan`` decides the changes, ``batch_limits`` the size of a transaction. Here are the queue, the store and the
-failures.
+``plan`` decides the changes, ``batch_limits`` the size of a transaction. This module queues the events, writes the
+plan, and deals with failures of the store.
 """
 
 from collections import deque
@@ -40,7 +40,7 @@ MAX_OPEN_RUNS: Final = 500
 """Open runs of a project that catching up requests one by one if REST does not list them."""
 
 MAX_ANNOUNCED: Final = 1000
-"""Agent events kept while the store fails, the oldest dropped first."""
+"""Agent events kept in memory while the store fails; the oldest are dropped first."""
 
 MAX_REPORTED: Final = 200
 """Kinds of event and error that are logged; event types come from outside, so there may be any number."""
@@ -63,6 +63,10 @@ class LivePublisher(NamedTuple):
 
 @dataclass(slots=True)
 class _Pending:
+    """A submission that waits for its transaction; ``journaled`` events of it will be journaled, with ``text``
+    characters.
+    """
+
     submission: Submission
     journaled: int
     text: int = 0
@@ -95,7 +99,7 @@ class Ingest:
         self._closing = False
         self._cache = _RunCache(max_runs)
         self._recent = RecentChanges(max_runs)
-        self._in_doubt = False
+        self._last_commit_failed = False
         self._journal_limit = MAX_JOURNALED
         self._reported: set[tuple[str, str]] = set()
 
@@ -109,7 +113,9 @@ class Ingest:
             await self._submit(_Pending(Submission(project, piece), journaled, text))
 
     async def reconcile(self, project: Project, batch: ObservationBatch) -> ReconcileResult:
-        """Make the events that were missed. Returns when they are on disk; raises StoreError.
+        """Compare the observations with the stored runs, and store the missed events.
+
+        Returns when they are on disk; raises StoreError.
 
         The same batch may be submitted again: no event is made twice.
         """
@@ -123,7 +129,7 @@ class Ingest:
     async def mark_seen(
         self, seen_until: Mapping[str, datetime], project: Project | None = None, events: Sequence[Event] = ()
     ) -> None:
-        """Store by project up to when nothing is missing, together with ``events``; raises StoreError.
+        """Store, by project, the time before which no event is missing, and ``events``. Raises StoreError.
 
         Projects that were never connected are ignored.
         """
@@ -141,7 +147,7 @@ class Ingest:
             None if progress is None else progress.seen_until,
             None if progress is None else progress.since,
             tuple(OpenRun(run.ref, run.state) for run in runs[:MAX_OPEN_RUNS]),
-            more_open=len(runs) > MAX_OPEN_RUNS,
+            open_runs_truncated=len(runs) > MAX_OPEN_RUNS,
         )
 
     @property
@@ -161,7 +167,7 @@ class Ingest:
             raise StoreError(str(pending.error)) from pending.error
 
     def announce(self, event: AgentEvent) -> None:
-        """Submit an agent event without waiting. It is kept and tried again while the store fails."""
+        """Submit an agent event without waiting. It is kept in memory and retried while the store fails."""
         self._announced.append(event)
         self._submitted.set()
 
@@ -192,40 +198,40 @@ class Ingest:
         except StoreError as error:
             # The failed commit may have reached the disk, so the cache may be wrong.
             self._cache = _RunCache(self._cache.max_runs)
-            self._recent.assume_all_moved()
+            self._recent.assume_all_changed()
             unstored = await self._store_trouble(announced, now)
             self._announced = deque([*unstored, *self._announced], maxlen=MAX_ANNOUNCED)
-            if not self._in_doubt:
+            if not self._last_commit_failed:
                 log.error("events cannot be stored, reading pauses", reason=str(error))
-            self._in_doubt = True
+            self._last_commit_failed = True
             for item in pending:
                 item.error = error
                 item.done.set()
             return False
         for item in pending:
             if item.submission.observed is not None and item.submission.project is not None:
-                for done in plans:
-                    item.result.add(done.results.get(item.submission.project.id, ReconcileResult()))
+                for stored_plan in plans:
+                    item.result.add(stored_plan.results.get(item.submission.project.id, ReconcileResult()))
             item.done.set()
-        for done in plans:
-            self._publish(done)
+        for stored_plan in plans:
+            self._publish(stored_plan)
         return True
 
     async def _store_trouble(self, announced: Sequence[AgentEvent], now: datetime) -> list[AgentEvent]:
         """Store the events about the store's own trouble in its reserved space. Returns the events not stored."""
         about_store = [event for event in announced if isinstance(event, StoreDegradedEvent)]
-        others = [event for event in announced if event not in about_store]
+        other_events = [event for event in announced if event not in about_store]
         if not about_store or self._storage.status.state is not StoreState.ON_RESERVE:
             return list(announced)
         batch = [Submission(None, about_store)]
         try:
-            done = await self._storage.run(
+            stored_plan = await self._storage.run(
                 lambda store: self._transact(store, batch, now, TransactionPurpose.RECORD)
             )
         except StoreError:
             return list(announced)
-        self._wake(done.due_destinations)
-        return others
+        self._wake(stored_plan.due_destinations)
+        return other_events
 
     async def _store(self, batch: Sequence[Submission], now: datetime) -> list[Plan]:
         """Store the batch in one transaction, or in several if an event in it causes a failure."""
@@ -242,17 +248,17 @@ class Ingest:
     async def _store_without_texts(
         self, batch: Sequence[Submission], now: datetime, error: Exception
     ) -> list[Plan]:
-        """Store one event without its texts, which cause a failure. So it is still reported."""
+        """Store one event without its texts, because they cause a failure. So it is still reported."""
         self._report("an event cannot be stored as it is and is reported without its texts", batch, error)
         stripped = [submission.without_texts() for submission in batch]
         try:
             return [
                 await self._storage.run(lambda store: self._transact(store, stripped, now, without_texts=True))
             ]
-        except Exception as again:  # nothing more can be left out
-            if is_store_failure(again):
+        except Exception as second_error:  # there is nothing more to remove
+            if is_store_failure(second_error):
                 raise
-            self._report("an event cannot be stored and is left out", batch, again)
+            self._report("an event cannot be stored and is dropped", batch, second_error)
             return []
 
     def _report(self, message: str, batch: Sequence[Submission], error: Exception) -> None:
@@ -263,16 +269,18 @@ class Ingest:
             log.error(message, type=kind, error=type(error).__name__, exc_info=error)
 
     def _take_pending(self) -> list[_Pending]:
-        taken: list[_Pending] = []
+        first_pending: list[_Pending] = []
         count = journaled = text = 0
         while self._pending:
             count += self._pending[0].submission.size
             journaled += self._pending[0].journaled
             text += self._pending[0].text
-            if taken and (count > MAX_EVENTS or journaled > self._journal_limit or text > MAX_TEXT_CHARACTERS):
+            if first_pending and (
+                count > MAX_EVENTS or journaled > self._journal_limit or text > MAX_TEXT_CHARACTERS
+            ):
                 break
-            taken.append(self._pending.popleft())
-        return taken
+            first_pending.append(self._pending.popleft())
+        return first_pending
 
     def _transact(
         self,
@@ -294,12 +302,13 @@ class Ingest:
         durable = bool(journaled) or any(submission.observed for submission in batch)
         with store.transaction(durable=durable, purpose=purpose):
             cache.runs |= store.journal.latest_runs(ref for ref in refs if ref not in cache.runs)
-            # Only the owner of a project marks it as seen: this agent may have left the last events to the owner.
+            # Only the owner of a project may store its ``seen_until``: this agent may have left events to it,
+            # which the owner has not stored yet.
             batch = [
                 _with_owned_seen_until(store.owns, submission) if submission.seen_until else submission
                 for submission in batch
             ]
-            done = plan(
+            planned = plan(
                 batch,
                 router=router,
                 runs=cache.runs,
@@ -312,14 +321,14 @@ class Ingest:
                 without_texts=without_texts,
             )
             if self._hooks.listening():
-                done.new_events = _redact(done.new_events, cache.runs)
-            cached = store.journal.write(done.changes, now)
-            if self._in_doubt:
-                done.due_destinations.update(store.outbox.queues())
+                planned.new_events = _redact(planned.new_events, cache.runs)
+            cached = store.journal.write(planned.changes, now)
+            if self._last_commit_failed:
+                planned.due_destinations.update(store.outbox.queues())
         self._journal_limit = next_journal_limit(len(journaled), cached)
-        cache.remember(done)
-        self._recent.remember(done.moved_refs, done.synthesized)
-        return done
+        cache.remember(planned)
+        self._recent.remember(planned.changed_by_live_events, planned.synthesized)
+        return planned
 
     def _is_ours(self, store: Store, submission: Submission) -> bool:
         """False if another agent owns the project now. It catches up itself; storing here would race with it."""
@@ -330,14 +339,14 @@ class Ingest:
         )
         return False
 
-    def _publish(self, done: Plan) -> None:
-        if self._in_doubt:
+    def _publish(self, stored_plan: Plan) -> None:
+        if self._last_commit_failed:
             log.info("events are stored again")
-        self._in_doubt = False
-        if done.due_destinations:
-            self._wake(done.due_destinations)
+        self._last_commit_failed = False
+        if stored_plan.due_destinations:
+            self._wake(stored_plan.due_destinations)
         if self._hooks.listening():
-            for event, project in done.new_events:
+            for event, project in stored_plan.new_events:
                 self._hooks.publish(event, project)
 
 
@@ -373,9 +382,9 @@ class _RunCache:
     max_runs: int
     runs: dict[RunRef, Run] = field(default_factory=dict)
 
-    def remember(self, done: Plan) -> None:
+    def remember(self, planned: Plan) -> None:
         """Add the runs of a committed plan. The runs that changed longest ago are dropped."""
-        for ref, run in done.runs.items():
+        for ref, run in planned.runs.items():
             self.runs.pop(ref, None)
             self.runs[ref] = run
         while len(self.runs) > self.max_runs:

@@ -101,14 +101,14 @@ class Router:
         """
         return self._route(event, run, project, now, self._build_notification)
 
-    def route_bare(
+    def route_without_texts(
         self, event: Event, run: Run | None, project: Project | None, now: datetime
     ) -> list[RoutedNotification]:
         """As ``route``, but notifications have no text from outside and conditions are not evaluated.
 
         For an event for which ``route`` fails, or whose notification cannot be stored.
         """
-        return self._route(event, run, project, now, _bare_notification, with_conditions=False)
+        return self._route(event, run, project, now, _notification_without_texts, with_conditions=False)
 
     def _route(
         self,
@@ -168,7 +168,7 @@ class Router:
             self._log_error(
                 rule.definition.name, f"text of {context[0].type}", error, "it is sent without its text"
             )
-            return _bare_notification(rule, context, names, now)
+            return _notification_without_texts(rule, context, names, now)
 
     def _render(self, rule: _CompiledRule, context: EventContext, names: Scope, now: datetime) -> Notification:
         definition = rule.definition
@@ -236,7 +236,9 @@ _CONSEQUENCES: Final = {
 }
 
 
-def _bare_notification(rule: _CompiledRule, context: EventContext, _names: Scope, now: datetime) -> Notification:
+def _notification_without_texts(
+    rule: _CompiledRule, context: EventContext, _names: Scope, now: datetime
+) -> Notification:
     """A notification without any text from outside."""
     event, run, project = context
     return strip_texts(

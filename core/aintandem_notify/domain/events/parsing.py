@@ -64,7 +64,7 @@ class ControlMessage:
 
 @dataclass(frozen=True, slots=True)
 class InvalidFrame:
-    """A frame that is no event; ``detail`` names the place of the flaw, never the content."""
+    """A frame that is no event; ``detail`` names the type and the field with the flaw, never the content."""
 
     flaw: Flaw
     detail: str = ""
@@ -139,9 +139,9 @@ def event_from(
     try:
         return model.from_wire(content, moment)
     except ValidationError as error:
-        place = ".".join(str(part) for part in error.errors(include_input=False, include_url=False)[0]["loc"])
+        field = ".".join(str(part) for part in error.errors(include_input=False, include_url=False)[0]["loc"])
         known = model is not UnknownEvent
-        return InvalidFrame(Flaw.MISSING_OR_WRONG_FIELD, f"{event_type}.{place}" if known else place)
+        return InvalidFrame(Flaw.MISSING_OR_WRONG_FIELD, f"{event_type}.{field}" if known else field)
 
 
 def restore_event(wire: Mapping[str, Any], key: str | None = None) -> Event:

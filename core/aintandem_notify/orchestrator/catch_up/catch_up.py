@@ -1,4 +1,4 @@
-"""Catches up after a gap, beside the reader: reads a snapshot over REST, and has the missed events made.
+"""Catches up after a gap, while live events are read: reads a snapshot over REST, and has the missed events made.
 
 ``ingest`` decides the missed events, in the transaction that stores them. This module makes the requests. It
 requests doubtful runs again, and retries a failed request for as long as the link is open.
@@ -34,21 +34,22 @@ from aintandem_notify.orchestrator.protocol.responses import ResponseTooLarge
 
 SPREAD_S: Final = 0.05
 MAX_SPREAD_S: Final = 10.0
-"""The first requests of many projects are spread over time: by so much for each project, up to a maximum."""
+"""The first requests of many projects are spread over time: by ``SPREAD_S`` for each project that is catching up,
+up to ``MAX_SPREAD_S``."""
 RETRY_MAX_DELAY_S: Final = 60.0
 """Longest pause before REST is requested again."""
 REPORT_AFTER_S: Final = 300.0
-"""After so long without success, a ``feed_gap`` event reports the missing information. Retries go on."""
+"""After so long without success, a ``feed_gap`` event reports the unavailable information. Retries go on."""
 MAX_RECHECKS: Final = 3
-"""Requests for one doubtful run. A run that changes all the time is known by its live events."""
+"""Requests for one doubtful run. A run that still changes after that is known by its live events."""
 MAX_DOUBTFUL_RUNS: Final = 1000
-"""Doubtful runs of one project that are requested again. More of them are reported as missing."""
+"""Doubtful runs of one project that are requested again. More of them are reported as unavailable."""
 MAX_TRIES: Final = 8
 """Requests for one run, or for one kind of run, that the orchestrator fails on."""
 RECHECK_DELAY_S: Final = 0.25
 """Pause before doubtful runs are requested again: their live events may be on the way."""
 MAX_REASON_CHARACTERS: Final = 500
-"""Characters of the list of missing information in a ``feed_gap`` event."""
+"""Characters of the list of unavailable information in a ``feed_gap`` event."""
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ class _Progress:
     changed: int = 0
     too_old: int = 0
     gone: int = 0
-    missing: list[str] = field(default_factory=list)
+    unavailable: list[str] = field(default_factory=list)
     doubts: dict[RunRef, int] = field(default_factory=dict)
     ends: dict[RunRef, tuple[Observation, int]] = field(default_factory=dict)
     """Observed ends that were doubtful, each with the transaction number at its request."""
@@ -71,8 +72,8 @@ class _Progress:
     failures: Counter[RunRef] = field(default_factory=Counter)
     reconciled: set[RunRef] = field(default_factory=set)
     """Reconciled runs of the kinds that are not finished."""
-    beyond: int = 0
-    """Doubtful runs beyond ``MAX_DOUBTFUL_RUNS``."""
+    too_many_doubtful: int = 0
+    """The number of doubtful runs above ``MAX_DOUBTFUL_RUNS``."""
 
     def add(self, result: ReconcileResult) -> None:
         self.changed += result.changed
@@ -82,12 +83,12 @@ class _Progress:
             if ref in self.doubts or len(self.doubts) < MAX_DOUBTFUL_RUNS:
                 self.doubts[ref] = self.doubts.get(ref, 0) + 1
             else:
-                self.beyond += 1
+                self.too_many_doubtful += 1
 
-    def add_missing(self, item: str) -> None:
-        """Note that something could not be looked up; only once."""
-        if item not in self.missing:
-            self.missing.append(item)
+    def add_unavailable(self, item: str) -> None:
+        """Note that this information is unavailable; only once."""
+        if item not in self.unavailable:
+            self.unavailable.append(item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +137,9 @@ class CatchUp:
         self._ended = trio.Event()
 
     async def run(self, stored_until: Callable[[], datetime]) -> None:
-        """Returns when nothing is missing any more, as far as REST can show it, or after ``stop``.
+        """Returns when no event is missing any more, as far as REST can show it, or after ``stop``.
 
-        From then on, ``stored_until`` returns the time up to which nothing is missing.
+        From then on, ``stored_until`` returns the time before which no event is missing.
         """
         try:
             with self._scope:
@@ -159,7 +160,7 @@ class CatchUp:
         return self._coordinator.mark_ended(self._project.id)
 
     async def mark_seen(self, until: datetime) -> None:
-        """Store that nothing was missing up to this time, the last of the link. Raises StoreError."""
+        """Store that no event was missing until this time, at which the link ended. Raises StoreError."""
         await self._coordinator.reconciler.mark_seen({self._project.id: until})
 
     async def _catch_up(self) -> None:
@@ -173,12 +174,12 @@ class CatchUp:
         )
         if not gap.is_real:
             await self._buffer.release()
-        self._coordinator.busy += 1
+        self._coordinator.catching_up += 1
         try:
-            await trio.sleep(self._chance() * min(MAX_SPREAD_S, SPREAD_S * (self._coordinator.busy - 1)))
+            await trio.sleep(self._chance() * min(MAX_SPREAD_S, SPREAD_S * (self._coordinator.catching_up - 1)))
             await self._reconcile_until_done(state, gap)
         finally:
-            self._coordinator.busy -= 1
+            self._coordinator.catching_up -= 1
         await self._until_stored(partial(self._finish, gap))
 
     async def _reconcile_until_done(self, state: WatchState, gap: Gap) -> None:
@@ -193,7 +194,7 @@ class CatchUp:
                 self._log.info("missed events cannot be looked up yet", reason=str(trouble))
             if gap.is_real and not self._is_reported and trio.current_time() - began >= REPORT_AFTER_S:
                 self._is_reported = True
-                event = self._feed_gap_event(gap, [*self._progress.missing, str(trouble)])
+                event = self._feed_gap_event(gap, [*self._progress.unavailable, str(trouble)])
                 await self._until_stored(
                     partial(self._coordinator.reconciler.mark_seen, {}, self._project, [event])
                 )
@@ -203,8 +204,8 @@ class CatchUp:
     async def _reconcile_all(self, state: WatchState, gap: Gap) -> Exception | None:
         """Read and reconcile every kind of run that is not finished. Returns a temporary failure, or None."""
         trouble: Exception | None = None
-        if state.more_open:
-            self._progress.add_missing(f"open runs beyond the {len(state.open_runs)} that moved last")
+        if state.open_runs_truncated:
+            self._progress.add_unavailable(f"open runs beyond the {len(state.open_runs)} that changed last")
         oldest = gap.since - timedelta(seconds=gap.catch_up_max)
         reconciler = _GapReconciler(self._coordinator.reconciler, partial(self._reconcile_page, gap))
         for kind in tuple(self._pending):
@@ -213,8 +214,8 @@ class CatchUp:
                     kind, self._project.id, state.open_runs, oldest, gap.since, reconciler
                 )
                 self._progress.reads[kind] += 1
-                for item in snapshot.missing:
-                    self._progress.add_missing(item)
+                for item in snapshot.unavailable:
+                    self._progress.add_unavailable(item)
                 if snapshot.trouble is not None:
                     raise snapshot.trouble
             except NotFound:
@@ -223,13 +224,13 @@ class CatchUp:
                 if is_temporary(error) and self._progress.reads[kind] < MAX_TRIES:
                     trouble = error
                     continue
-                self._progress.add_missing(f"{kind.value}: {error}")
+                self._progress.add_unavailable(f"{kind.value}: {error}")
             self._pending.remove(kind)
             self._progress.reconciled = {ref for ref in self._progress.reconciled if ref.kind is not kind}
         return trouble
 
     async def _reconcile_page(self, gap: Gap, observations: Sequence[Observation], transaction_no: int) -> None:
-        """Reconcile one page. Runs of an earlier try are left out: live events report their later changes."""
+        """Reconcile one page. Runs that an earlier try reconciled are skipped: their later changes arrive live."""
         progress = self._progress
         new = tuple(observation for observation in observations if observation.ref not in progress.reconciled)
         if not new:
@@ -263,7 +264,7 @@ class CatchUp:
                 if is_temporary(error) and failures[ref] < MAX_TRIES:
                     trouble = error
                     continue
-                self._progress.add_missing(f"{ref.kind.value} {ref.id}: {error}")
+                self._progress.add_unavailable(f"{ref.kind.value} {ref.id}: {error}")
                 del doubts[ref]
         return trouble
 
@@ -284,25 +285,30 @@ class CatchUp:
         return bool(result.doubtful)
 
     async def _finish(self, gap: Gap) -> None:
-        if self._progress.beyond:
-            self._progress.add_missing(f"{self._progress.beyond} doubtful runs that were not requested again")
-            self._progress.beyond = 0
-        if not self._coordinator.is_reported(self._project.id, self._progress.missing):
+        if self._progress.too_many_doubtful:
+            self._progress.add_unavailable(
+                f"{self._progress.too_many_doubtful} doubtful runs that were not requested again"
+            )
+            self._progress.too_many_doubtful = 0
+        if not self._coordinator.is_reported(self._project.id, self._progress.unavailable):
             self._log.warning(
-                "not everything is looked up", missing="; ".join(self._progress.missing)[:MAX_REASON_CHARACTERS]
+                "catching up is incomplete",
+                missing="; ".join(self._progress.unavailable)[:MAX_REASON_CHARACTERS],
             )
         events = (
-            [self._feed_gap_event(gap, self._progress.missing)] if gap.is_real and not self._is_reported else []
+            [self._feed_gap_event(gap, self._progress.unavailable)]
+            if gap.is_real and not self._is_reported
+            else []
         )
         await self._coordinator.reconciler.mark_seen({self._project.id: gap.until}, self._project, events)
         if gap.is_real:
-            self._coordinator.reported_missing[self._project.id] = frozenset(self._progress.missing)
+            self._coordinator.reported_unavailable[self._project.id] = frozenset(self._progress.unavailable)
             progress = self._progress
             self._log.info(
                 "caught up", seconds=round(gap.seconds, 1), changed=progress.changed, too_old=progress.too_old
             )
 
-    def _feed_gap_event(self, gap: Gap, missing: Sequence[str]) -> FeedGapEvent:
+    def _feed_gap_event(self, gap: Gap, unavailable: Sequence[str]) -> FeedGapEvent:
         return FeedGapEvent(
             timestamp=self._clock.now(),
             project_id=self._project.id,
@@ -313,9 +319,9 @@ class CatchUp:
             changed=self._progress.changed,
             too_old=self._progress.too_old,
             gone=self._progress.gone,
-            incomplete=bool(missing),
-            repeated=bool(missing) and self._coordinator.is_reported(self._project.id, missing),
-            reason=log.redact_start("; ".join(missing), MAX_REASON_CHARACTERS),
+            incomplete=bool(unavailable),
+            repeated=bool(unavailable) and self._coordinator.is_reported(self._project.id, unavailable),
+            reason=log.redact_start("; ".join(unavailable), MAX_REASON_CHARACTERS),
         )
 
     async def _until_stored(self, act: Callable[[], Awaitable[T]]) -> T:

@@ -16,7 +16,7 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.orchestrator.catch_up.rest_snapshot import PageReconciler, Snapshot
 
 RECORD_EVERY_S: Final = 60.0
-"""Interval at which the time up to which nothing is missing is stored."""
+"""Interval at which ``seen_until`` is stored: the time before which no event of a project is missing."""
 
 
 class Reconciler(Protocol):
@@ -34,7 +34,7 @@ class Reconciler(Protocol):
 class SnapshotSource(Protocol):
     """Reads snapshots over REST, as ``rest_snapshot.SnapshotReader`` does. Raises ApiError or HttpFailed."""
 
-    def add_timestamps(self, *stamps: datetime | None) -> None: ...
+    def add_timestamps(self, *timestamps: datetime | None) -> None: ...
     async def read(
         self,
         kind: Family,
@@ -53,29 +53,30 @@ class CatchUpCoordinator:
     def __init__(self, snapshots: SnapshotSource, reconciler: Reconciler) -> None:
         self.snapshots = snapshots
         self.reconciler = reconciler
-        self.busy = 0
-        self.reported_missing: dict[str, frozenset[str]] = {}
-        """By project, the missing information that was last reported."""
+        self.catching_up = 0
+        """The number of projects that catch up now."""
+        self.reported_unavailable: dict[str, frozenset[str]] = {}
+        """By project, the unavailable information that was last reported."""
         self._up_to_date: dict[str, Callable[[], datetime]] = {}
 
     def mark_up_to_date(self, project_id: str, stored_until: Callable[[], datetime]) -> None:
-        """From now on, no event of the project is missing up to the time that ``stored_until`` returns."""
+        """Note that no event of the project is missing before the time that ``stored_until`` returns."""
         self._up_to_date[project_id] = stored_until
 
     def mark_ended(self, project_id: str) -> bool:
         """Note that the project's link has ended. Returns whether the project was up to date."""
         return self._up_to_date.pop(project_id, None) is not None
 
-    def is_reported(self, project_id: str, missing: Iterable[str]) -> bool:
-        """Whether all of this missing information was reported after the last gap of the project."""
-        return self.reported_missing.get(project_id, frozenset()).issuperset(missing)
+    def is_reported(self, project_id: str, unavailable: Iterable[str]) -> bool:
+        """Whether all of this unavailable information was reported after the last gap of the project."""
+        return self.reported_unavailable.get(project_id, frozenset()).issuperset(unavailable)
 
     async def record_progress(self) -> None:
-        """Store every minute up to when all of them are seen, in one transaction. Never returns."""
+        """Store ``seen_until`` of all projects that are up to date, every ``RECORD_EVERY_S``. Never returns."""
         while True:
             await trio.sleep(RECORD_EVERY_S)
-            if seen_until := {name: stored_until() for name, stored_until in self._up_to_date.items()}:
-                # A failure is retried a minute later. The reader reports that the store fails.
+            if seen_until := {project_id: stored_until() for project_id, stored_until in self._up_to_date.items()}:
+                # A failure is retried a minute later. ``watch.event_sink`` reports that the store fails.
                 with _ignoring_store_trouble():
                     await self.reconciler.mark_seen(seen_until)
 

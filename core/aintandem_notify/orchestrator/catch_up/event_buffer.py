@@ -11,20 +11,20 @@ from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.runs import PROGRESS_TYPES, RunRef, run_ref
 
 MAX_BUFFERED: Final = 10_000
-"""Events of one project that wait at most; with more, all are stored at once."""
+"""Most buffered events of one project; with more, all are stored at once."""
 MAX_BUFFERED_CHARACTERS: Final = 8 * 2**20
-"""Characters of one project's events that wait at most."""
+"""Most characters of one project's buffered events."""
 MAX_TOTAL_BYTES: Final = 64 * 2**20
-"""Bytes of all waiting events of all projects, about; with more, arriving events are stored at once."""
+"""Bytes of all buffered events of all projects, about; with more, arriving events are stored at once."""
 EVENT_OVERHEAD_BYTES: Final = 2048
 """Bytes of an event in addition to the characters of its frame, about."""
-MAX_HOLD_S: Final = 20.0
-"""Longest wait: a slow REST API must not delay live events."""
+MAX_BUFFERED_S: Final = 20.0
+"""Seconds for which events are buffered at most: a slow REST API must not delay live events longer."""
 
 
 @dataclass(slots=True)
 class BufferUsage:
-    """The size in bytes of the waiting events of all projects."""
+    """The size in bytes of the buffered events of all projects."""
 
     size: int = 0
 
@@ -32,18 +32,18 @@ class BufferUsage:
 class EventBuffer:
     """Passes a project's events on in their order: at once, or after ``release``.
 
-    ``store`` returns when they are stored. Events that it could not store stay with it.
+    ``store`` returns when the events are stored. If it is cancelled, it keeps them for its owner to store.
     """
 
     def __init__(
         self,
         store: Callable[[Sequence[Event]], Awaitable[None]],
         *,
-        holding: bool,
+        buffering: bool,
         total_usage: BufferUsage | None = None,
     ) -> None:
         self._store = store
-        self._holding = holding
+        self._is_buffering = buffering
         self._events: list[Event] = []
         self._size = self._cost = 0
         self._total_usage = total_usage or BufferUsage()
@@ -51,13 +51,13 @@ class EventBuffer:
 
     async def add(self, events: Sequence[Event], size: int) -> None:
         """Store the events after all earlier ones, or buffer them. ``size`` is in characters."""
-        # Before the lock: if this call is cancelled while others are stored, ``take_buffered`` has these events.
+        # Before the lock: if this call is cancelled while other events are stored, ``take_buffered`` has these.
         self._events += events
         self._size += size
         self._cost += (cost := size + EVENT_OVERHEAD_BYTES * len(events))
         self._total_usage.size += cost
         async with self._turn:
-            if self._holding and self._has_room:
+            if self._is_buffering and self._has_room:
                 return
             await self._store_all()
 
@@ -74,13 +74,13 @@ class EventBuffer:
         async with self._turn:
             await self._store_all()
 
-    async def release_after_max_hold(self) -> None:
-        """Release after ``MAX_HOLD_S``."""
-        await trio.sleep(MAX_HOLD_S)
+    async def release_after_timeout(self) -> None:
+        """Release after ``MAX_BUFFERED_S``."""
+        await trio.sleep(MAX_BUFFERED_S)
         await self.release()
 
     async def _store_all(self) -> None:
-        self._holding = False
+        self._is_buffering = False
         if events := self.take_buffered():
             await self._store(events)
 

@@ -13,7 +13,8 @@ import trio
 MAX_AHEAD: Final = timedelta(seconds=60)
 """A timestamp further ahead of our clock than this is ignored: it may be in another time zone."""
 FORGET_AFTER_S: Final = 600.0
-"""A timestamp counts for this long, up to twice as long: the orchestrator's clock may be set back."""
+"""A timestamp is forgotten after this time, or twice this time at the latest: the orchestrator's clock may be set
+back."""
 MIN_RATE: Final = 0.999
 """Slowest rate of the orchestrator's clock against ours: a clock that is being adjusted may run slower."""
 
@@ -31,7 +32,7 @@ class RemoteClock:
 
     def __init__(self) -> None:
         self._latest: _Timestamp | None = None
-        self._before: _Timestamp | None = None
+        self._previous: _Timestamp | None = None
         self._since = trio.current_time()
 
     def add_timestamps(self, timestamps: Iterable[datetime | None], now: datetime) -> None:
@@ -51,7 +52,7 @@ class RemoteClock:
         self._forget()
         at = trio.current_time()
         return max(
-            (timestamp.lower_bound(at) for timestamp in (self._latest, self._before) if timestamp is not None),
+            (timestamp.lower_bound(at) for timestamp in (self._latest, self._previous) if timestamp is not None),
             default=None,
         )
 
@@ -59,5 +60,5 @@ class RemoteClock:
         passed = trio.current_time() - self._since
         if passed < FORGET_AFTER_S:
             return
-        self._before = self._latest if passed < 2 * FORGET_AFTER_S else None
+        self._previous = self._latest if passed < 2 * FORGET_AFTER_S else None
         self._latest, self._since = None, trio.current_time()

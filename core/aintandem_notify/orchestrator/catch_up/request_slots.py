@@ -14,13 +14,14 @@ MAX_REQUESTS: Final = 6
 STALLED_S: Final = 2.0
 """A request without a response after so long is stalled; nearly all responses come much faster."""
 MAX_STALLED: Final = 6
-"""Stalled requests in addition to ``MAX_REQUESTS``; more of them count among the others."""
+"""Stalled requests that are allowed in addition to ``MAX_REQUESTS``. Each one above this number takes one of the
+``MAX_REQUESTS``."""
 
 
 @dataclass(eq=False, slots=True)
 class _Slot:
     stalls_at: float
-    """The time, in trio's clock, from which a granted request counts as stalled; 0: from the beginning."""
+    """The time, in trio's clock, from which a granted request counts as stalled; 0: at once."""
     granted: trio.Event = field(default_factory=trio.Event)
 
 
@@ -41,13 +42,13 @@ class RequestSlots:
         queue.append(slot)
         try:
             await self._wait_until_granted(slot)
-            begun = trio.current_time()
+            started_at = trio.current_time()
             try:
                 yield
             except Exception:
-                self._record_duration(client, begun)
+                self._record_duration(client, started_at)
                 raise
-            self._record_duration(client, begun)
+            self._record_duration(client, started_at)
         finally:
             if slot.granted.is_set():
                 self._in_flight.remove(slot)
@@ -55,8 +56,8 @@ class RequestSlots:
                 queue.remove(slot)
             self._grant()
 
-    def _record_duration(self, client: str, begun: float) -> None:
-        if trio.current_time() - begun >= STALLED_S:
+    def _record_duration(self, client: str, started_at: float) -> None:
+        if trio.current_time() - started_at >= STALLED_S:
             self._stalling.add(client)
         else:
             self._stalling.discard(client)

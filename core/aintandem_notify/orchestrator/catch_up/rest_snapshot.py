@@ -30,7 +30,7 @@ from aintandem_notify.orchestrator.rest.records import OperationRecord, SandboxR
 PAGE_SIZE: Final = 100
 """Tasks in one request."""
 MAX_TASKS: Final = 5000
-"""Tasks of one project that are read; older ones are reported as missing."""
+"""Tasks of one project that are read; older ones are reported as unavailable."""
 MAX_PAGES: Final = 500
 """Responses about one project's tasks, if the server sends smaller pages than requested."""
 PAGE_DIVISOR: Final = 4
@@ -52,11 +52,11 @@ T = TypeVar("T")
 class Snapshot:
     """The result of reading a project's runs of one kind.
 
-    ``missing`` names the information that is not available. ``trouble`` is the error if single runs that are not
-    in the list could not be requested now.
+    ``unavailable`` names the information that REST does not give. ``trouble`` is the error if single runs that are
+    not in the list could not be requested now.
     """
 
-    missing: tuple[str, ...] = ()
+    unavailable: tuple[str, ...] = ()
     trouble: ApiError | HttpFailed | None = None
 
 
@@ -91,7 +91,7 @@ class _SandboxList(NamedTuple):
 
 
 class SnapshotReader:
-    """Reads snapshots. Its requests raise ApiError or HttpFailed. NotFound: the server has no such call."""
+    """Reads snapshots. Its requests raise ApiError or HttpFailed; NotFound if the server has no such call."""
 
     def __init__(self, api: OrchestratorApi, clock: Clock) -> None:
         self._api = api.without_retries()
@@ -113,7 +113,7 @@ class SnapshotReader:
         since: datetime,
         reconciler: PageReconciler,
     ) -> Snapshot:
-        """Reads all runs of one kind and reconciles them page by page. Raises StoreError, too.
+        """Reads all runs of one kind and reconciles them page by page. May raise StoreError, too.
 
         The open runs in ``known`` are requested one by one if the list does not have them. A 404 means that the
         run is gone. Runs that were created before ``oldest`` are not needed. Runs that began after ``since`` may
@@ -126,12 +126,14 @@ class SnapshotReader:
             case Family.WORKFLOW:
                 return await self._read_executions(project_id, open_runs, reconciler)
             case _:
-                # No live event will report the beginning of a run that is already known to run.
-                begun = {run.ref for run in open_runs if run.state is not RunState.QUEUED}
-                may_begin_late = partial(_may_begin_late, begun=begun, since=since - CLOCK_MARGIN)
+                # No live event will report the start of a run that is known to have started.
+                started = {run.ref for run in open_runs if run.state is not RunState.QUEUED}
+                may_start_event_arrive = partial(
+                    _may_start_event_arrive, started=started, since=since - CLOCK_MARGIN
+                )
                 transaction_no = reconciler.transaction_no
                 refs = [run.ref for run in open_runs]
-                observations = await self._read_sandboxes(project_id, refs, may_begin_late)
+                observations = await self._read_sandboxes(project_id, refs, may_start_event_arrive)
                 await reconciler.reconcile(observations, transaction_no)
                 return Snapshot()
 
@@ -161,7 +163,7 @@ class SnapshotReader:
         listed: set[str] = set()
         offset = requested = pages = too_large = 0
         size = PAGE_SIZE
-        missing: list[str] = []
+        unavailable: list[str] = []
         while True:
             requested, pages = requested + size, pages + 1
             is_beyond = requested > MAX_TASKS or pages > MAX_PAGES
@@ -179,7 +181,7 @@ class SnapshotReader:
                 size = max(1, size // PAGE_DIVISOR)
                 continue
             if new and is_beyond:
-                missing.append(f"tasks beyond the {len(listed)} newest")
+                unavailable.append(f"tasks beyond the {len(listed)} newest")
                 break
             listed |= new
             offset += len(page)
@@ -187,9 +189,9 @@ class SnapshotReader:
             if not new or is_page_older_than(page, oldest):
                 break
         if too_large:
-            missing.append(f"{too_large} tasks that are too large to be read")
+            unavailable.append(f"{too_large} tasks that are too large to be read")
         trouble = await self._read_unlisted(known, listed, reconciler)
-        return Snapshot(tuple(missing), trouble)
+        return Snapshot(tuple(unavailable), trouble)
 
     async def _reconcile_page(
         self, project_id: str, offset: int, size: int, listed: Set[str], reconciler: PageReconciler | None
@@ -258,7 +260,7 @@ class SnapshotReader:
         return troubles[-1] if troubles else None
 
     async def _read_sandboxes(
-        self, project_id: str, known: Sequence[RunRef], may_begin_late: Callable[[Observation], bool]
+        self, project_id: str, known: Sequence[RunRef], may_start_event_arrive: Callable[[Observation], bool]
     ) -> list[Observation]:
         listed = _SandboxList(None, ())
         operations: list[OperationRecord] = []
@@ -270,7 +272,9 @@ class SnapshotReader:
         except NotFound:  # a server without sandboxes, or without operations
             pass
         observations = _observations(project_id, listed, operations, known)
-        if not any(_is_untimed_end(observation) and may_begin_late(observation) for observation in observations):
+        if not any(
+            _is_untimed_end(observation) and may_start_event_arrive(observation) for observation in observations
+        ):
             return observations
         # The end has no time. If the list is the same a moment later, live events with earlier timestamps report
         # this end.
@@ -279,7 +283,7 @@ class SnapshotReader:
             listed = await self._sandboxes.get()
         except (ApiError, HttpFailed):
             return observations
-        return dated_by_later(observations, _observations(project_id, listed, operations, known))
+        return with_later_asked_at(observations, _observations(project_id, listed, operations, known))
 
     async def _list_sandboxes(self) -> _SandboxList:
         asked_at = self._remote_clock.lower_bound()
@@ -313,12 +317,12 @@ def _is_untimed_end(observation: Observation) -> bool:
     return observation.state in TERMINAL_STATES and observation.ended_at is None
 
 
-def _may_begin_late(observation: Observation, *, begun: Set[RunRef], since: datetime) -> bool:
+def _may_start_event_arrive(observation: Observation, *, started: Set[RunRef], since: datetime) -> bool:
     """Whether a live event that it was created or started may still be on the way."""
-    return observation.ref not in begun and (observation.created_at is None or observation.created_at > since)
+    return observation.ref not in started and (observation.created_at is None or observation.created_at > since)
 
 
-def dated_by_later(observations: Iterable[Observation], later: Iterable[Observation]) -> list[Observation]:
+def with_later_asked_at(observations: Iterable[Observation], later: Iterable[Observation]) -> list[Observation]:
     """The observations, each with ``asked_at`` of the same observation in ``later``.
 
     An observation that ``later`` does not confirm keeps its own ``asked_at``: it was true at its time.
@@ -359,7 +363,7 @@ def is_page_older_than(page: Sequence[_Created], oldest: datetime) -> bool:
 
 
 @dataclass(eq=False, slots=True)
-class _Round(Generic[T]):
+class _Response(Generic[T]):
     responses: list[T] = field(default_factory=list)
     error: ApiError | HttpFailed | None = None
 
@@ -370,14 +374,14 @@ class SharedRequest(Generic[T]):
     def __init__(self, request: Callable[[], Awaitable[T]]) -> None:
         self._request = request
         self._lock = trio.Lock()
-        self._next: _Round[T] = _Round()
+        self._next: _Response[T] = _Response()
 
     async def get(self) -> T:
         """The response; raises the error of the request."""
         current = self._next
         async with self._lock:
             if not current.responses and current.error is None:
-                self._next = _Round()
+                self._next = _Response()
                 try:
                     current.responses.append(await self._request())
                 except (ApiError, HttpFailed) as error:

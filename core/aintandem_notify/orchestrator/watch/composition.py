@@ -59,10 +59,9 @@ async def open_fleet(
     reconciler: Reconciler | None = None,
     slots: ConnectionSlots | None = None,
 ) -> AsyncIterator[Fleet]:
-    """Opens a fleet whose events go to ``sink``. ``Fleet.set_projects`` sets the projects and the connection
-    settings.
+    """Opens a fleet whose events go to ``sink``. It watches nothing until ``Fleet.set_projects`` is called.
 
-    ``reconciler`` makes up the events that a project misses while it has no link. None: they are lost.
+    ``reconciler`` makes the events that a project misses while it has no link. None: they are lost.
     ``slots`` bounds how many projects are watched at a time. None: all.
     """
     slots = slots or ConnectionSlots()

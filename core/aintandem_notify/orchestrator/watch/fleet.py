@@ -1,7 +1,7 @@
 """The fleet: decides which projects to watch, and runs one supervisor for each.
 
-Globs are resolved against the orchestrator's list, again and again. A project given by its id needs no lookup. A
-project that crashes is restarted alone; the others are not affected.
+Globs are resolved against the orchestrator's list, every ``discover_interval``. A project given by its id needs no
+lookup. A project that crashes is restarted alone; the others are not affected.
 """
 
 import math
@@ -113,7 +113,7 @@ class Fleet:
         self._wanted_changed = trio.Event()
         self._running: dict[str, _Supervisor] = {}
         self._statuses: dict[str, ProjectStatus] = {}
-        self._missing: set[str] = set()
+        self._absent_once: set[str] = set()
         self._idle_globs: set[str] = set()
         self._changed = trio.Event()
 
@@ -171,7 +171,7 @@ class Fleet:
         self._changed.set()
 
     def _is_wanted(self, project_id: str) -> bool:
-        """Whether the entries still want this project, under its present name."""
+        """Whether the entries still have this project, under its present name."""
         literal = [entry for entry in self._entries if not entry.is_glob and entry.id == project_id]
         if literal:
             return literal[-1].name in (None, self._wanted[project_id].name)
@@ -219,11 +219,11 @@ class Fleet:
             self._log_idle_globs(listed)
             # A project is stopped when it is absent twice: one wrong list must not silence it.
             absent = self._wanted.keys() - resolved.keys()
-            for project_id in absent & self._missing:
+            for project_id in absent & self._absent_once:
                 del self._wanted[project_id]
                 if project_id in self._running:
                     self._stop(project_id)
-            self._missing = absent - self._missing
+            self._absent_once = absent - self._absent_once
         self._notify_wanted_changed()
 
     def _log_idle_globs(self, listed: Sequence[ProjectRecord]) -> None:

@@ -96,7 +96,7 @@ class _ConnectionLoop:
         self._token: Token | None = None
         self._opened_at: float | None = None
         self._must_report_connection = True
-        self._buffer = EventBuffer(self._sink.store_or_retain, holding=False)
+        self._buffer = EventBuffer(self._sink.store_or_retain, buffering=False)
         self._catch_up: CatchUp | None = None
         self._link: Link | None = None
         self._stored_at = 0.0
@@ -144,11 +144,11 @@ class _ConnectionLoop:
     def _start_catch_up(self, links: ConnectionHandover, opened_at: datetime) -> None:
         if self._settings.make_catch_up is not None:
             self._buffer = EventBuffer(
-                self._sink.store_or_retain, holding=True, total_usage=self._settings.buffer_usage
+                self._sink.store_or_retain, buffering=True, total_usage=self._settings.buffer_usage
             )
             self._catch_up = self._settings.make_catch_up(self._project, self._buffer, opened_at)
             links.beside(partial(self._catch_up.run, self._stored_until))
-            links.beside(self._buffer.release_after_max_hold)
+            links.beside(self._buffer.release_after_timeout)
 
     def _stored_until(self) -> datetime:
         """The time up to which all received frames are stored."""

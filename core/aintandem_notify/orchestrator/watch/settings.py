@@ -52,11 +52,12 @@ class TokenSource(Protocol):
 class WatchSettings:
     """The settings that all watched projects share.
 
-    ``fatal`` are the kinds of trouble that end the watching at once: an agent waits until somebody solves them,
-    a library tells its caller. ``reports_every_try``: each failed try is an event, not only the first of its
-    kind. ``max_event_characters``: an event with more characters is truncated. ``long_read_limiter`` bounds the
-    threads that parse long batches. ``make_catch_up`` None: events are lost while no link is open.
-    ``buffer_usage`` counts the events of all projects that wait while they catch up.
+    ``fatal`` are the kinds of trouble that end the watching at once. For an agent there are none, because it waits
+    until somebody solves the trouble; the library reports it to its caller. ``reports_every_try``: each failed try
+    is an event, not only the first of its kind. ``max_event_characters``: an event with more characters is
+    truncated. ``long_read_limiter`` bounds the threads that parse long batches. ``make_catch_up`` None: events are
+    lost while no link is open.
+    ``buffer_usage`` counts the events that all projects buffer while they catch up.
     """
 
     session: TokenSource

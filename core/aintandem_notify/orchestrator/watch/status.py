@@ -10,7 +10,10 @@ from aintandem_notify.orchestrator.link.states import ConnectionState
 
 @dataclass(frozen=True, slots=True)
 class UnwatchedProjects:
-    """The number of wanted projects without an agent, counted up to some thousand, and since when (aware UTC)."""
+    """The wanted projects that no agent watches.
+
+    ``projects`` is their number, counted up to a few thousand. There have been any since ``since`` (aware UTC).
+    """
 
     projects: int
     since: datetime
@@ -21,7 +24,7 @@ class ProjectStatus:
     """The status at one moment. Times are aware UTC.
 
     ``since`` is the time at which ``state`` began, ``connected_at`` the time at which the open link opened
-    (None: no link is open). ``was_connected``: a link has been open since the project is watched. ``gone``: the
+    (None: no link is open). ``was_connected``: a link has been open since watching began. ``gone``: the
     orchestrator does not know the project. ``attempts`` counts the failed tries since the last stable
     connection; 0 while connected. ``last_error`` is one line without secrets, None if there is no error.
     ``frames``, ``events`` and ``characters`` count the received ones since the start. ``flaws`` counts by kind
