@@ -456,7 +456,7 @@ async def test_all_pages_are_read(page_size: int | None) -> None:
         assert [name for _, name, _ in notified.of("task_failed")] == [f"t{n}" for n in range(250)]
 
 
-async def test_an_endless_list_is_read_up_to_a_limit_and_the_rest_is_reported_as_missing() -> None:
+async def test_an_endless_list_is_read_up_to_a_limit_and_the_rest_is_reported_as_unavailable() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified)
         bench.raw.rest[TASKS] = lambda request: [task(f"t{request.query['offset']}", "queued")]
@@ -598,7 +598,7 @@ async def test_a_page_that_is_too_large_is_requested_in_smaller_ones(monkeypatch
         assert limits == ["100", "25", "6", "6", *["1"] * 15]
 
 
-async def test_a_list_without_pages_that_is_too_large_is_reported_as_missing_once(
+async def test_a_list_without_pages_that_is_too_large_is_reported_as_unavailable_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("aintandem_notify.orchestrator.rest.client.MAX_BODY_BYTES", 20_000)

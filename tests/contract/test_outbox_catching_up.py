@@ -130,7 +130,7 @@ async def test_an_observation_that_cannot_be_stored_is_reported_without_its_text
     assert [line["type"] for line in logs if line["log_level"] == "error"] == ["observation"]
 
 
-async def test_an_observation_that_cannot_be_taken_in_at_all_is_left_out_alone() -> None:
+async def test_an_observation_that_cannot_be_stored_at_all_is_dropped_alone() -> None:
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, FallingRouter()) as bench:
             names = ["a", "odd", "b"]

@@ -196,7 +196,9 @@ async def test_a_definite_rejection_is_reported_and_a_missing_call_is_not(
     assert (gap.incomplete, gap.reason) == (True, "task: not yours (HTTP 403)")
 
 
-async def test_permanently_missing_information_is_a_warning_once(bench: Bench, autojump_clock: MockClock) -> None:
+async def test_permanently_unavailable_information_is_a_warning_once(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
     no, other = Forbidden("not yours", status=403), Forbidden("blocked", status=403)
     for trouble in (no, no, other):
         await trio.sleep(100)
@@ -211,7 +213,9 @@ async def test_permanently_missing_information_is_a_warning_once(bench: Bench, a
     ]
 
 
-async def test_tasks_beyond_the_last_page_are_reported_as_missing(bench: Bench, autojump_clock: MockClock) -> None:
+async def test_tasks_beyond_the_last_page_are_reported_as_unavailable(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
     bench.script.answers[Family.TASK] = [list_response(unavailable="tasks beyond the 5000 newest")]
     bench.begin()
     await trio.sleep(1)
@@ -443,7 +447,7 @@ async def test_memory_is_freed_after_catching_up(bench: Bench, autojump_clock: M
     assert catch_up._progress == _Progress()  # the memory is freed
 
 
-async def test_doubtful_runs_beyond_the_limit_are_reported_as_missing(
+async def test_doubtful_runs_beyond_the_limit_are_reported_as_unavailable(
     bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catching_up, "MAX_DOUBTFUL_RUNS", 2)
