@@ -229,7 +229,7 @@ def test_a_corrupt_page(used: Path, page: int) -> None:
 def test_a_missing_file_beside_its_wal(used: Path) -> None:
     used.with_name("agent.db-wal").write_bytes(b"committed, but not folded in")
     used.unlink()
-    assert "it is missing but agent.db-wal is there" in reason(used)
+    assert "the store file is missing, but agent.db-wal exists" in reason(used)
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_a_database_that_cannot_hold_every_text(postgres: Postgres, postgres_url
     with postgres.admin() as admin:
         admin.execute("CREATE DATABASE odd TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
     name = postgres_url.split("?")[0].split("/")[-1]
-    assert "make the database with ENCODING 'UTF8'" in reason(postgres_url.replace(name, "odd"))
+    assert "create the database with ENCODING 'UTF8'" in reason(postgres_url.replace(name, "odd"))
 
 
 def test_a_database_that_is_not_there(postgres_url: str) -> None:

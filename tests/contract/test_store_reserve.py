@@ -108,7 +108,7 @@ def test_without_room_for_the_reserve_no_work_begins(disk: SmallDisk) -> None:
     disk.cut(SIZE)
     with closing(Store(path, reserve_bytes=SIZE)) as store:
         assert store.status.state is StoreState.ON_RESERVE
-        assert "the disk is nearly full, 4 MB free are needed" in str(store.status.reason)
+        assert "the disk is nearly full; new work waits until 4 MB are free" in str(store.status.reason)
         with pytest.raises(StoreFull, match="nearly full"):
             queue_up(MANY)(store)
         disk.empty()

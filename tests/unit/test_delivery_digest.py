@@ -71,7 +71,7 @@ def test_the_choice_whatever_waits(severities: list[Severity], errors: int, over
 
 def test_the_summary_counts_and_names() -> None:
     backlog = BacklogSummary(
-        first="ntf_1",
+        first_notification_id="ntf_1",
         types={"task_completed": 40, "task_started": 2},
         threads=25,
         names=["Nightly import", "x" * 500],

@@ -85,7 +85,7 @@ def build_summary(name: str, stats: BacklogSummary, now: datetime) -> Notificati
         newest=stats.newest,
     )
     subject = (event, None, None)
-    id_hash = blake2b(f"{event.key}\n{stats.first}".encode(), digest_size=16).hexdigest()
+    id_hash = blake2b(f"{event.key}\n{stats.first_notification_id}".encode(), digest_size=16).hexdigest()
     return Notification(
         id=f"ntf_{id_hash}",
         thread=agent_thread(name),

@@ -107,7 +107,7 @@ class StoredGate:
 
     def _read_address_hash(self, store: Store) -> str | None:
         if self._address_hash is None and self._compute_address_hash is not None:
-            self._address_hash = self._compute_address_hash(store.read_salt())
+            self._address_hash = self._compute_address_hash(store.salt_in_transaction())
         return self._address_hash
 
     def on_committed(self, gate: Gate) -> None:

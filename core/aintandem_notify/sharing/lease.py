@@ -18,7 +18,7 @@ from aintandem_notify.store.sharing.membership import Membership, Peer
 RENEW_INTERVAL_S: Final = 3.0
 """Seconds between two renewals of the lease; each also reads the other agents."""
 RETRY_INTERVAL_S: Final = 1.0
-"""Seconds until the next attempt after a failed renewal, and until a name is tried again."""
+"""Seconds after a failed renewal, or a failed try to join, until the next try."""
 JOIN_TIMEOUT_S: Final = 15.0
 """Seconds that a start waits for its name, since the database may notice late that the last holder is gone."""
 EXPIRY_MARGIN_S: Final = 0.05
@@ -28,7 +28,7 @@ _log = log.get_logger(__name__)
 
 
 class LeaseHolder:
-    """Renews this agent's lease and knows the other agents; made by ``open_membership``."""
+    """Renews this agent's lease and keeps the list of members; made by ``open_membership``."""
 
     def __init__(self, storage: Storage, membership: Membership, node: str) -> None:
         self.storage = storage
@@ -55,7 +55,7 @@ class LeaseHolder:
 
     @property
     def updated(self) -> trio.Event:
-        """Set after the next renewal or failed attempt, and when this agent's lease ends; then replaced."""
+        """Set after each renewal or failed try, and when the lease ends; then a new event takes its place."""
         return self._updated
 
     async def publish_destinations(self, config: Config, local: Mapping[str, bool]) -> None:
@@ -107,7 +107,7 @@ class LeaseHolder:
             await self._sleep(pause_s)
 
     async def watch_lease(self) -> None:
-        """Notices the end of the lease, even while the database does not answer; runs for ever."""
+        """Notifies waiters at the end of the lease, even while the database does not answer; runs for ever."""
         was_valid = True
         while True:
             if was_valid and not self.is_valid:

@@ -21,9 +21,9 @@ def node_name(config: Config) -> str:
     """The agent's name, the same after a restart: ``[agent] name``, else the host name and the config's path."""
     if config.agent.name is not None:
         return config.agent.name
-    place = os.path.abspath(config.source)  # noqa: PTH100  # does not follow links
+    config_path = os.path.abspath(config.source)  # noqa: PTH100  # does not follow links
     # PostgreSQL stores only valid text, and two different folders must not get the same name.
-    return f"{socket.gethostname()}:{place}".encode("utf-8", "backslashreplace").decode()
+    return f"{socket.gethostname()}:{config_path}".encode("utf-8", "backslashreplace").decode()
 
 
 def projects_hash_of(config: Config) -> str:
@@ -50,21 +50,21 @@ def configured_destinations(
 def address_hash_of(instance: InstanceConfig, salt: bytes) -> str:
     """A hash of the plugin's own settings: the destination's address and credentials."""
     own = type(instance.settings).model_fields.keys() - PluginConfig.model_fields.keys()
-    return _hashed([instance.type, {key: _plain(getattr(instance.settings, key)) for key in own}], salt)
+    return _hash([instance.type, {key: _to_json_types(getattr(instance.settings, key)) for key in own}], salt)
 
 
 def _variant(instance: InstanceConfig, config: Config, salt: bytes) -> str:
     values = {key: getattr(instance.settings, key) for key in type(instance.settings).model_fields}
-    published = {key: _plain(value) for key, value in values.items() if key not in _ROUTING_KEYS}
-    return _hashed([instance.type, published, config.delivery.max_age], salt)
+    published = {key: _to_json_types(value) for key, value in values.items() if key not in _ROUTING_KEYS}
+    return _hash([instance.type, published, config.delivery.max_age], salt)
 
 
-def _hashed(values: object, salt: bytes) -> str:
+def _hash(values: object, salt: bytes) -> str:
     text = json.dumps(values, sort_keys=True)
     return scrypt(text.encode("utf-8", "replace"), salt=salt, n=2**12, r=8, p=1, dklen=16).hex()
 
 
-def _plain(value: Any) -> Any:
+def _to_json_types(value: Any) -> Any:
     """``value`` as JSON types, with secrets revealed."""
     match value:
         case Secret():
@@ -74,11 +74,11 @@ def _plain(value: Any) -> Any:
         case Path():
             return str(value)
         case PluginConfig():
-            return {key: _plain(getattr(value, key)) for key in type(value).model_fields}
+            return {key: _to_json_types(getattr(value, key)) for key in type(value).model_fields}
         case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {str(key): _to_json_types(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [_to_json_types(item) for item in value]
         case set() | frozenset():
             return sorted(map(safe_text, value))
     return safe_text(value)

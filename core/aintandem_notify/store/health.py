@@ -8,7 +8,7 @@ from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 
 
 class StoreState(StrEnum):
-    """The condition of the store; its values appear in the log."""
+    """The states of the store; the log shows their values."""
 
     WELL = "well"
     ON_RESERVE = "on reserve"
@@ -32,7 +32,7 @@ class TransactionPurpose(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """``since``: begin of the trouble (aware UTC); ``reason``: one line. Both are None while the store is well."""
+    """``since``: start of the trouble (aware UTC); ``reason``: one line. Both are None while the store is well."""
 
     state: StoreState = StoreState.WELL
     since: datetime | None = None

@@ -1,4 +1,4 @@
-"""Checks at intervals whether the store's thread still answers."""
+"""Checks at intervals whether the store's worker thread still answers."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ CHECK_INTERVAL_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """``silent_s``: seconds since the store's thread last answered, with success or an error.
+    """``silent_s``: seconds since the store's worker thread last answered, with success or an error.
 
     ``trouble``: the error of that answer; None after a success.
     """
@@ -35,11 +35,11 @@ class StoreLiveness:
         self._trouble: str | None = None
 
     def latest(self) -> StoreHealth:
-        """The health at the last check; returns at once, even while the store's thread hangs."""
+        """The report of the last check; returns at once, even while the store's worker thread hangs."""
         return StoreHealth(trio.current_time() - self._answered_at, self._trouble)
 
     async def check(self) -> None:
-        """Checks once; blocks for as long as the store's thread hangs."""
+        """Checks once; blocks for as long as the store's worker thread hangs."""
         try:
             await self._storage.run(Store.touch)
         except StoreError as error:

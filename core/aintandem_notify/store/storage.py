@@ -22,7 +22,7 @@ class Storage:
     """The store for trio tasks: ``run`` gives it to one function at a time.
 
     ``inline`` runs the functions in the trio thread, for tests: under ``autojump_clock`` the clock would jump
-    while a thread works.
+    while a worker thread runs.
     """
 
     def __init__(self, store: Store, *, inline: bool = False) -> None:
@@ -45,7 +45,7 @@ class Storage:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a function waits for the store now."""
+        """Whether a function is waiting for its turn at the store."""
         return self._limiter.statistics().tasks_waiting > 0
 
     async def wait_for_status_change(self, status: StoreStatus) -> StoreStatus:
@@ -66,12 +66,15 @@ class Storage:
 
     @property
     def membership_lost(self) -> trio.Event:
-        """Set when this agent lost its membership because the others considered it dead; then replaced."""
+        """Set when the others considered this agent dead and removed it; then a new event takes its place."""
         return self._lost
 
     @property
     def may_send(self) -> bool:
-        """Whether this agent's claims still hold: no other agent can have taken them over."""
+        """Whether no other agent can have taken over this agent's claims.
+
+        Also True before this agent has joined, and always True in a store with one owner.
+        """
         member = self._store.membership
         return member is None or not (member.id or member.lost) or member.is_valid
 
@@ -101,8 +104,8 @@ async def open_storage(
 
     The other arguments are those of ``Store`` and ``Storage``.
     """
-    make = partial(Store, url, clock=clock, reserve_bytes=reserve_bytes)
-    store = make() if inline else await trio.to_thread.run_sync(make)
+    open_store = partial(Store, url, clock=clock, reserve_bytes=reserve_bytes)
+    store = open_store() if inline else await trio.to_thread.run_sync(open_store)
     storage = Storage(store, inline=inline)
     try:
         yield storage

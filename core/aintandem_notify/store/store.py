@@ -1,4 +1,4 @@
-"""The durable state behind one database connection, synchronous. ``storage`` runs it for trio."""
+"""The store: the durable state behind one database connection, synchronous. ``storage`` runs it for trio."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,7 +32,7 @@ from aintandem_notify.store.tables.notification_cache import NotificationCache
 from aintandem_notify.store.tables.outbox import Outbox
 from aintandem_notify.store.tables.retention import Retention
 
-_PROBE: Final = update(meta).where(meta.c.key == "schema_version").values(value=meta.c.value)
+_WRITE_TEST: Final = update(meta).where(meta.c.key == "schema_version").values(value=meta.c.value)
 
 _PREDECESSOR: Final = select(meta.c.value).where(meta.c.key == PREDECESSOR_KEY)
 _SALT: Final = select(meta.c.value).where(meta.c.key == SALT_KEY)
@@ -93,7 +93,7 @@ class Store:
 
         Without ``durable`` a power cut may undo the whole commit. After a StoreError from the commit itself the
         changes may be stored all the same. Raises StoreError if the store's status does not allow ``purpose``.
-        ``fenced``: raises MembershipLost when the other agents considered this one dead.
+        With ``fenced``, first checks the membership; raises MembershipLost if it is lost.
         """
         self._require_allowed(purpose)
         try:
@@ -105,10 +105,10 @@ class Store:
                 if fenced and self.membership is not None:
                     self.membership.fence()
                 if purpose is not TransactionPurpose.READ and not self._status.is_well:
-                    self._connection.execute(_PROBE)  # so that success proves that the store can be written
+                    self._connection.execute(_WRITE_TEST)  # so that success proves that the store can be written
                 yield
         except (MembershipLost, StatementFailed):
-            raise  # the store itself is well
+            raise  # these are no trouble of the store
         except StoreError as error:
             self._record_failure(error)
             raise
@@ -117,7 +117,7 @@ class Store:
             self._status = after_success(self._status, has_reserve=reserve is None or reserve.is_whole)
 
     def touch(self) -> None:
-        """Runs an empty transaction; in trouble it writes a little to see if that is over. Raises StoreError."""
+        """Runs an empty transaction. In trouble it writes, to test if the trouble has ended. Raises StoreError."""
         with self.transaction(
             purpose=TransactionPurpose.READ if self._status.is_well else TransactionPurpose.WORK
         ):
@@ -182,11 +182,11 @@ class Store:
         self._notification_cache.evict_oldest = True
 
     def salt(self) -> bytes:
-        """As ``read_salt``, in its own transaction."""
+        """As ``salt_in_transaction``, in its own transaction."""
         with self.transaction():
-            return self.read_salt()
+            return self.salt_in_transaction()
 
-    def read_salt(self) -> bytes:
+    def salt_in_transaction(self) -> bytes:
         """The salt for hashes of settings, unique to this store and common to its agents; created on first use.
 
         Call it inside a transaction.
@@ -207,7 +207,7 @@ class Store:
         return "" if self.membership is None else self.membership.variant(destination)
 
     def now(self, fallback: datetime) -> datetime:
-        """In a shared store, the database's time at the begin of the transaction; else ``fallback``."""
+        """In a shared store, the database's time at the start of the transaction; else ``fallback``."""
         return fallback if self.membership is None else self.membership.now or fallback
 
     def owns(self, project_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""Translates errors of SQLAlchemy, SQLite and the file system into StoreErrors that say how to mend them."""
+"""Translates errors of SQLAlchemy, SQLite and the file system into StoreErrors that name the remedy."""
 
 import errno
 import sqlite3

@@ -34,7 +34,7 @@ def _add_indexes(connection: Connection, table: Table, names: Set[str]) -> None:
 
 
 def _to_2(connection: Connection) -> None:
-    """Adds several agents on one store, gates that outlive a restart, fallbacks and plain-text attempts."""
+    """Adds several agents on one store, gates that outlive a restart, fallbacks and plain-text tries."""
     for name in ("watched_since", "owner"):
         _add_column(connection, schema.projects.c[name])
     for name in ("severity", "plain", "instead_of", "variant", "node", "claimed_by"):

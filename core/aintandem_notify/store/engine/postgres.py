@@ -30,7 +30,7 @@ SCHEMA_LOCK_KEY: Final = int.from_bytes(b"AINTschm", "big") >> 1
 """The advisory lock for creating or changing the schema, so that agents that start together take turns."""
 
 CONNECT_TIMEOUT_S: Final = 5
-"""Seconds until an attempt to connect fails."""
+"""Seconds after which connecting fails."""
 
 SESSION_SETTINGS: Final = {
     # Shorter than the lease of an agent, so that a hanging statement or lock does not end its membership.
@@ -57,7 +57,7 @@ _CONNECTION_PARAMETERS: Final = {
 }
 """libpq parameters, mostly to notice soon that the server is gone; parameters in the url take precedence."""
 
-NOT_UTF8_MESSAGE: Final = "it cannot hold every text; make the database with ENCODING 'UTF8'"
+NOT_UTF8_MESSAGE: Final = "it cannot hold every text; create the database with ENCODING 'UTF8'"
 
 
 class PostgresDatabase:

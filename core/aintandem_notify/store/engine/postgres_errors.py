@@ -1,4 +1,4 @@
-"""Translates errors of PostgreSQL into StoreErrors that say how to mend them."""
+"""Translates errors of PostgreSQL into StoreErrors that name the remedy."""
 
 import re
 from collections.abc import Iterator, Mapping

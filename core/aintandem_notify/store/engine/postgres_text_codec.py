@@ -25,6 +25,7 @@ def encode_text(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
+        # By way of UTF-16 a lone surrogate becomes U+FFFD, and a pair of them the character that they encode.
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 

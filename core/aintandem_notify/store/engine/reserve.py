@@ -1,4 +1,4 @@
-"""A file beside the store that reserves disk space and carries the store's lock.
+"""A file beside the store that reserves disk space and holds the store's lock.
 
 A full disk refuses every write, including the record that a delivery was sent. Truncating this file makes room for
 such records. The file is locked while the store is open, independently of the store's own file.
@@ -34,7 +34,7 @@ class Reserve:
         self.path = store.with_name(f"{store.name}-reserve")
         self._size = size
         self._closed = False
-        self._new = not self.path.exists()
+        self._is_new = not self.path.exists()
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             self.is_locked = self._lock(store)
@@ -61,7 +61,7 @@ class Reserve:
     @property
     def shortage(self) -> str:
         """The message for the operator when the space cannot be reserved."""
-        return f"the disk is nearly full, {2 * self._size // 1_000_000} MB free are needed to go on"
+        return f"the disk is nearly full; new work waits until {2 * self._size // 1_000_000} MB are free"
 
     def release(self) -> bool:
         """Frees the reserved space. Returns False if it was free already, or could not be freed."""
@@ -96,7 +96,7 @@ class Reserve:
             os.write(self._file, _SUSPECT_MARK)
 
     def clear_suspect(self) -> None:
-        """Removes the mark: the store passed the check, or was put aside."""
+        """Removes the mark: the store passed the check or was put aside."""
         if self.is_suspect:
             self.is_suspect = False
             self.release()
@@ -106,7 +106,7 @@ class Reserve:
         if self._closed:
             return
         self._closed = True
-        if leave_nothing and self._new:
+        if leave_nothing and self._is_new:
             with suppress(OSError):
                 self.path.unlink()
         os.close(self._file)

@@ -103,7 +103,7 @@ agents: Final = Table(
     Column("places", Integer),
 )
 
-# The destinations that the living agents have configured; a delivery is made by an agent with equal settings.
+# The destinations that the living agents have configured; a delivery is sent by an agent with equal settings.
 agent_destinations: Final = Table(
     "agent_destinations",
     metadata,
@@ -187,16 +187,16 @@ notifications: Final = Table(
 deliveries: Final = Table(
     "deliveries",
     metadata,
-    # Ascends in the order of the events; deliveries are made in this order.
+    # Ascends in the order of the events; deliveries are sent in this order.
     Column("id", _RowId, primary_key=True),
     Column("notification_id", String(64), nullable=False),
     Column("destination", Text, nullable=False),
     Column("thread", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Column("due_at", UtcTimestamp, nullable=False),
-    # Attempts that failed because of the message itself; failures of the destination are not counted.
+    # Tries that failed because of the message itself; failures of the destination are not counted.
     Column("attempts", Integer, nullable=False),
-    # The plugin exception that ended the last attempts, and how many in a row.
+    # The kind of the plugin exception that ended the last tries, and how many in a row.
     Column("fault", Text),
     Column("fault_count", Integer, nullable=False),
     Column("reason", Text),
@@ -204,7 +204,7 @@ deliveries: Final = Table(
     Column("settled_at", UtcTimestamp),
     # Decides whether it may be folded into a summary; NULL if it never may.
     Column("severity", String(16)),
-    # Whether it is sent as plain text: the last attempt for a message that was refused.
+    # Whether it is sent as plain text: the last try for a message that was refused.
     Column("plain", Boolean, nullable=False, server_default=false()),
     # The destination that this one is the fallback for.
     Column("instead_of", Text),

@@ -100,11 +100,11 @@ class SqliteDatabase:
 
     def _require_unchanged_file(self, path: Path) -> None:
         current, before = file_identity_of(path), self._identity
-        # SQLite would go on writing into a file that nobody finds again, and the queue would be lost.
+        # SQLite would go on writing to a file without a name, and the queue would be lost.
         if current is None or before is None or (current.device, current.inode) != (before.device, before.inode):
             raise StoreError(
                 f"store {self.name}: its file was moved, deleted or replaced while in use; "
-                "bring it back, or restart the agent to begin anew"
+                "bring it back, or restart the agent to begin with an empty store"
             )
         # We never shrink the file, so a file that is shorter than before was truncated by somebody else.
         if current.size < before.size:
@@ -134,7 +134,7 @@ class SqliteDatabase:
 
 
 class FileIdentity(NamedTuple):
-    """Identifies a file; with its size in bytes."""
+    """The device and inode that identify a file, and its size in bytes."""
 
     device: int
     inode: int
@@ -172,8 +172,8 @@ def _lock_file(path: Path, reserve_bytes: int) -> Reserve:
             raise StoreError(f"store {path}: it is {kind}; name a file in [store] url")
         # Only an agent reserves space, and only an agent makes the file grow.
         size = path.stat().st_size if path.exists() else 0
-        if reserve_bytes and (sentence := size_limit_problem(raise_size_limit(), size)) is not None:
-            raise StoreError(f"store {path}: {sentence}")
+        if reserve_bytes and (problem := size_limit_problem(raise_size_limit(), size)) is not None:
+            raise StoreError(f"store {path}: {problem}")
         make_folder(path.parent)
         return Reserve(path, reserve_bytes)
 
@@ -223,11 +223,11 @@ def connect(url: str | Path, *, thorough: bool = False) -> tuple[Connection, str
                 create(connection)
             return connection, name
         _require_own_file(path)
-        left_open = wal_path_of(path).exists()
+        was_left_open = wal_path_of(path).exists()
         connection = _open_connection(path)
         try:
             _set_pragmas(connection)
-            if thorough or left_open or path.stat().st_size <= QUICK_CHECK_BYTES:
+            if thorough or was_left_open or path.stat().st_size <= QUICK_CHECK_BYTES:
                 _check_pages(connection, path, "integrity_check" if thorough else "quick_check")
             with connection.begin():
                 # In WAL mode the first transaction takes the lock, and only a write notices a read-only file.
@@ -264,7 +264,7 @@ def file_identity_of(path: Path) -> FileIdentity | None:
 
 
 def set_durable(connection: Connection, durable: bool) -> None:
-    """Sets whether later transactions wait for the disk. Without that they survive a kill, but no power cut."""
+    """Sets whether later transactions wait for the disk. Otherwise they survive a kill, but no power cut."""
     _driver_connection(connection).execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
 
 
@@ -273,7 +273,7 @@ def _engine(path: Path | None) -> Engine:
         URL.create("sqlite", database=None if path is None else str(path)),
         poolclass=StaticPool,
         hide_parameters=True,  # keeps the texts of tasks out of errors
-        # No waiting for locks: another holder is another agent, which keeps it. We begin the transactions.
+        # No waiting for locks, since another agent keeps its lock. We begin the transactions ourselves.
         connect_args={"timeout": 0, "check_same_thread": False, "isolation_level": None},
     )
 
@@ -301,8 +301,8 @@ def _set_pragmas(connection: Connection) -> None:
 
 
 def _check_pages(connection: Connection, path: Path, check: str) -> None:
-    (verdict,) = _driver_connection(connection).execute(f"PRAGMA {check}(1)").fetchone()
-    if verdict != "ok":
+    (result,) = _driver_connection(connection).execute(f"PRAGMA {check}(1)").fetchone()
+    if result != "ok":
         raise StoreDamaged(f"store {path}: {SQLITE_MESSAGES['SQLITE_CORRUPT']}")
 
 
@@ -320,23 +320,26 @@ def _require_own_file(path: Path) -> None:
             # SQLite's own error for a read-only disk differs between versions.
             raise StoreError(f"store {path}: {SQLITE_MESSAGES['SQLITE_READONLY']}")
         with path.open("rb") as file:
-            owner = classify_header(file.read(HEADER_BYTES), APPLICATION_ID)
-        if owner is HeaderKind.EMPTY:
+            kind = classify_header(file.read(HEADER_BYTES), APPLICATION_ID)
+        if kind is HeaderKind.EMPTY:
             # SQLite would treat it as a new database, and nobody would learn that a queue was lost.
             raise StoreDamaged(f"store {path}: it was emptied, so its content is lost")
-        if owner is HeaderKind.NOT_SQLITE:
+        if kind is HeaderKind.NOT_SQLITE:
             raise StoreError(f"store {path}: {SQLITE_MESSAGES['SQLITE_NOTADB']}")
-        if owner is HeaderKind.OTHER_PROGRAM:
+        if kind is HeaderKind.OTHER_PROGRAM:
             raise StoreError(f"store {path}: it belongs to another program; set another [store] url")
         return
     wal = wal_path_of(path)
     if wal.exists() and wal.stat().st_size > 0:
-        raise StoreError(f"store {path}: it is missing but {wal.name} is there; bring it back, or move that away")
+        raise StoreError(
+            f"store {path}: the store file is missing, but {wal.name} exists; "
+            f"restore the file, or move {wal.name} away"
+        )
     _create_file(path)
 
 
 def _create_file(path: Path) -> None:
-    """Creates the store under a temporary name and then links it to ``path``, so a kill leaves no half a store."""
+    """Creates the store under a temporary name, then links it to ``path``; so a kill leaves no partial store."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     # A file of this name may belong to somebody else, or be a link: it is neither used nor emptied.
     draft.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, Never
 from uuid import uuid4
 
 from sqlalchemy import Connection, TextClause, bindparam, text
@@ -46,12 +46,12 @@ def _sql(statement: str, *arrays: str) -> TextClause:
 _CHECK_FENCE: Final = _sql("SELECT expires_at > {now}, {now} FROM agents WHERE id = :me FOR KEY SHARE")
 _LOCK_NAME: Final = _sql("SELECT pg_try_advisory_lock(:key)")
 _RENEW_LEASE: Final = _sql(
-    "UPDATE agents SET expires_at = {now} + :lease, projects = :projects, entries = :entries"
+    "UPDATE agents SET expires_at = {now} + :lease, projects = :projects, entries = :projects_hash"
     " WHERE id = :me AND expires_at > {now}"
 )
 _INSERT_AGENT: Final = _sql(
     "INSERT INTO agents (id, node, entries, version, projects, places, started_at, expires_at)"
-    " VALUES (:me, :node, :entries, :version, 0, :places, {now}, {now} + :lease)"
+    " VALUES (:me, :node, :projects_hash, :version, 0, :places, {now}, {now} + :lease)"
 )
 _PEERS: Final = _sql(
     "SELECT id, entries, projects, expires_at - {now}, node, version, places FROM agents ORDER BY id"
@@ -118,8 +118,8 @@ class ConfiguredDestination:
 class Membership:
     """This agent's membership in a shared store; its methods are called inside a transaction of ``Store``.
 
-    ``id`` is None while the agent is no member. An agent that never joined is not fenced; commands that read the
-    store use that.
+    ``id`` is None while the agent is no member. An agent that never joined is not fenced. Commands never join, so
+    they may read and write at any time.
     """
 
     connection: Connection
@@ -128,13 +128,13 @@ class Membership:
     node: str = ""
     destinations: Mapping[str, ConfiguredDestination] = field(default_factory=dict)
     projects: set[str] = field(default_factory=set)
-    """The projects of this agent, equal to the store's: nobody else changes them while the fence stands."""
+    """The projects of this agent, as in the store: no other agent changes them while this one is a member."""
     places: int | None = None
     """Number of projects that it can watch, published when it joins; None without a limit."""
     lost: bool = False
     """Whether it lost or left its membership: no transaction succeeds until it has joined again."""
     now: datetime | None = None
-    """The database's time at the begin of the transaction."""
+    """The database's time at the start of the transaction."""
     _session: object = None
     _valid_until: float = 0.0
 
@@ -158,7 +158,13 @@ class Membership:
         places = None if self.places is None else min(self.places, MAX_PLACES)
         lease = _seconds_to_microseconds(LEASE_S)
         self._run(
-            _INSERT_AGENT, me=me, node=node, entries=projects_hash, version=version, places=places, lease=lease
+            _INSERT_AGENT,
+            me=me,
+            node=node,
+            projects_hash=projects_hash,
+            version=version,
+            places=places,
+            lease=lease,
         )
         self._add_destinations(me)
         self.projects = set(self._run(_OWNED_PROJECTS, me=me).scalars())
@@ -181,7 +187,7 @@ class Membership:
         """Extends the lease and publishes ``projects_hash``. Raises MembershipLost if the lease has expired."""
         started_at = self.clock()
         lease, count = _seconds_to_microseconds(LEASE_S), len(self.projects)
-        result = self._run(_RENEW_LEASE, me=self.id, lease=lease, projects=count, entries=projects_hash)
+        result = self._run(_RENEW_LEASE, me=self.id, lease=lease, projects=count, projects_hash=projects_hash)
         if result.rowcount == 0:
             self._raise_lost()
         self._valid_until = started_at + LEASE_S
@@ -218,7 +224,7 @@ class Membership:
             self._add_destinations(self.id)
 
     def placement(self, destination: str) -> tuple[str | None, str | None]:
-        """The settings (a hash) and the only agent that a delivery of this agent is meant for; None for any."""
+        """The hash of the settings and the only agent that a delivery to it is meant for; None for any."""
         destination_settings = self.destinations.get(destination)
         if destination_settings is None:
             return None, None
@@ -242,7 +248,7 @@ class Membership:
         return list(self._run(_UNOWNED_PROJECTS[lock], after=after, limit=limit).scalars())
 
     def acquire_projects(self, ids: Sequence[str]) -> set[str]:
-        """Makes this agent the owner of those that have none. Returns these."""
+        """Makes this agent the owner of those projects in ``ids`` that have none. Returns them."""
         return {
             project_id
             for batch in _batches(ids)
@@ -279,7 +285,7 @@ class Membership:
             self._session = self._driver()
         return is_locked
 
-    def _raise_lost(self) -> Any:
+    def _raise_lost(self) -> Never:
         self.mark_left()
         raise MembershipLost("its lease ran out; other agents may have taken over its projects and deliveries")
 

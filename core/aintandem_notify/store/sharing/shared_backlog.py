@@ -20,7 +20,7 @@ deliveries_c: Final = schema.deliveries.c
 
 
 class SharedBacklog(Backlog):
-    """The queued deliveries of a shared store, for any agent."""
+    """The queued deliveries of a shared store. Changes unclaimed deliveries only."""
 
     def __init__(
         self, connection: Connection, notification_cache: NotificationCache, membership: Membership

@@ -1,6 +1,7 @@
 """The outbox of a shared store: a claim is stored and holds until the delivery is settled or released.
 
-No two agents claim the same delivery, and no agent claims one whose thread has an earlier open one. An agent
+No two agents claim the same delivery, and no agent claims a delivery while an earlier one of its thread is queued,
+unless the same claim takes both. An agent
 claims deliveries that are meant for its own settings, or for settings that no living agent has. A delivery to a
 destination that only one machine can reach is claimed by that agent alone.
 """
@@ -39,12 +40,14 @@ QUEUED_STATE: Final[ColumnElement[str]] = literal_column("'queued'")
 
 
 def _is_for_this_agent(columns: Any) -> ColumnElement[bool]:
-    """Whether this agent may make the delivery with these columns, if it is unclaimed."""
-    orphan = ~exists().where(
+    """Whether this agent may send the delivery with these columns, if it is unclaimed."""
+    no_agent_has_settings = ~exists().where(
         agent_destinations_c.destination == columns.destination, agent_destinations_c.variant == columns.variant
     )
-    settings = or_(columns.variant.is_(None), columns.variant == bindparam("variant"), orphan)
-    return or_(columns.node == bindparam("node"), and_(columns.node.is_(None), settings))
+    may_use_settings = or_(
+        columns.variant.is_(None), columns.variant == bindparam("variant"), no_agent_has_settings
+    )
+    return or_(columns.node == bindparam("node"), and_(columns.node.is_(None), may_use_settings))
 
 
 def _is_unclaimed_or_ours(columns: Any) -> ColumnElement[bool]:

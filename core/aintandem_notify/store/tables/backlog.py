@@ -26,10 +26,10 @@ from aintandem_notify.store.tables.notification_cache import NotificationCache
 class BacklogSummary:
     """The contents of some deliveries: their number by event type, the number of threads, and some names.
 
-    ``oldest`` and ``newest``: times of the first and the last event; ``first``: id of the first notification.
+    ``oldest`` and ``newest``: times of the earliest and the latest event.
     """
 
-    first: str
+    first_notification_id: str
     types: Mapping[str, int]
     threads: int
     names: Sequence[str]
@@ -90,7 +90,7 @@ class Backlog:
         exclude_ids: Collection[int] = (),
     ) -> int:
         """Marks deliveries dead that were queued before ``older_than``, except some ids; returns their number."""
-        # Looking at the first few is not enough: deliveries that were retried by hand are new but have low ids.
+        # Looks at all, not at the first ids only: deliveries that were retried by hand are new but have low ids.
         oldest = self._connection.execute(_OLDEST_QUEUED_AT, {"name": destination}).scalar_one()
         if oldest is None or oldest >= older_than:
             return 0
@@ -190,7 +190,7 @@ class Backlog:
         return sorted(levels.items())
 
     def summarize(self, ids: Sequence[int], *, max_names: int) -> BacklogSummary:
-        """Summarizes these deliveries, whose ids are in order."""
+        """The summary of these deliveries, whose ids are in ascending order."""
         types: Counter[str] = Counter()
         first: dict[str, str] = {}
         moments: list[datetime] = []
@@ -203,7 +203,7 @@ class Backlog:
         contents = self._connection.execute(NOTIFICATION_CONTENTS, {"ids": named_ids})
         names = {row.id: _display_name(from_json(row.content)) for row in contents}
         return BacklogSummary(
-            first=named_ids[0],
+            first_notification_id=named_ids[0],
             types=types,
             threads=len(first),
             names=list(dict.fromkeys(names[named_id] for named_id in named_ids if named_id in names)),
@@ -212,27 +212,27 @@ class Backlog:
         )
 
     def fold(self, destination: str, ids: Sequence[int], summary: str, now: datetime) -> None:
-        """Folds these deliveries into the notification ``summary``. Its delivery takes the id of the first one."""
+        """Folds these deliveries into the notification with id ``summary``. Its delivery takes the first id."""
         for batch in _batches(ids):
             ended = {"state": DeliveryState.FOLDED.value, "reason": f"in the summary {summary}", "settled_at": now}
             self._connection.execute(update(schema.deliveries).where(deliveries_c.id.in_(batch)).values(ended))
         self._notification_cache.remove_all(destination)
-        position = ids[0]
-        number = self._connection.execute(
+        first_id = ids[0]
+        summary_id = self._connection.execute(
             select(deliveries_c.id).where(
                 deliveries_c.notification_id == summary, deliveries_c.destination == destination
             )
         ).scalar_one()
-        # Deliveries are made in the order of their ids, so the two swap theirs.
-        for old, new in ((position, -number), (number, position), (-number, number)):
-            self._connection.execute(update(schema.deliveries).where(deliveries_c.id == old).values(id=new))
+        # Deliveries are sent in the order of their ids, so the two swap theirs.
+        for old_id, new_id in ((first_id, -summary_id), (summary_id, first_id), (-summary_id, summary_id)):
+            self._connection.execute(update(schema.deliveries).where(deliveries_c.id == old_id).values(id=new_id))
         # Without a severity a summary is never folded into another one.
         self._connection.execute(
-            update(schema.deliveries).where(deliveries_c.id == position).values(severity=None)
+            update(schema.deliveries).where(deliveries_c.id == first_id).values(severity=None)
         )
 
     def _select_unclaimed(self, destination: str, waiting: Select[Any]) -> list[int]:
-        """The ids of ``waiting`` that are unclaimed; no other agent can claim them during this transaction."""
+        """The unclaimed ids that ``waiting`` selects; no other agent can claim them during this transaction."""
         return list(self._connection.execute(waiting, {"name": destination}).scalars())
 
     def _placement(self, destination: str) -> tuple[str | None, str | None]:  # noqa: ARG002  # shared stores
@@ -240,8 +240,9 @@ class Backlog:
         return None, None
 
     def _has_waited_since(self, destination: str, older_than: datetime) -> bool:
-        # Looking at the first few is enough: except for summaries, which took the ids of others, they were queued
-        # in the order of their ids.
+        # Looks at the first ids only, which is cheap: deliveries are queued in the order of their ids, apart from
+        # summaries, which took the ids of others, and retries by hand, which are new but have low ids. So as long
+        # as the first 100 were all retried by hand, an older one behind them is not seen.
         first = self._connection.execute(_FIRST_QUEUED_AT, {"name": destination}).scalars().all()
         return bool(first) and min(first) < older_than
 

@@ -38,7 +38,7 @@ class DeliveryRow:
 
     ``content``: the stored notification, without texts that have become known as secrets since; None if it was
     pruned. In a shared store, ``variant`` is the hash of the settings that the delivery is meant for. ``node`` is
-    the only agent that can make it, and ``claimed_by`` the agent that has claimed it.
+    the only agent that can send it, and ``claimed_by`` the agent that has claimed it.
     """
 
     id: int
@@ -144,7 +144,7 @@ class DeliveryQueries:
         return None if row is None else _delivery_row(row)
 
     def blocked_by(self, delivery: int) -> int | None:
-        """The id of the delivery in the same thread that must be made first; None if there is none."""
+        """The id of the delivery in the same thread that must be sent first; None if there is none."""
         earlier: int | None = self._connection.execute(
             select(_EARLIER_IN_THREAD.correlate(schema.deliveries).scalar_subquery()).where(
                 deliveries_c.id == delivery
@@ -163,7 +163,7 @@ class DeliveryQueries:
         return [tuple(row) for row in rows]
 
     def retry(self, ids: Collection[int], *, now: datetime) -> BulkResult:
-        """Queues dead or folded deliveries again as if they were new: queued now, with no attempts counted."""
+        """Queues dead or folded deliveries again as if they were new: queued now, with no tries counted."""
         fresh = {
             "state": DeliveryState.QUEUED.value,
             "due_at": now,

@@ -1,4 +1,4 @@
-"""Stores the gates of destinations, with wall-clock times from which ``delivery`` computes waits."""
+"""Stores the gate of each destination, with wall-clock times from which ``delivery`` computes waits."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +15,8 @@ class GateRow:
     """The stored gate of one destination, as of ``updated_at``.
 
     Nothing is sent before ``retry_at`` (after a failure) and ``slot_at`` (rate limit); None means no wait.
-    ``asked``: the destination itself asked for ``retry_at``. Nothing at all is sent while an operator has
-    ``paused`` it. ``settings``: a hash of the destination's address at that time, None if unknown.
+    ``asked``: the destination itself asked for ``retry_at``. Nothing at all is sent while ``paused``, which an
+    operator sets. ``settings``: a hash of the destination's address at that time, None if unknown.
     """
 
     state: str
@@ -42,7 +42,7 @@ _STATE_COLUMNS: Final = (
     "settings",
 )
 gates_c: Final = schema.gates.c
-_MATCHES_KEY: Final = and_(gates_c.destination == bindparam("name"), gates_c.variant == bindparam("of"))
+_MATCHES_KEY: Final = and_(gates_c.destination == bindparam("name"), gates_c.variant == bindparam("settings_hash"))
 _SELECT: Final = select(*(gates_c[value] for value in _STATE_COLUMNS)).where(_MATCHES_KEY)
 _INSERT_IF_MISSING: Final = postgresql.insert(schema.gates).on_conflict_do_nothing()
 _UPDATE: Final = update(schema.gates).where(_MATCHES_KEY)
@@ -63,7 +63,7 @@ class Gates:
         ``lock``: locks the row until the transaction ends, so that no other agent reads it with ``lock``.
         """
         query = _SELECT.with_for_update() if lock else _SELECT
-        row = self._connection.execute(query, {"name": destination, "of": variant}).one_or_none()
+        row = self._connection.execute(query, {"name": destination, "settings_hash": variant}).one_or_none()
         return None if row is None else GateRow(*row)
 
     def variants(self, destination: str, *, paused: bool | None = None) -> list[str]:
@@ -86,7 +86,7 @@ class Gates:
     def write(self, destination: str, row: GateRow, variant: str = "") -> None:
         """Inserts or replaces the gate."""
         values = {value: getattr(row, value) for value in _STATE_COLUMNS}
-        changed = self._connection.execute(_UPDATE.values(values), {"name": destination, "of": variant})
+        changed = self._connection.execute(_UPDATE.values(values), {"name": destination, "settings_hash": variant})
         if changed.rowcount == 0:
             names = {"destination": destination, "variant": variant}
             self._connection.execute(insert(schema.gates), values | names)

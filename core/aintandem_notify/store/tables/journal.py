@@ -36,13 +36,13 @@ class JournalChanges:
     notifications: list[tuple[Notification, Sequence[str]]] = field(default_factory=list)
     """Each notification with the names of its destinations."""
     seen_until: dict[str, datetime] = field(default_factory=dict)
-    """New values for projects that have a row already."""
+    """New values of ``seen_until`` for projects that are watched already."""
     new_projects: dict[str, datetime] = field(default_factory=dict)
-    """Each project with the time from which it is watched."""
+    """Projects that are watched for the first time, each with the time from which."""
 
 
 class WatchProgress(NamedTuple):
-    """Progress of a project: no event before ``seen_until`` is missing; ends before ``since`` are not reported."""
+    """No event before ``seen_until`` is missing; runs that ended before ``since`` are never reported."""
 
     seen_until: datetime
     since: datetime
@@ -60,7 +60,7 @@ _LATEST_ATTEMPTS: Final = (
 _LATEST_RUNS: Final = select(schema.runs).where(
     tuple_(runs_c.project_id, runs_c.kind, runs_c.id, runs_c.attempt).in_(_LATEST_ATTEMPTS)
 )
-# The event is in the journal unchanged; the other fields belong to a delivery.
+# The journal has the unchanged event; the other fields belong to a delivery, not to the notification.
 _EXCLUDED_FIELDS: Final = {"event", "previous", "plain", "instead_of"}
 _EXCLUDED_BUT_EVENT: Final = _EXCLUDED_FIELDS - {"event"}
 _RUN_KEY: Final = ("project_id", "kind", "id", "attempt")
@@ -194,7 +194,7 @@ class Journal:
             self._connection.execute(insert(schema.projects), {"id": project, **seen})
 
     def write(self, changes: JournalChanges, now: datetime) -> int:
-        """Writes all changes; ``now`` is the time of receipt and of the deliveries' first attempt.
+        """Writes all changes; ``now`` is the time of receipt, from which the deliveries are due.
 
         Returns the number of notifications that were cached for the destination with the most of them.
         """

@@ -36,9 +36,9 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One delivery to be made now. ``attempts``, ``fault`` and ``fault_count`` describe earlier attempts.
+    """One delivery to be sent now. ``attempts``, ``fault`` and ``fault_count`` describe earlier tries.
 
-    ``plain``: this is the last attempt, as plain text. ``instead_of``: the destination that this is the fallback
+    ``plain``: this is the last try, as plain text. ``instead_of``: the destination that this is the fallback
     for.
     """
 
@@ -55,9 +55,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The state of a claimed delivery after an attempt. A ``receipt`` is stored for its thread.
+    """The state of a claimed delivery after a try. A ``receipt`` is stored for its thread.
 
-    ``due_at``: time of the next attempt of a queued delivery; ``plain``: whether that attempt is plain text.
+    ``due_at``: time of the next try of a queued delivery; ``plain``: whether that try is plain text.
     """
 
     claim: Claim
@@ -86,7 +86,10 @@ earlier_deliveries: Final = schema.deliveries.alias("earlier")
 
 
 def _is_not_due(columns: Any) -> Any:
-    """Whether a delivery is not due yet. A time after ``horizon`` is due: its clock was set back since."""
+    """Whether a delivery is not due yet. A due time after ``horizon`` is due.
+
+    No pause is that long, so the clock was set back after the due time was stored.
+    """
     return and_(columns.due_at > bindparam("now"), columns.due_at <= bindparam("horizon"))
 
 
@@ -154,7 +157,7 @@ class Outbox:
     def claim(
         self, destination: str, *, limit: int, now: datetime, horizon: datetime, thread: str | None = None
     ) -> list[Claim]:
-        """Returns up to ``limit`` due deliveries in order, without those behind a waiting one of their thread.
+        """Returns up to ``limit`` due deliveries in order, without those behind an earlier one that is not due.
 
         ``horizon``: the latest due time that an unchanged clock can have set, which is now plus the longest pause.
         Each notification's ``previous`` is the receipt that its thread has now. A delivery that cannot be read
@@ -187,7 +190,7 @@ class Outbox:
         return set(destinations)
 
     def release_claims(self, destination: str) -> None:
-        """Releases this agent's open claims on the destination. No-op in a store with one owner."""
+        """Releases this agent's open claims on the destination. Does nothing in a store with one owner."""
 
     def _update_settled(self, rows: Sequence[BulkRow]) -> None:
         """Stores the rows that ``_settled_row`` made."""
@@ -215,7 +218,7 @@ class Outbox:
         return due
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Records the results of attempts."""
+        """Records the results of tries."""
         self._update_settled([_settled_row(settlement) for settlement in settlements])
         for settlement in settlements:
             if settlement.state is not DeliveryState.QUEUED:

@@ -84,14 +84,17 @@ class PruneLimits:
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """``removed``: number of deleted rows of the kind; ``after``: where the next step begins, None at the end."""
+    """The result of a step.
+
+    ``removed``: number of deleted rows of its own table; ``after``: where the next step begins, None at the end.
+    """
 
     removed: int
     after: Any = None
 
 
 class Retention:
-    """The steps, each for one kind of row. Begin with ``after`` None, and repeat until the result's is None."""
+    """The steps, each for one table. Begin with ``after`` None, and repeat until the result's is None."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -236,4 +239,4 @@ PRUNE_STEPS: Final[Mapping[str, PruneStep]] = {
     "runs": Retention.prune_runs,
     "receipts": Retention.prune_receipts,
 }
-"""The steps in order: earlier ones delete rows that need the rows of later ones."""
+"""The steps in order: rows that a later step deletes may still be needed by rows that an earlier one deletes."""
