@@ -8,10 +8,10 @@ import pytest
 from aintandem_notify.control.health import reason_not_to_ping, store_trouble, trouble
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, UnwatchedProjects
-from aintandem_notify.store import StoreHealth
+from aintandem_notify.store import LivenessReport
 from support.outbox import NOW
 
-WELL = StoreHealth(0.1)
+WELL = LivenessReport(0.1)
 S = ConnectionState
 
 
@@ -56,7 +56,7 @@ def test_heartbeats_wait_for_the_first_connection_of_any_project() -> None:
     assert reason_not_to_ping([], WELL, NOW) is None
     lost = replace(status("p", S.RECONNECTING, 900), was_connected=True)
     assert reason_not_to_ping([lost], WELL, NOW) == "not connected for more than 5 min: p"
-    assert reason_not_to_ping([lost], StoreHealth(1, "the disk is full"), NOW) == "the disk is full"
+    assert reason_not_to_ping([lost], LivenessReport(1, "the disk is full"), NOW) == "the disk is full"
 
 
 @pytest.mark.parametrize(("seconds", "well"), [(0, True), (299, True), (300, False)])
@@ -77,13 +77,13 @@ def test_no_project_is_no_trouble() -> None:
     ("store", "problem"),
     [
         (WELL, None),
-        (StoreHealth(30), None),
-        (StoreHealth(31), "the store has not answered for 31 s"),
-        (StoreHealth(31, "the disk is full"), "the store has not answered for 31 s"),
-        (StoreHealth(1, "the disk is full"), "the disk is full"),
+        (LivenessReport(30), None),
+        (LivenessReport(31), "the store has not answered for 31 s"),
+        (LivenessReport(31, "the disk is full"), "the store has not answered for 31 s"),
+        (LivenessReport(1, "the disk is full"), "the disk is full"),
     ],
 )
-def test_the_store_must_answer_and_have_no_complaint(store: StoreHealth, problem: str | None) -> None:
+def test_the_store_must_answer_and_have_no_complaint(store: LivenessReport, problem: str | None) -> None:
     assert store_trouble(store) == problem
     assert trouble([status("p", S.RECONNECTING, 900)], store, NOW) == (
         problem or "not connected for more than 5 min: p"

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, UnwatchedProjects
-from aintandem_notify.store import StoreHealth
+from aintandem_notify.store import LivenessReport
 
 STUCK_AFTER_S: Final = 30.0
 """Seconds without an answer after which the store's worker thread is stuck. No transaction takes that long."""
@@ -17,7 +17,7 @@ MAX_DISCONNECTED: Final = timedelta(minutes=5)
 """Time that a project may be disconnected; longer than a restart of the orchestrator takes."""
 
 
-def store_trouble(store: StoreHealth) -> str | None:
+def store_trouble(store: LivenessReport) -> str | None:
     """Returns the reason why the store does not work; None if it works."""
     if store.silent_s > STUCK_AFTER_S:
         return f"the store has not answered for {store.silent_s:.0f} s"
@@ -35,7 +35,7 @@ def unconnected(projects: Iterable[ProjectStatus], *, lost_before: datetime) -> 
 
 def trouble(
     projects: Iterable[ProjectStatus],
-    store: StoreHealth,
+    store: LivenessReport,
     now: datetime,
     unwatched: UnwatchedProjects | None = None,
 ) -> str | None:
@@ -61,7 +61,7 @@ def unwatched_text(unwatched: UnwatchedProjects) -> str:
 
 def reason_not_to_ping(
     projects: Sequence[ProjectStatus],
-    store: StoreHealth,
+    store: LivenessReport,
     now: datetime,
     unwatched: UnwatchedProjects | None = None,
 ) -> str | None:

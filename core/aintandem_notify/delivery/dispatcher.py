@@ -23,7 +23,7 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
-from aintandem_notify.store import QueueSummary, Storage, Store, TransactionPurpose
+from aintandem_notify.store import QueueStats, Storage, Store, TransactionPurpose
 
 NOT_CONFIGURED: Final = "not configured"
 """The state of a destination that has a queue but is in no known config."""
@@ -230,10 +230,10 @@ class Dispatcher:
             for worker in workers.values():
                 worker.recheck_gate()
 
-    async def queues(self) -> dict[str, QueueSummary]:
+    async def queues(self) -> dict[str, QueueStats]:
         """Returns the queue of each destination, even of those without a worker. Raises StoreError."""
 
-        def read(store: Store) -> dict[str, QueueSummary]:
+        def read(store: Store) -> dict[str, QueueStats]:
             with store.transaction(purpose=TransactionPurpose.READ):
                 return store.outbox.queues()
 
@@ -262,7 +262,7 @@ class Dispatcher:
         workers = {name: running.worker for name, running in self._running.items()}
         instant = Instant(self._clock.now(), trio.current_time())
 
-        def read(store: Store) -> tuple[dict[str, QueueSummary], dict[str, Gate]]:
+        def read(store: Store) -> tuple[dict[str, QueueStats], dict[str, Gate]]:
             with store.transaction(purpose=TransactionPurpose.READ):
                 return store.outbox.queues(), {
                     name: worker.read_gate(store, instant) for name, worker in workers.items()
@@ -287,7 +287,7 @@ def _destinations_with_work(store: Store, *, workers: Mapping[str, Worker], inst
         return store.outbox.destinations_with_work(list(workers))
 
 
-def _status(worker: Worker, gate: Gate, queue: QueueSummary | None, instant: Instant) -> DestinationStatus:
+def _status(worker: Worker, gate: Gate, queue: QueueStats | None, instant: Instant) -> DestinationStatus:
     is_tried = gate.state is not GateState.OPEN and math.isfinite(gate.opens_at)
     wait_s = max(0.0, gate.retry_at - instant.now_s)
     return DestinationStatus(

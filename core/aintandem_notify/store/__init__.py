@@ -3,7 +3,7 @@
 from aintandem_notify.store.engine.database import latest_quarantined_name, store_exists
 from aintandem_notify.store.engine.reserve import RESERVE_BYTES
 from aintandem_notify.store.health import WELL, StoreState, StoreStatus, TransactionPurpose
-from aintandem_notify.store.liveness import StoreHealth, StoreLiveness, open_liveness
+from aintandem_notify.store.liveness import LivenessReport, StoreLiveness, open_liveness
 from aintandem_notify.store.storage import Storage, open_storage
 from aintandem_notify.store.store import Store
 from aintandem_notify.store.tables.backlog import Backlog, BacklogSummary
@@ -11,7 +11,7 @@ from aintandem_notify.store.tables.delivery_admin import BulkResult, DeliveryFil
 from aintandem_notify.store.tables.delivery_states import DeliveryState
 from aintandem_notify.store.tables.gates import GateRow, Gates
 from aintandem_notify.store.tables.journal import Journal, JournalChanges, WatchProgress
-from aintandem_notify.store.tables.outbox import Claim, Outbox, QueueSummary, Settlement
+from aintandem_notify.store.tables.outbox import Claim, Outbox, QueueStats, Settlement
 from aintandem_notify.store.tables.retention import PRUNE_STEPS, PruneLimits, PruneResult, PruneStep, Retention
 
 __all__ = [
@@ -30,16 +30,16 @@ __all__ = [
     "Gates",
     "Journal",
     "JournalChanges",
+    "LivenessReport",
     "Outbox",
     "PruneLimits",
     "PruneResult",
     "PruneStep",
-    "QueueSummary",
+    "QueueStats",
     "Retention",
     "Settlement",
     "Storage",
     "Store",
-    "StoreHealth",
     "StoreLiveness",
     "StoreState",
     "StoreStatus",

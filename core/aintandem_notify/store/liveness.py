@@ -16,7 +16,7 @@ CHECK_INTERVAL_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class StoreHealth:
+class LivenessReport:
     """``silent_s``: seconds since the store's worker thread last answered, with success or an error.
 
     ``trouble``: the error of that answer; None after a success.
@@ -34,9 +34,9 @@ class StoreLiveness:
         self._answered_at = trio.current_time()
         self._trouble: str | None = None
 
-    def latest(self) -> StoreHealth:
+    def latest(self) -> LivenessReport:
         """The report of the last check; returns at once, even while the store's worker thread hangs."""
-        return StoreHealth(trio.current_time() - self._answered_at, self._trouble)
+        return LivenessReport(trio.current_time() - self._answered_at, self._trouble)
 
     async def check(self) -> None:
         """Checks once; blocks for as long as the store's worker thread hangs."""

@@ -25,7 +25,7 @@ from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.gate import Gate
 from aintandem_notify.delivery.gate_rows import from_row, to_row
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.store import BulkResult, DeliveryFilter, QueueSummary, Store, TransactionPurpose
+from aintandem_notify.store import BulkResult, DeliveryFilter, QueueStats, Store, TransactionPurpose
 
 NO_AGENT: Final = "no agent runs with this config"
 
@@ -128,7 +128,7 @@ class OfflineBackend:
         return min(stored_gates, key=lambda gate: gate.is_flowing, default=Gate())
 
 
-def _destination(name: str, gate: Gate, queue: QueueSummary | None, *, configured: bool) -> DestinationResponse:
+def _destination(name: str, gate: Gate, queue: QueueStats | None, *, configured: bool) -> DestinationResponse:
     return DestinationResponse(
         name=name,
         state=(None if gate.is_flowing else gate.label) if configured else NOT_CONFIGURED,

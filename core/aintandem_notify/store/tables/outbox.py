@@ -73,7 +73,7 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueSummary:
+class QueueStats:
     """The number of queued deliveries at a destination; ``oldest``: when the oldest of them was queued."""
 
     destination: str
@@ -226,10 +226,10 @@ class Outbox:
             if settlement.receipt is not None:
                 self._store_receipt(settlement, settlement.receipt)
 
-    def queues(self) -> dict[str, QueueSummary]:
+    def queues(self) -> dict[str, QueueStats]:
         """The queues of all destinations that have one, including those that no config names any more."""
         return {
-            destination: QueueSummary(destination, count, oldest)
+            destination: QueueStats(destination, count, oldest)
             for destination, count, oldest in self._connection.execute(_QUEUES)
         }
 
