@@ -65,7 +65,7 @@ class StoredGate:
             row = store.gates.read(self._name)
             if row is not None:
                 self.value = after_restart(from_row(row, instant.now_s, instant.now))
-                if row.settings is not None and row.settings != self._read_address_hash(store):
+                if row.address_hash is not None and row.address_hash != self._read_address_hash(store):
                     self.value = Gate(paused=self.value.paused)  # the row is about another address
                 self._log_held(self.value)
             self._was_read = True
@@ -103,7 +103,7 @@ class StoredGate:
                     store.gates.unpause(self._name)
         elif must_be_stored(before, after, self._interval_s):
             row = to_row(after, instant.now_s, instant.now)
-            store.gates.write(self._name, replace(row, settings=self._read_address_hash(store)))
+            store.gates.write(self._name, replace(row, address_hash=self._read_address_hash(store)))
 
     def _read_address_hash(self, store: Store) -> str | None:
         if self._address_hash is None and self._compute_address_hash is not None:

@@ -16,7 +16,7 @@ class GateRow:
 
     Nothing is sent before ``retry_at`` (after a failure) and ``slot_at`` (rate limit); None means no wait.
     ``asked``: the destination itself asked for ``retry_at``. Nothing at all is sent while ``paused``, which an
-    operator sets. ``settings``: a hash of the destination's address at that time, None if unknown.
+    operator sets. ``address_hash``: a hash of the destination's address at that time, None if unknown.
     """
 
     state: str
@@ -27,23 +27,25 @@ class GateRow:
     slot_at: datetime | None = None
     paused: bool = False
     last_error: str | None = None
-    settings: str | None = None
+    address_hash: str | None = None
 
 
-_STATE_COLUMNS: Final = (
-    "state",
-    "failures",
-    "updated_at",
-    "retry_at",
-    "asked",
-    "slot_at",
-    "paused",
-    "last_error",
-    "settings",
-)
+_STATE_COLUMNS: Final = {
+    "state": "state",
+    "failures": "failures",
+    "updated_at": "updated_at",
+    "retry_at": "retry_at",
+    "asked": "asked",
+    "slot_at": "slot_at",
+    "paused": "paused",
+    "last_error": "last_error",
+    "address_hash": "settings",
+}
+"""The fields of ``GateRow`` in order, each with its column."""
+
 gates_c: Final = schema.gates.c
 _MATCHES_KEY: Final = and_(gates_c.destination == bindparam("name"), gates_c.variant == bindparam("settings_hash"))
-_SELECT: Final = select(*(gates_c[value] for value in _STATE_COLUMNS)).where(_MATCHES_KEY)
+_SELECT: Final = select(*(gates_c[column] for column in _STATE_COLUMNS.values())).where(_MATCHES_KEY)
 _INSERT_IF_MISSING: Final = postgresql.insert(schema.gates).on_conflict_do_nothing()
 _UPDATE: Final = update(schema.gates).where(_MATCHES_KEY)
 
@@ -80,12 +82,12 @@ class Gates:
 
     def ensure(self, destination: str, row: GateRow, variant: str) -> None:
         """Inserts the gate if none is stored yet, so that it can be locked."""
-        values = {value: getattr(row, value) for value in _STATE_COLUMNS}
+        values = {column: getattr(row, name) for name, column in _STATE_COLUMNS.items()}
         self._connection.execute(_INSERT_IF_MISSING, {"destination": destination, "variant": variant, **values})
 
     def write(self, destination: str, row: GateRow, variant: str = "") -> None:
         """Inserts or replaces the gate."""
-        values = {value: getattr(row, value) for value in _STATE_COLUMNS}
+        values = {column: getattr(row, name) for name, column in _STATE_COLUMNS.items()}
         changed = self._connection.execute(_UPDATE.values(values), {"name": destination, "settings_hash": variant})
         if changed.rowcount == 0:
             names = {"destination": destination, "variant": variant}
