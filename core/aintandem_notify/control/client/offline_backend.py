@@ -117,7 +117,7 @@ class OfflineBackend:
         after = step(before)
         if after != before:
             row = to_row(after, 0.0, self._clock.now())
-            row_to_store = replace(row, settings=stored.settings if stored else None)
+            row_to_store = replace(row, address_hash=stored.address_hash if stored else None)
             self._store.gates.write(name, row_to_store, variant)
         return after != before
 
