@@ -130,7 +130,7 @@ READS = {
     "plugin_failed": ("error", "Plugin slack.team does not work", "no module named foo", ""),
     "destination_parked": (
         "error",
-        "Notifications to slack.team are on hold",
+        "Notifications to slack.team are held back",
         "token_revoked\nNotifications are kept, and sent once it works again.",
         "",
     ),

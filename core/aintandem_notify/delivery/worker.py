@@ -229,13 +229,13 @@ class Worker:
             if self.settings.rate is not None:
                 self._next_slot_s = trio.current_time() + self.settings.rate.interval
             results = await self._host.deliver(self.settings.name, list(map(render_claim, live)))
-            outcomes += [self._settle(claim, result) for claim, result in zip(live, results, strict=False)]
+            outcomes += [self._judge_result(claim, result) for claim, result in zip(live, results, strict=False)]
         return outcomes
 
     def _is_too_old(self, claim: Claim, now: datetime) -> bool:
         return is_too_old(claim, self.settings.max_age, now)
 
-    def _settle(self, claim: Claim, result: DeliveryResult) -> "_DeliveryOutcome":
+    def _judge_result(self, claim: Claim, result: DeliveryResult) -> "_DeliveryOutcome":
         error, receipt = (None, result.receipt) if isinstance(result, Delivered) else (result.error, None)
         verdict = judge(error, fault_history(claim), plain=claim.plain)
         if verdict.action is not Action.DELIVERED:

@@ -62,7 +62,7 @@ def _link_trouble(context: EventContext) -> str:
     return "\n".join(filter(None, (reason, next_step)))
 
 
-def _on_hold(context: EventContext) -> str:
+def _held_back(context: EventContext) -> str:
     return "\n".join(filter(None, (_reason(context), "Notifications are kept, and sent once it works again.")))
 
 
@@ -161,7 +161,7 @@ DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
     "agent_stopped": DefaultText(_INFO, "AInTandem Notify has stopped", _reason),
     "login_failed": DefaultText(_CRITICAL, "Login to the orchestrator failed", _reason),
     "plugin_failed": DefaultText(_ERROR, "Plugin {instance} does not work", _reason),
-    "destination_parked": DefaultText(_ERROR, "Notifications to {instance} are on hold", _on_hold),
+    "destination_parked": DefaultText(_ERROR, "Notifications to {instance} are held back", _held_back),
     "destination_recovered": DefaultText(_SUCCESS, "Notifications to {instance} work again", _reason),
     "store_degraded": DefaultText(_ERROR, "AInTandem Notify has trouble with its store", _reason),
     "backlog_folded": DefaultText(_INFO, "{count} notifications in one", _backlog_summary, ("Oldest", "Newest")),
