@@ -90,7 +90,7 @@ async def test_where_no_agent_runs_here_the_others_are_shown_all_the_same(join: 
     assert result.code == 1
     title, columns, row = result.out.splitlines()[-3:]
     assert title == "Other agents on this store"
-    assert columns.split() == ["agent", "version", "projects", "heard", "of", "trouble"]
+    assert columns.split() == ["agent", "version", "projects", "last", "seen", "trouble"]
     assert row.split()[:3] == ["night", "1.2.3", "2"]
     join("small", "p3", places=1)
     result = await run_command("status", cwd=config.parent)

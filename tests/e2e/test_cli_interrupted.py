@@ -27,6 +27,7 @@ class Signal:
                 pass
 
 signal.signal(signal.SIGINT, signal.{before})
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
 _, number, module, *arguments = sys.argv
 number = int(number)
 sys.argv[1:] = arguments

@@ -72,7 +72,7 @@ CASES = [
     Case("simulated project of no name", "simulate --project=", "Invalid value for '--project': the id is empty"),
     Case("project of no name", "tail --project=", "Invalid value for '--project': the id is empty"),
     Case("task of no name", "tail --task=", "Invalid value for '--task': the id is empty"),
-    Case("task of another address", "tail --task ..", "Invalid value for '--task': the id cannot be '..': in an"),
+    Case("task of another address", "tail --task ..", "'--task': the id cannot be '..': in a URL that"),
     Case("config left out and not there", "run", "config.toml: cannot be read: No such file or directory"),
     Case("config not there", "run other.toml", "other.toml: cannot be read: No such file or directory"),
     Case("config is a folder", "check .", ".: cannot be read: Is a directory"),
