@@ -28,8 +28,8 @@ __all__ = [
 # The same examples on every run: a failure that comes and goes helps nobody. No deadline: CI machines stall.
 settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
-# It also draws what stands in our modules, those that are imported by then: another choice after other tests.
-# There is no setting for it; where this has moved inside of Hypothesis, examples differ again, and no more.
+# Hypothesis also draws constants of modules that are imported by then, so the examples depend on earlier tests.
+# No setting switches that off. If the function has moved inside of Hypothesis, examples only differ again.
 with suppress(ImportError):
     from hypothesis.internal.conjecture import providers
 
@@ -51,13 +51,13 @@ def _secrets_end_with_their_test() -> Iterator[None]:
     redaction._rotating.clear()
     redaction._rotating.extend(rotating)
     redaction._known = None
-    # What short texts became while those secrets were known is not what becomes of them now.
+    # Cached results of short texts are stale: they were made while those secrets were known.
     redaction._generation += 1
 
 
 @pytest.fixture(autouse=True)
 def _logging_ends_with_its_test() -> Iterator[None]:
-    """What a test sets up for the process is gone after it; to begin with, all that an agent logs can be seen."""
+    """Undoes a test's changes to logging and signals of the process. A test begins with all log levels visible."""
     root = logging.getLogger()
     handlers, level, settings = root.handlers[:], root.level, structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))

@@ -1,4 +1,4 @@
-"""A fallback delivers what died or waited too long at its destination: once, and with the same id."""
+"""A fallback delivers notifications that died or waited too long at a destination: once, and with the same id."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

@@ -52,7 +52,7 @@ async def test_a_year_forward_gives_nothing_up_and_spins_nothing(tmp_path: Path)
             clock.set(YEAR)
             await case.fail("t2")
             await case.arrived()
-            # What was due in a year is due now.
+            # Deliveries that were due in a year are due now.
             clock.set(0)
             await case.fail("t3")
             await case.arrived()
@@ -71,7 +71,7 @@ async def test_a_year_forward_hides_no_later_gap(tmp_path: Path) -> None:
             clock.set(YEAR)
             await case.fail("t0")
             await case.arrived()
-        # Noted as the link ended: what comes later is to be looked up.
+        # Noted as the link ended: later events are to be looked up.
         ((seen_until,),) = case.stored("SELECT seen_until FROM projects")
         assert seen_until < (time.time() + 2 * HOUR) * 1_000_000
         clock.set(0)

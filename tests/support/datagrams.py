@@ -15,7 +15,7 @@ def bound_socket(name: str) -> socket.socket:
 
 
 class Datagrams:
-    """What arrives at a bound socket, one after the other."""
+    """The datagrams that arrive at a bound socket, one after the other."""
 
     def __init__(self, bound: socket.socket) -> None:
         self._bound = bound
@@ -39,7 +39,7 @@ class Datagrams:
             pass
 
     def forget(self) -> None:
-        """Leave out what is there already."""
+        """Discard the datagrams that have arrived already."""
         with suppress(BlockingIOError):
             while self._bound.recv(4096):
                 pass

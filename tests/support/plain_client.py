@@ -10,7 +10,7 @@ from trio_websocket import WebSocketConnection, wrap_client_stream
 
 @asynccontextmanager
 async def open_socket(url: str, *, origin: str | None = None) -> AsyncIterator[WebSocketConnection]:
-    """A connected client of ``http://HOST:PORT/PATH?QUERY``; what its handshake raises comes through bare."""
+    """A connected client of ``http://HOST:PORT/PATH?QUERY``. A handshake error comes in no exception group."""
     parts = urlsplit(url)
     headers = [] if origin is None else [(b"Origin", origin.encode())]
     async with await trio.open_tcp_stream(parts.hostname or "", parts.port or 80) as stream:

@@ -1,4 +1,4 @@
-"""What tests do when a program they need is not on the machine."""
+"""Skips or fails a test whose program is not on the machine."""
 
 import os
 from typing import NoReturn

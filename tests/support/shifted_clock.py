@@ -8,7 +8,7 @@ from support.services import require_or_skip
 
 
 def shifted_clock(folder: Path) -> ShiftedClock:
-    """One that keeps what it needs in ``folder``."""
+    """The clock, with its files in ``folder``."""
     try:
         return ShiftedClock(folder)
     except ClockUnavailable as error:

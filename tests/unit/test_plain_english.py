@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted(path for folder in ("core", "plugins", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+FOLDERS = ("core", "plugins", "benchmarks", "tests")
+SOURCES = sorted(
+    path
+    for folder in FOLDERS
+    for path in (ROOT / folder).rglob("*.py")
+    if "node_modules" not in path.parts  # packages of the conformance tests
+)
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "plugins").glob("*/README.md")])
 
 WHAT = re.compile(r"\bwhat\b", re.IGNORECASE)

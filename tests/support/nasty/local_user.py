@@ -1,4 +1,4 @@
-"""What another user of the machine sends to a port on loopback, without a token, on each of many connections.
+"""Bytes that another user of the machine sends to a port on loopback, without a token, on many connections.
 
 ``{port}`` is the port's number.
 """

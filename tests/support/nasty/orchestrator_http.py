@@ -1,4 +1,4 @@
-"""What answers in the orchestrator's place: to login, to any REST call, and to the upgrade to a socket."""
+"""Responses in the orchestrator's place: to the login, to any REST call, and to the upgrade to a socket."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,8 +1,8 @@
-"""Sources of plugins that do what no plugin should: each is the text of a ``plugins/x.py``.
+"""Sources of plugins that misbehave: each is the text of a ``plugins/x.py``.
 
 ``LOADING`` are wrong before any hook is called, ``DEFAULTS`` give their config a default of a wrong kind,
 ``DELIVERING`` go wrong while they deliver, ``LIVING`` in their other hooks. None of them may end the agent or hold
-back another destination, and what each did stands in the log with the plugin's name.
+back another destination, and the log names the plugin and its fault.
 """
 
 from collections.abc import Mapping
@@ -136,7 +136,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "machine_local: a text": _deliver("pass", attributes="    machine_local = 'no'\n"),
     "machine_local: None": _deliver("pass", attributes="    machine_local = None\n"),
 }
-"""Defaults of a config's fields and of the class: ``check`` says what is wrong with a wrong one, or it works."""
+"""Defaults of a config's fields and of the class: ``check`` explains a wrong one, or it works."""
 
 _RAISING: Final[Mapping[str, str]] = {
     "RetryLater after a text": "raise RetryLater('busy', after='7')",
@@ -329,7 +329,7 @@ DELIVERING: Final[Mapping[str, str]] = {
     **{f"acts: {name}": _deliver(body) for name, body in _ACTING.items()},
     **{f"acts in async: {name}": _deliver(body, asynchronous=True) for name, body in _ASYNCHRONOUS.items()},
 }
-"""``deliver`` that goes wrong, or does what it should not."""
+"""``deliver`` that fails or misbehaves."""
 
 
 def _lifespan(before: str, after: str) -> str:

@@ -1,7 +1,7 @@
-"""ValidationContext of the process: what stands behind its descriptors, and how many it may have.
+"""Environments of the process: the files behind its descriptors, and its limits.
 
 Each is a script for ``sh -c SCRIPT sh COMMAND ARGUMENT…`` that in the end becomes ``"$@"``, so that a signal to
-what was started reaches the command.
+the started process reaches the command.
 """
 
 import os
@@ -37,7 +37,7 @@ DESCRIPTORS: Final[Mapping[str, Shell]] = {
     "stdin without end": Shell('exec "$@" </dev/zero'),
     "more open than the three": Shell('exec "$@" 3</dev/null 4</dev/null 9</dev/null'),
 }
-"""What stands behind 0 to 2 (a pipe that nobody reads is made by the test)."""
+"""The files behind descriptors 0 to 2. The test itself makes a pipe that nobody reads."""
 
 LIMITS: Final[Mapping[str, Shell]] = {
     "14 descriptors": Shell('ulimit -n 14; exec "$@"', runs=False),

@@ -1,4 +1,4 @@
-"""What answers in the place of whoever a destination posts to, or between the two.
+"""Responses in the place of the receiver of a destination, or of a proxy between the two.
 
 Whether a message counts as delivered is the destination's protocol: a webhook takes any 2xx, Slack an ``ok``. All
 of these leave the message delivered, waiting, or dead with a reason, and every other destination alone.
@@ -166,7 +166,7 @@ HANGING: Final[Mapping[str, WireAnswer]] = {
 """Answers that never end, without a byte more: only a deadline ends them."""
 
 ANSWERS: Final[Mapping[str, WireAnswer]] = {**ACCEPTED, **REFUSED, **PORTALS, **BROKEN}
-"""All that come to an end by themselves, or go on sending; names say what each is."""
+"""All answers that end by themselves or go on sending, by their names."""
 
 CAREFREE: Final = tuple(name for name in ("503", "429", "408", "502 with html", "530") if name in REFUSED)
 """Names in ``REFUSED`` after which any destination tries again by itself, soon."""

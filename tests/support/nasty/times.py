@@ -66,7 +66,7 @@ ZONES: Final[Mapping[str, str]] = {
     "half past": "America/St_Johns",
     "with summer time": "Europe/Berlin",
 }
-"""Values of TZ under which a time may be at the other side of what a calendar holds."""
+"""Values of TZ under which a time may lie outside of the calendar."""
 
 ODD_ZONES: Final[Mapping[str, str]] = {
     "empty": "",

@@ -1,4 +1,4 @@
-"""An answer to an HTTP request, byte by byte, and what becomes of its connection."""
+"""An answer to an HTTP request, byte by byte, and the end of its connection."""
 
 import gzip
 import json
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 
 class Then(StrEnum):
-    """What happens once the answer is written."""
+    """The next event on the connection once the answer is written."""
 
     KEEP = "keep"
     """The connection takes the next request."""
@@ -77,4 +77,4 @@ LOGIN_PAGE: Final = (
     b"<!DOCTYPE html><html><head><title>Welcome to the airport</title></head>"
     b"<body><form action='/login'>Please accept</form></body></html>"
 )
-"""What a captive portal shows in the place of any page."""
+"""The page that a captive portal shows in the place of any other."""
