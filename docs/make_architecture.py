@@ -2,9 +2,10 @@
 
     python docs/make_architecture.py
 
-Reads the layers in ``pyproject.toml``, the folders of the package and the first line of each module. Writes
-``docs/architecture.svg``, and in ``docs/architecture.md`` and ``docs/architecture/*.md`` the parts between
-``<!-- begin … -->`` and ``<!-- end … -->``. ``tests/unit/test_architecture.py`` fails if they are out of date.
+Reads the layers in ``pyproject.toml``, the folders of the package, the first line of each module, and the ways in
+``docs/architecture_ways.toml``. Writes ``docs/architecture.svg``, and in ``docs/architecture.md`` and
+``docs/architecture/*.md`` the parts between ``<!-- begin … -->`` and ``<!-- end … -->``.
+``tests/unit/test_architecture.py`` fails if they are out of date.
 """
 
 import ast
@@ -69,99 +70,13 @@ class Step:
         reduce(getattr, self.name.split("."), module)
 
 
-EVENT: Final = (
-    Step(
-        "orchestrator.watch.project:watch_project", "runs the link of a project, and takes its frames in batches"
-    ),
-    Step("orchestrator.link.websocket:Link.receive_batch", "gives the frames that have arrived on the socket"),
-    Step("orchestrator.link.frames:FrameReader.read", "turns the frames into events (`domain/events/parsing`)"),
-    Step("orchestrator.catch_up.event_buffer:EventBuffer.add", "holds the events while a gap is caught up"),
-    Step("orchestrator.watch.event_sink:RetryingSink.store_or_retain", "tries again until the events are stored"),
-    Step("ingest.writer:Ingest.commit", "queues them; one transaction takes the events of all projects"),
-    Step("ingest.plan:plan", "leaves out duplicates, and plans all changes as one value"),
-    Step("domain.runs:advance", "moves the run of the event from state to state"),
-    Step("rules.router:Router.route", "finds the rules that match, and makes their notifications"),
-    Step("store.tables.journal:Journal.write", "stores event, run, notification and deliveries"),
-    Step("delivery.dispatcher:Dispatcher.wake", "wakes the workers of the destinations"),
-    Step("delivery.worker:Worker.run", "claims, sends and records, round after round"),
-    Step("store.tables.outbox:Outbox.claim", "gives the worker the deliveries that are due"),
-    Step("delivery.rendering:render_claim", "makes a copy of the notification for the destination"),
-    Step("plugins.runtime.host:PluginHost.deliver", "finds the plugin instance of the destination"),
-    Step("plugins.runtime.calls:HookRunner.run", "calls the plugin's `deliver` with a deadline"),
-    Step("aintandem_notify_slack:Slack.deliver", "formats the message, and sends it to Slack"),
-    Step("http_client.client:HttpClient.request", "sends the request, and gives the response"),
-    Step("aintandem_notify_slack.verdict:judge", "reads the response: taken, later, never, or not this one"),
-    Step("delivery.judge:judge", "decides about the delivery: delivered, tried again, or dead"),
-    Step("delivery.settlement:settlement", "makes the next state of the delivery"),
-    Step("delivery.gate:record_verdict", "decides about the destination: open, backing off, held back"),
-    Step("store.tables.outbox:Outbox.settle", "stores the decision, together with the next claim"),
-)
-"""From a frame on the socket to a settled delivery."""
-
-DELIVERIES_LIST: Final = (
-    Step("cli.commands.deliveries:list_deliveries", "is the command"),
-    Step("cli.control_options:filter_from_options", "makes a `DeliveryFilter` of the options"),
-    Step("control.client.backend:open_backend", "gives the backend: here the one of a running agent"),
-    Step("control.discovery:find_endpoint", "reads the file with the address and token of a running agent"),
-    Step("control.client.remote_backend:RemoteBackend.page", "asks the agent over HTTP: `GET /deliveries`"),
-    Step("control.server.auth:authorize", "checks host, origin and token, in the agent"),
-    Step("control.server.app:build_app", "has the routes; the one of the request calls the next steps"),
-    Step("control.server.request_parsing:filter_from_query", "makes the same `DeliveryFilter` of the query"),
-    Step("control.deliveries:page", "is called in the store's thread, and makes a `DeliveryPageResponse`"),
-    Step("store.tables.delivery_admin:DeliveryQueries.page", "selects the rows, and takes secrets out of them"),
-    Step("control.schemas:DeliveryPageResponse", "goes back as JSON, and is the same value in the command"),
-    Step("cli.control_options:show_table", "prints it as a table, or `show_json` as JSON"),
-)
-"""From the command line through a running agent to the rows of the store, and back."""
-
-DELIVERIES_LIST_OFFLINE: Final = (
-    Step("control.client.backend:open_backend", "finds no running agent"),
-    Step("config.load:load_offline_config", "reads the place of the store from the config, and no plugin"),
-    Step("store.store:Store", "opens the store, and keeps it for as long as the command runs"),
-    Step("control.client.offline_backend:OfflineBackend.page", "takes the place of steps 5 to 8"),
-    Step("control.deliveries:page", "is the same function as above"),
-)
-"""The same where no agent runs."""
-
-PLUGIN: Final = (
-    Step("plugins.config_loading:load", "loads a config with the plugins that it names"),
-    Step("config.load:load", "reads the TOML, and validates every table"),
-    Step("config.plugin_tables.reading:read_plugin_tables", "asks the catalog for each `[plugins.TYPE.NAME]`"),
-    Step("plugins.discovery.catalog:Catalog.find", "finds the plugin of this type"),
-    Step("plugins.discovery.sources:sources_of", "looks for an entry point, or a file in `plugins/`"),
-    Step("plugins.discovery.sources:FileSource.load", "imports the file"),
-    Step("plugins.discovery.conventions:plugin_class_of", "finds the class; `implemented_hooks` checks its hooks"),
-    Step("plugins.discovery.descriptor:PluginDescriptor", "is the result: all that is known of the plugin type"),
-    Step("config.plugin_tables.reading:read_settings", "validates the table with the plugin's own `Config`"),
-    Step("agent.agent:Agent.start", "starts an instance for each table"),
-    Step("plugins.runtime.host:PluginHost.start", "opens a supervisor for the instance, with a border of its own"),
-    Step("plugins.runtime.instance:Instance.supervise", "sets the instance up, and again after most failures"),
-    Step("plugins.discovery.registry:Registry.register", "registers its hooks with pluggy"),
-    Step("plugins.runtime.lifespan:run_in_lifespan", "enters the plugin's `lifespan`; then it is loaded"),
-    Step("plugins.runtime.host:PluginHost.wait_loaded", "lets the worker of the destination begin"),
-)
-"""From a file beside the config to a running instance."""
-
-PLUGIN_RAISES: Final = (
-    Step("plugins.runtime.calls:HookRunner.run", "calls the hook, and catches all that it raises"),
-    Step(
-        "plugins.border.instance_border:Border.translate_error", "makes an error of ours of it, with file and line"
-    ),
-    Step("plugins.runtime.delivery_calls:DeliveryCalls.deliver", "gives it back as the result of the delivery"),
-    Step("delivery.judge:judge", "knows the kinds of the table below; any other is the message's trouble"),
-    Step("delivery.settlement:settlement", "makes the next state of the delivery: due again, or dead"),
-    Step("delivery.gate:record_verdict", "makes the next state of the destination"),
-    Step("store.tables.outbox:Outbox.settle", "stores both in one transaction"),
-)
-"""From an exception in a plugin's ``deliver`` to the decision."""
-
 WAYS: Final = {
-    "event": EVENT,
-    "deliveries list": DELIVERIES_LIST,
-    "deliveries list, offline": DELIVERIES_LIST_OFFLINE,
-    "plugin": PLUGIN,
-    "plugin raises": PLUGIN_RAISES,
+    way: tuple(Step(**step) for step in steps)
+    for way, steps in tomllib.loads((DOCS / "architecture_ways.toml").read_text(encoding="utf-8")).items()
 }
+"""The ways by the name of their mark on the page."""
+EVENT: Final = WAYS["event"]
+"""The way in the picture."""
 
 
 def rows() -> list[list[str]]:
