@@ -42,7 +42,7 @@ async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
                 await sender.command("history", tasks=size.missed, output=OUTPUT_LENGTH)
                 await sender.command("drop")
                 began = trio.current_time()
-                while log.read_text(encoding="utf-8").count("caught up") < PROJECTS:  # noqa: ASYNC110
+                while log.read_text(encoding="utf-8").count("caught up") < PROJECTS:  # noqa: ASYNC110  # another process writes it
                     await trio.sleep(POLL_S)
                 took, peak = trio.current_time() - began, peak_kb(pid) / 1024
     name = f"{PROJECTS} projects, {size.missed:,} tasks each with {OUTPUT_LENGTH // 1000} KB of output, missed"

@@ -5,7 +5,7 @@ plan, and deals with failures of the store.
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -30,6 +30,7 @@ from aintandem_notify.ingest.batch_limits import (
 )
 from aintandem_notify.ingest.dedup import RecentChanges
 from aintandem_notify.ingest.plan import EventRouter, Plan, Submission, is_unrouted_progress, plan, split_in_half
+from aintandem_notify.ingest.run_cache import RunCache
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Storage, Store, StoreState, TransactionPurpose
 
@@ -97,7 +98,7 @@ class Ingest:
         self._announced: deque[AgentEvent] = deque(maxlen=MAX_ANNOUNCED)
         self._submitted = trio.Event()
         self._closing = False
-        self._cache = _RunCache(max_runs)
+        self._cache = RunCache(max_runs)
         self._recent = RecentChanges(max_runs)
         self._last_commit_failed = False
         self._journal_limit = MAX_JOURNALED
@@ -197,7 +198,7 @@ class Ingest:
             plans = await self._store(batch, now)
         except StoreError as error:
             # The failed commit may have reached the disk, so the cache may be wrong.
-            self._cache = _RunCache(self._cache.max_runs)
+            self._cache = RunCache(self._cache.max_runs)
             self._recent.assume_all_changed()
             unstored = await self._store_trouble(announced, now)
             self._announced = deque([*unstored, *self._announced], maxlen=MAX_ANNOUNCED)
@@ -373,26 +374,6 @@ def _redact(
         (event, project and redact_project(project))
         for event, (_, project) in zip(events, new_events, strict=True)
     ]
-
-
-@dataclass(slots=True)
-class _RunCache:
-    """The recently used runs of the store. It is always current, because a project has one owner at a time."""
-
-    max_runs: int
-    runs: dict[RunRef, Run] = field(default_factory=dict)
-
-    def remember(self, planned: Plan) -> None:
-        """Add the runs of a committed plan. The runs that changed longest ago are dropped."""
-        for ref, run in planned.runs.items():
-            self.runs.pop(ref, None)
-            self.runs[ref] = run
-        while len(self.runs) > self.max_runs:
-            del self.runs[next(iter(self.runs))]
-
-    def forget(self, project_ids: Set[str]) -> None:
-        """Drop the runs of these projects."""
-        self.runs = {ref: run for ref, run in self.runs.items() if ref.project_id not in project_ids}
 
 
 @asynccontextmanager

@@ -144,16 +144,16 @@ def _indent(s: Any, width: Any = 4, *_others: Any, **_named: Any) -> None:
     charge(lines * (len(width) if isinstance(width, str) else max(0, width)))
 
 
-def _join_filter(value: Any, d: Any = "", attribute: Any = None) -> None:  # noqa: ARG001
+def _join_filter(value: Any, d: Any = "", attribute: Any = None) -> None:  # noqa: ARG001  # as Jinja2 has it
     _join(str(d), value)
 
 
 def _wordwrap(
     s: Any,
     width: Any = 79,
-    break_long_words: Any = True,  # noqa: ARG001
+    break_long_words: Any = True,  # noqa: ARG001  # as Jinja2 has it
     wrapstring: Any = None,
-    break_on_hyphens: Any = True,  # noqa: ARG001
+    break_on_hyphens: Any = True,  # noqa: ARG001  # as Jinja2 has it
 ) -> None:
     width = max(1, width)
     longest = max(map(len, str(s).split()), default=0)
@@ -161,12 +161,12 @@ def _wordwrap(
     charge((len(s) // width + 2) * len(wrapstring or "\n"))
 
 
-def _round(_value: Any, precision: Any = 0, method: Any = "common") -> None:  # noqa: ARG001
+def _round(_value: Any, precision: Any = 0, method: Any = "common") -> None:  # noqa: ARG001  # as Jinja2 has it
     if abs(precision) > 300:
         raise BudgetExceeded
 
 
-def _sum(_values: Any, attribute: Any = None, start: Any = 0) -> None:  # noqa: ARG001
+def _sum(_values: Any, attribute: Any = None, start: Any = 0) -> None:  # noqa: ARG001  # as Jinja2 has it
     if not isinstance(start, int | float):  # a list or text would be copied for each element
         raise BudgetExceeded
 

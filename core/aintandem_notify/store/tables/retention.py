@@ -125,7 +125,7 @@ class Retention:
         removed = self._delete(schema.events, and_(events_c.key.in_(closed_keys), ~_HAS_NOTIFICATION))
         return PruneResult(removed, _resume_after(rows, limits, lambda row: row.id))
 
-    def prune_deliveries(self, limits: PruneLimits, after: Any) -> PruneResult:  # noqa: ARG002
+    def prune_deliveries(self, limits: PruneLimits, after: Any) -> PruneResult:  # noqa: ARG002  # as each step has it
         """Deletes deliveries that ended, with notifications and events that only they needed."""
         page = select(deliveries_c.id, deliveries_c.notification_id).where(
             deliveries_c.settled_at < limits.before, ~_IS_QUEUED
