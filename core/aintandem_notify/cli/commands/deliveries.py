@@ -53,7 +53,7 @@ def deliveries() -> None:
 @deliveries.command("list", epilog="Example:  aintandem-notify deliveries list --state dead --since 2h")
 @config_argument
 @filter_options(STATES)
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 200), help="How many to show.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 200), help="Deliveries on a page.")
 @click.option("--before", type=click.IntRange(0), help="Only those with a lower number: the next page.")
 @json_option
 def list_deliveries(

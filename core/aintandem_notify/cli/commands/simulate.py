@@ -18,7 +18,7 @@ from aintandem_notify.cli.options import TEARDOWN_GRACE_S, resource_id
     default=1.0,
     show_default=True,
     type=click.FloatRange(min=0.01),
-    help="How many times faster than real time its tasks run.",
+    help="The factor by which its tasks run faster than real time.",
 )
 @click.option(
     "--project",
