@@ -17,13 +17,13 @@ from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config, Secret, store_location
 from aintandem_notify.control.health import reason_not_to_ping
 from aintandem_notify.control.server.access import AgentAccess
-from aintandem_notify.control.server.dead_mans_switch import open_dead_mans_switch
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import Dispatcher, open_dispatcher
 from aintandem_notify.domain.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.open_files import NO_LIMIT, FileBudget
+from aintandem_notify.health.heartbeat import open_heartbeat
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
 from aintandem_notify.maintenance import open_pruning, watch_trouble
@@ -114,7 +114,7 @@ async def open_agent(
         )
         await agent.start(fleet)
         await enter(
-            open_dead_mans_switch(
+            open_heartbeat(
                 lambda: agent.loaded.config.agent,
                 trouble=lambda: reason_not_to_ping(
                     agent.projects(), liveness.latest(), clock.now(), agent.unwatched()

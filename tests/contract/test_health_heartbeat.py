@@ -7,8 +7,8 @@ import trio
 from structlog.testing import capture_logs
 
 from aintandem_notify.config import AgentConfig, Secret
-from aintandem_notify.control.server import dead_mans_switch
-from aintandem_notify.control.server.dead_mans_switch import DeadMansSwitch, open_dead_mans_switch
+from aintandem_notify.health import heartbeat
+from aintandem_notify.health.heartbeat import Heartbeat, open_heartbeat
 from aintandem_notify.http_client import HttpClient
 from support.http_server import LoopbackServer, Reply, open_server
 
@@ -18,7 +18,7 @@ PATH = "/ping/5f0c-canary"
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every ping here gets a response, so a busy machine may take its time."""
-    monkeypatch.setattr(dead_mans_switch, "TIMEOUT_S", 300.0)
+    monkeypatch.setattr(heartbeat, "TIMEOUT_S", 300.0)
 
 
 @pytest.fixture
@@ -54,14 +54,14 @@ def logged_messages(lines: Sequence[Mapping[str, object]]) -> list[object]:
 
 async def test_pings_come_again_and_again_until_the_end(server: LoopbackServer) -> None:
     agent = Agent(server.base + PATH)
-    async with HttpClient() as http, open_dead_mans_switch(agent.settings, trouble=agent.trouble, http=http):
+    async with HttpClient() as http, open_heartbeat(agent.settings, trouble=agent.trouble, http=http):
         await server.wait_for_requests(3)
     assert {(request.method, request.path) for request in server.requests} == {("GET", PATH)}
 
 
 async def test_a_reload_counts_from_the_next_ping(server: LoopbackServer) -> None:
     agent = Agent(server.base + PATH)
-    async with HttpClient() as http, open_dead_mans_switch(agent.settings, trouble=agent.trouble, http=http):
+    async with HttpClient() as http, open_heartbeat(agent.settings, trouble=agent.trouble, http=http):
         await server.wait_for_requests(1)
         agent.config = config(server.base + "/other")
         await server.wait_until(lambda: server.requests[-1].path == "/other")
@@ -71,7 +71,7 @@ async def test_without_an_address_nothing_is_sent(autojump_clock: trio.testing.M
     asked = []
     async with (
         HttpClient() as http,
-        open_dead_mans_switch(AgentConfig, trouble=lambda: asked.append("trouble"), http=http),
+        open_heartbeat(AgentConfig, trouble=lambda: asked.append("trouble"), http=http),
     ):
         await trio.sleep(3600)
     assert asked == []
@@ -81,7 +81,7 @@ async def test_none_while_something_is_wrong_and_that_is_said_once(server: Loopb
     agent = Agent(server.base + PATH)
     url = Secret(server.base + PATH)
     async with HttpClient() as http:
-        beating = DeadMansSwitch(agent.settings, agent.trouble, http)
+        beating = Heartbeat(agent.settings, agent.trouble, http)
         agent.problem = "the disk is full"
         with capture_logs() as lines:
             for _ in range(3):
@@ -100,7 +100,7 @@ async def test_a_ping_that_fails_is_said_once(down: bool, server: LoopbackServer
     agent = Agent(server.base + PATH)
     url = Secret(server.base + PATH)
     async with HttpClient() as http:
-        beating = DeadMansSwitch(agent.settings, agent.trouble, http)
+        beating = Heartbeat(agent.settings, agent.trouble, http)
         if down:
             await server.go_down()
         else:

@@ -17,8 +17,8 @@ TIMEOUT_S: Final = 10.0
 _log = log.get_logger(__name__)
 
 
-class DeadMansSwitch:
-    """Sends the pings and logs when they stop, fail and resume. Made by ``open_dead_mans_switch``."""
+class Heartbeat:
+    """Sends the pings and logs when they stop, fail and resume. Made by ``open_heartbeat``."""
 
     def __init__(
         self, settings: Callable[[], AgentConfig], trouble: Callable[[], str | None], http: HttpClient
@@ -66,11 +66,11 @@ class DeadMansSwitch:
 
 
 @asynccontextmanager
-async def open_dead_mans_switch(
+async def open_heartbeat(
     settings: Callable[[], AgentConfig], *, trouble: Callable[[], str | None], http: HttpClient
 ) -> AsyncIterator[None]:
     """Pings during the block. ``trouble`` returns the reason not to ping; None if the agent is healthy."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(DeadMansSwitch(settings, trouble, http).ping_forever)
+        nursery.start_soon(Heartbeat(settings, trouble, http).ping_forever)
         yield
         nursery.cancel_scope.cancel()
