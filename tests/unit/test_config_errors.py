@@ -354,7 +354,7 @@ LOGINS = [
     ('url = "localhost:9900"', '2: orchestrator.url: should begin with http:// or https://, or be "simulator"'),
     ('url = "http://"', '2: orchestrator.url: should begin with http:// or https://, or be "simulator"'),
     ('url = "http://x:99999"', '2: orchestrator.url: should begin with http:// or https://, or be "simulator"'),
-    ('url = "http://a b"', '2: orchestrator.url: should begin with http:// or https://, or be "simulator"'),
+    ('url = "http://a b"', "2: orchestrator.url: the address has a space inside; it should be in one piece"),
     ('url = "http://[x"', '2: orchestrator.url: should begin with http:// or https://, or be "simulator"'),
     (
         'url = "http://a:b@x"\ntoken = "t"',

@@ -36,6 +36,7 @@ from aintandem_notify.config.types.addresses import (
     proxy_address,
     proxy_exemptions,
     store_url,
+    user_name,
 )
 from aintandem_notify.config.types.outbound import Outbound
 from aintandem_notify.config.types.values import (
@@ -77,7 +78,9 @@ class OrchestratorConfig(Table):
         description='http:// or https:// address of the orchestrator, or "simulator" for the embedded one',
         examples=["http://localhost:9900", SIMULATOR],
     )
-    username: NonEmptyText | None = Field(None, description="the user to log in as; goes with password")
+    username: Annotated[NonEmptyText, AfterValidator(user_name)] | None = Field(
+        None, description="the user to log in as; goes with password"
+    )
     password: Secret | None = Field(None, description="the password of username")
     token: Secret | None = Field(None, description="a token to use as it is, instead of a login")
     console_url: Annotated[Template, AfterValidator(console_address)] | None = Field(

@@ -112,12 +112,33 @@ PADDED: Final[Mapping[str, str]] = {
     "a trailing space": "canary0123 ",
     "a leading space": " canary0123",
     "a trailing tab": "canary0123\t",
+    "a line break of old macs": "canary0123\r",
+    "a line break of unicode": "canary0123\u2028",
+    "a line break before": "\ncanary0123",
     "a byte order mark": "\ufeffcanary0123",
+    "a byte order mark at the end": "canary0123\ufeff",
+    "a zero-width space": "canary0123\u200b",
+    "a mark of direction": "\u200ecanary0123",
+    "a space and a line break": "canary0123 \r\n",
     "in quotes": '"canary0123"',
     "a no-break space": "canary0123\u00a0",
     "two lines": "canary0123\nsecond line\n",
 }
 """``canary0123`` as a shell or an editor changes it, in a variable or in a file."""
+
+BROKEN_INSIDE: Final[Mapping[str, str]] = {
+    "a line break": "\n",
+    "a line break of windows": "\r\n",
+    "a line break of unicode": "\u2028",
+    "a tab": "\t",
+    "a space": " ",
+    "a no-break space": "\u00a0",
+    "a zero-width space": "\u200b",
+    "a byte order mark": "\ufeff",
+    "a soft hyphen": "\u00ad",
+    "an escape sequence": "\x1b[1m",
+}
+"""Characters that no address and no token has inside."""
 
 SECRET_FILES: Final[Mapping[str, bytes]] = {
     **{name: text.encode() for name, text in PADDED.items()},

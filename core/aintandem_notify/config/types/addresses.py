@@ -15,6 +15,7 @@ from aintandem_notify.config.findings import toml_type
 from aintandem_notify.config.types.context import ValidationContext
 from aintandem_notify.config.types.outbound import Proxy, ProxyExemption, is_web_address, parse_network
 from aintandem_notify.config.types.secret import Secret
+from aintandem_notify.config.types.secret_form import tidy, trim
 
 SIMULATOR: Final = "simulator"
 """The ``url`` that starts the embedded simulator."""
@@ -28,9 +29,23 @@ _HOST_AND_PORT: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):(?
 
 def orchestrator_url(url: str) -> str:
     """``url`` without a trailing slash; raises ValueError if it is neither a web address nor the simulator."""
+    url = tidy_text(url, "the address", "url")
     if url == SIMULATOR:
         return url
     return web_address(url, f'begin with http:// or https://, or be "{SIMULATOR}"').rstrip("/")
+
+
+def tidy_text(text: str, noun: str, key: str | None = None) -> str:
+    """``text`` without white space at its ends; raises ValueError if it is empty or has some inside."""
+    try:
+        return tidy(text, key).text
+    except ValueError as error:
+        raise ValueError(f"{noun} {error}") from None
+
+
+def user_name(name: str) -> str:
+    """``name`` without white space at its ends; raises ValueError if it is empty, or has a line break."""
+    return tidy_text(name, "the name")
 
 
 def web_address(url: str, expectation: str) -> str:
@@ -51,8 +66,9 @@ def base_address(url: str) -> str:
 
 
 def console_address(template: str) -> str:
-    """``template`` as it is; raises ValueError if it cannot render to a web address."""
-    if not template.lstrip().startswith(("http://", "https://", "{")):
+    """``template`` without white space at its ends; raises ValueError if it cannot render to a web address."""
+    template = trim(template)
+    if not template.startswith(("http://", "https://", "{")):
         raise ValueError("should begin with http:// or https://")
     return template
 
@@ -132,9 +148,9 @@ def store_url(value: object, info: ValidationInfo[Any]) -> str | Secret | None:
     context = ValidationContext.of(info)
     if value is None or isinstance(value, Secret):
         return value
-    url = Secret.read(value, context).reveal() if isinstance(value, Mapping) else value
-    if not isinstance(url, str):
+    if not isinstance(value, str | Mapping):
         raise ValueError(f"should be a text, not {toml_type(value)}")
+    url = Secret.read(value, context).reveal() if isinstance(value, Mapping) else tidy_text(value, "the address")
     scheme, separator, location = url.partition("://")
     if separator and scheme in STORE_SCHEMES:
         return _postgres_url(url)

@@ -18,7 +18,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 MAX_PORT: Final = 65535
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _PROXY_EXPECTED: Final = "should be a proxy's address that begins with http:// or https://"
-_LOGIN_HINT: Final = "in its login, write # as %23, / as %2F, ? as %3F, @ as %40 and : as %3A"
+LOGIN_HINT: Final = "in its login, write # as %23, / as %2F, ? as %3F, @ as %40 and : as %3A"
+"""The advice for an address whose login is not encoded."""
 _NO_PROXY_EXPECTED: Final = (
     'should be a host ("hooks.example", ".example" for all under it), an address, a range ("10.0.0.0/8") or "*"'
 )
@@ -77,7 +78,7 @@ def _is_text(content: bytes) -> bool:
 
 
 def _with_hint(sentence: str, url: str) -> str:
-    return f"{sentence}; {_LOGIN_HINT}" if "@" in url else sentence
+    return f"{sentence}; {LOGIN_HINT}" if "@" in url else sentence
 
 
 def _split(url: str) -> SplitResult:

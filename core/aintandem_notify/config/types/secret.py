@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 from aintandem_notify import log
 from aintandem_notify.config.types.context import ValidationContext
 from aintandem_notify.config.types.files import read_bounded
+from aintandem_notify.config.types.secret_form import tidy
 
 # The usual form of a variable's name; anything else may be the secret itself, written in the wrong place.
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -20,17 +21,6 @@ _CREDENTIAL: Final = "$CREDENTIALS_DIRECTORY/"
 
 MAX_SECRET_CHARACTERS: Final = 65_536
 """Characters of a secret from a variable or a file; our limit, so that a wrong file is not read to its end."""
-
-
-def _suspicious_form(secret: str) -> str | None:
-    """A remark about a form that is rarely intended; None if there is nothing suspicious."""
-    if secret != secret.strip():
-        return "begins or ends with white space, which is taken as a part of the secret"
-    if "\n" in secret or "\r" in secret:
-        return "has several lines, and all of them are the secret"
-    if len(secret) > 1 and secret[0] == secret[-1] and secret[0] in "\"'":
-        return "is in quotes, which are taken as a part of the secret"
-    return None
 
 
 _MARK: Final = "aintandem_notify_secret"
@@ -46,8 +36,7 @@ class Secret:
 
     Making one registers it with the log, which removes it from every line. A file is read once; its path is
     relative to the config, and ``$CREDENTIALS_DIRECTORY/`` at its start is systemd's folder of credentials.
-    Trailing line breaks and a byte order mark, which editors and shells add, are no part of it. White space and
-    quotes are part of it, because a password may have them; then ``remark`` has a warning.
+    ``secret_form`` decides about white space, wherever the secret was written.
     """
 
     __slots__ = ("_remark", "_value")
@@ -59,7 +48,7 @@ class Secret:
 
     @property
     def remark(self) -> str | None:
-        """A warning about the form of a secret from a variable or a file, without any part of it; None if fine."""
+        """A warning about the form in which it was written, without any part of it; None if fine."""
         return self._remark
 
     def reveal(self) -> str:
@@ -78,31 +67,29 @@ class Secret:
         return hash(self._value)
 
     @classmethod
-    def read(cls, value: object, context: ValidationContext) -> Self:
-        """Read a value of the config; raises ValueError with a sentence that does not contain the value."""
+    def read(cls, value: object, context: ValidationContext, key: str | None = None) -> Self:
+        """Read the value of ``key``; raises ValueError with a sentence that does not contain the value."""
         match value:
             case cls():
                 return value
             case str():
-                if not value:
-                    raise ValueError("the secret is empty")
-                return cls(value)
+                return cls._from_text(value, "the secret", key)
             case {"env": str(name), **others} if not others:
-                return cls._from_variable(name, context.environ)
+                return cls._from_variable(name, context.environ, key)
             case {"file": str(name), **others} if not others:
-                return cls._from_file(name, context)
+                return cls._from_file(name, context, key)
             case _:
                 raise ValueError('not a secret; write it as "text", { env = "NAME" } or { file = "PATH" }')
 
     @classmethod
-    def _from_variable(cls, name: str, environ: Mapping[str, str]) -> Self:
+    def _from_variable(cls, name: str, environ: Mapping[str, str], key: str | None) -> Self:
         origin = f"the environment variable {name}" if _VARIABLE.fullmatch(name) else "the environment variable"
         if name not in environ:
             raise ValueError(f"{origin} is not set")
-        return cls._from_text(environ[name], origin)
+        return cls._from_text(environ[name], origin, key)
 
     @classmethod
-    def _from_file(cls, name: str, context: ValidationContext) -> Self:
+    def _from_file(cls, name: str, context: ValidationContext, key: str | None) -> Self:
         origin = "the secret's file"
         base_dir = context.base_dir
         if name.startswith(_CREDENTIAL):
@@ -118,31 +105,32 @@ class Secret:
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home directory for "~"
             reason = error.strerror if isinstance(error, OSError) else "it is not a file of UTF-8 text"
             raise ValueError(f"cannot read {origin}: {reason}") from None
-        return cls._from_text(text, origin)
+        return cls._from_text(text, origin, key)
 
     @classmethod
-    def _from_text(cls, text: str, origin: str) -> Self:
+    def _from_text(cls, text: str, origin: str, key: str | None) -> Self:
         """The secret in ``text``; ``origin`` names its source in messages."""
         if len(text) > MAX_SECRET_CHARACTERS:
             raise ValueError(
                 f"{origin} contains more than {MAX_SECRET_CHARACTERS} characters, too long for a secret"
             )
-        secret = text.removeprefix("\ufeff").rstrip("\r\n")
-        if not secret:
-            raise ValueError(f"{origin} is empty")
-        if "\0" in secret:
+        if "\0" in text:
             raise ValueError(f"{origin} contains a NUL character, so it is not text")
         try:
-            secret.encode()
+            text.encode()
         except UnicodeEncodeError:
             raise ValueError(f"{origin} contains bytes that are not UTF-8 text") from None
-        suspicion = _suspicious_form(secret)
-        return cls(secret, suspicion and f"{origin} {suspicion}")
+        try:
+            tidied = tidy(text, key)
+        except ValueError as error:
+            raise ValueError(f"{origin} {error}") from None
+        return cls(tidied.text, tidied.remark and f"{origin} {tidied.remark}")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(
-            lambda value, info: cls.read(value, ValidationContext.of(info)), metadata={_MARK: True}
+            lambda value, info: cls.read(value, ValidationContext.of(info), info.field_name),
+            metadata={_MARK: True},
         )
 
     @classmethod
