@@ -1,14 +1,16 @@
 """desktop_notify with a real bus and a service that checks the specification strictly."""
 
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import trio
 
-from aintandem_notify.api import DestinationBroken, Rejected, RetryLater, Severity
-from aintandem_notify_desktop_notify import Config, DesktopNotify
+from aintandem_notify.api import DestinationBroken, Receipt, Rejected, RetryLater, Severity
+from aintandem_notify_desktop_notify import Config, DesktopNotify, bus
 from aintandem_notify_desktop_notify.freedesktop import Freedesktop
 from aintandem_notify_desktop_notify.popup import Popup
 from support.dbus_service import (
@@ -115,6 +117,115 @@ async def test_the_capabilities_are_asked_for_once(service: NotificationService,
         await desktop.show(HELLO, None)
 
     assert service.calls == ["GetCapabilities", "Notify", "Notify", "Notify"]
+
+
+def failure(number: int) -> Popup:
+    return Popup(app_name="A", summary=f"Import {number} failed", body="why", severity=Severity.ERROR)
+
+
+async def show_failures(desktop: Freedesktop, numbers: Iterable[int]) -> list[Receipt]:
+    return [await desktop.show(failure(number), None) for number in numbers]
+
+
+@pytest.mark.parametrize("capabilities", [(), ("body",), ("body", "body-markup", "actions", "persistence")])
+async def test_of_thirty_failures_five_stand_alone_and_one_summary_tells_the_others(
+    capabilities: tuple[str, ...],
+) -> None:
+    async with open_notification_service(capabilities) as service:
+        desktop = desktop_at(service.address)
+        await show_failures(desktop, range(30))
+        desktop.close()
+
+        *alone, summary = service.on_screen().values()
+    assert [notification.summary for notification in alone] == [f"Import {number} failed" for number in range(5)]
+    assert summary.summary == "25 more failures: Import 29 failed"
+    assert summary.body.splitlines() == [
+        *(f"Import {number} failed" for number in range(29, 22, -1)),
+        "… 18 earlier ones",
+    ]
+    # Each was told once, in its turn.
+    assert [shown.summary.rpartition(": ")[2] for shown in service.notifications] == [
+        f"Import {number} failed" for number in range(30)
+    ]
+    assert service.complaints == []
+
+
+async def test_the_summary_counts_equal_failures(service: NotificationService) -> None:
+    desktop = Freedesktop({"DBUS_SESSION_BUS_ADDRESS": service.address}, max_critical=1)
+    await show_failures(desktop, [0, 1, 2, 1, 1])
+    facts = desktop.diagnostics()
+    desktop.close()
+
+    assert service.notifications[-1].body == "Import 1 failed (3 times)\nImport 2 failed"
+    assert (facts["critical popups"], facts["failures in the summary"]) == (1, 4)
+
+
+async def test_a_popup_that_was_closed_makes_room(service: NotificationService, desktop: Freedesktop) -> None:
+    receipts = await show_failures(desktop, range(5))
+    await service.close(receipts[1]["id"], 4711)
+    await desktop.show(failure(5), None)
+    await desktop.show(failure(6), None)
+
+    assert [shown.summary for shown in service.notifications[5:]] == [
+        "Import 5 failed",
+        "1 more failure: Import 6 failed",
+    ]
+
+
+async def test_a_summary_that_was_closed_begins_anew(service: NotificationService, desktop: Freedesktop) -> None:
+    summary = (await show_failures(desktop, range(8)))[-1]["summary"]
+    await service.close(summary)
+    again = await desktop.show(failure(8), None)
+
+    shown = service.notifications[-1]
+    assert (shown.summary, shown.replaces_id) == ("1 more failure: Import 8 failed", 0)
+    assert again["summary"] != summary
+
+
+async def test_a_run_that_goes_on_gives_its_place_away(service: NotificationService, desktop: Freedesktop) -> None:
+    receipts = await show_failures(desktop, range(5))
+    failed_again = await desktop.show(failure(0), receipts[0])
+    await desktop.show(HELLO, receipts[1])
+    alone = await desktop.show(failure(5), None)
+
+    assert failed_again == receipts[0]
+    assert "id" in alone
+    assert len(service.on_screen()) == 6
+
+
+async def test_no_popup_replaces_the_summary_that_told_of_its_run(
+    service: NotificationService, desktop: Freedesktop
+) -> None:
+    in_summary = (await show_failures(desktop, range(6)))[-1]
+    await desktop.show(HELLO, in_summary)
+
+    assert service.notifications[-1].replaces_id == 0
+
+
+async def test_a_failure_that_the_service_did_not_take_is_counted_once(
+    service: NotificationService, desktop: Freedesktop
+) -> None:
+    await show_failures(desktop, range(6))
+    service.fail_next(f"{NAME}.Error.ExcessNotificationGeneration")
+    with pytest.raises(RetryLater):
+        await desktop.show(failure(6), None)
+    await desktop.show(failure(6), None)
+
+    assert service.notifications[-1].summary == "2 more failures: Import 6 failed"
+
+
+async def test_with_a_service_that_was_restarted_the_screen_is_empty() -> None:
+    async with open_bus() as address:
+        desktop = desktop_at(address)
+        async with serve_notifications(address):
+            await show_failures(desktop, range(7))
+        async with serve_notifications(address) as restarted:
+            await show_failures(desktop, range(5))
+        desktop.close()
+
+    assert [shown.summary for shown in restarted.notifications] == [
+        f"Import {number} failed" for number in range(5)
+    ]
 
 
 async def test_a_receipt_replaces_its_notification(service: NotificationService, desktop: Freedesktop) -> None:
@@ -226,23 +337,115 @@ async def test_when_the_bus_dies_the_next_one_at_its_address_is_used(tmp_path: P
     assert desktop.diagnostics()["connected"] is False
 
 
+UNUSABLE_ADDRESSES = (
+    "autolaunch:",
+    "autolaunch:scope=install-path",
+    "unixexec:path=ssh,argv1=host",
+    "tcp:host=x,port=1",
+    "nonce-tcp:host=x,port=1,noncefile=/x",
+    "launchd:env=DBUS_LAUNCHD_SESSION_BUS_SOCKET",
+    "systemd:",
+    "vsock:cid=1,port=1",
+    "disabled:",
+    "rubbish",
+    ":",
+    ";",
+    "unix:",
+    "unix:path",
+    "unix:path=",
+    "unix:tmpdir=/tmp",
+    "unix:runtime=yes",
+    "unix:path=/nowhere/bus",
+    "unix:path=/nowhere/b%C3%BCs",
+    f"unix:path=/{'x' * 200}",
+    "unix:path=/nowhere%00bus",
+    "unix:abstract=nowhere",
+    "/run/user/1000/bus",
+)
+"""Entries of ``DBUS_SESSION_BUS_ADDRESS`` that lead to no bus."""
+
+
 @pytest.mark.parametrize(
     ("environ", "reason"),
     [
         ({}, "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set"),
         ({"DBUS_SESSION_BUS_ADDRESS": ""}, "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set"),
-        ({"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere/bus"}, "does not answer: No such file"),
-        ({"XDG_RUNTIME_DIR": "/nowhere"}, "does not answer: No such file"),
-        ({"DBUS_SESSION_BUS_ADDRESS": "autolaunch:"}, "no way to reach DBUS_SESSION_BUS_ADDRESS=autolaunch:"),
-        ({"DBUS_SESSION_BUS_ADDRESS": "tcp:host=x,port=1"}, "no way to reach"),
-        ({"DBUS_SESSION_BUS_ADDRESS": "rubbish"}, "no way to reach"),
+        ({"XDG_RUNTIME_DIR": "/nowhere"}, r"does not answer: No such file or directory \(/nowhere/bus\)$"),
+        (
+            {"DBUS_SESSION_BUS_ADDRESS": "autolaunch:"},
+            "no way to reach DBUS_SESSION_BUS_ADDRESS=autolaunch:, and XDG_RUNTIME_DIR is not set$",
+        ),
+        ({"DBUS_SESSION_BUS_ADDRESS": "unixexec:path=sh,argv1=canary"}, "=unixexec:, and"),
+        (
+            {"DBUS_SESSION_BUS_ADDRESS": "tcp:host=x;unix:path=/no/b%c3%bcs", "XDG_RUNTIME_DIR": "/nowhere"},
+            r"does not answer: no socket to connect to \(tcp:\); No such .* \(/no/büs\); .* \(/nowhere/bus\)$",
+        ),
+        *(({"DBUS_SESSION_BUS_ADDRESS": entry}, "") for entry in UNUSABLE_ADDRESSES),
+        *(
+            ({"DBUS_SESSION_BUS_ADDRESS": entry, "XDG_RUNTIME_DIR": "/nowhere"}, r"\(/nowhere/bus\)")
+            for entry in UNUSABLE_ADDRESSES
+        ),
     ],
 )
 async def test_without_a_bus_notifications_are_unavailable(environ: dict[str, str], reason: str) -> None:
     desktop = Freedesktop(environ)
 
-    with pytest.raises(RetryLater, match=f"desktop notifications are unavailable: .*{reason}"):
+    with pytest.raises(RetryLater, match=f"^desktop notifications are unavailable: .*{reason}") as caught:
         await desktop.show(HELLO, None)
+    assert "canary" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert str(caught.value).isprintable()
+
+
+def path_of(service: NotificationService) -> Path:
+    return Path(service.address.removeprefix("unix:path=").partition(",")[0])
+
+
+async def test_an_address_that_cannot_be_used_is_skipped(tmp_path: Path) -> None:
+    async with open_notification_service() as service:
+        (tmp_path / "bus").symlink_to(path_of(service))
+        (tmp_path / "a b,ü;=%").symlink_to(path_of(service))
+        escaped = quote(os.fspath(tmp_path / "a b,ü;=%"), safe="")
+        for entry in UNUSABLE_ADDRESSES:
+            for environ in (
+                {"DBUS_SESSION_BUS_ADDRESS": f"{entry};{service.address}"},
+                {"DBUS_SESSION_BUS_ADDRESS": f"{entry}; unix:path={escaped},guid=1 \n"},
+                {"DBUS_SESSION_BUS_ADDRESS": entry, "XDG_RUNTIME_DIR": os.fspath(tmp_path)},
+            ):
+                desktop = Freedesktop(environ)
+                await desktop.check()
+                desktop.close()
+
+    assert set(service.calls) == {"GetServerInformation"}
+
+
+async def test_after_a_bus_that_says_nothing_the_next_one_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "CONNECT_TIMEOUT_S", 0.01)
+    silent = tmp_path / "silent"
+    with trio.socket.socket(trio.socket.AF_UNIX) as listening:
+        await listening.bind(str(silent))
+        listening.listen()
+        with pytest.raises(RetryLater, match=r"it said nothing for 0.01 s \(.*silent\); No such file"):
+            await desktop_at(f"unix:path={silent};unix:path=/nowhere").show(HELLO, None)
+
+
+async def test_after_a_bus_without_the_service_the_addresses_are_tried_from_the_start(tmp_path: Path) -> None:
+    """A session that begins later has the service, and the bus of the user's systemd none."""
+    session = tmp_path / "session"
+    async with open_bus() as without, open_notification_service() as service:
+        (tmp_path / "bus").symlink_to(without.removeprefix("unix:path=").partition(",")[0])
+        desktop = Freedesktop(
+            {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={session}", "XDG_RUNTIME_DIR": os.fspath(tmp_path)}
+        )
+        with pytest.raises(RetryLater, match="no notification service runs"):
+            await desktop.show(HELLO, None)
+        session.symlink_to(path_of(service))
+        await desktop.show(HELLO, None)
+        desktop.close()
+
+    assert len(service.notifications) == 1
 
 
 async def test_the_bus_of_the_users_systemd_is_found_without_an_address(tmp_path: Path) -> None:

@@ -78,15 +78,44 @@ def test_a_title_is_one_line_that_can_be_shown(text: str, expected: str) -> None
     assert popup(failed_task(title=text)).summary == expected
 
 
-def test_long_texts_are_cut() -> None:
-    result = popup(failed_task(title="t" * 5000, body="b" * 5000))
-
-    assert result.summary == "t" * (MAX_SUMMARY_CHARACTERS - 1) + "…"
-    assert result.body == ("Sales pipeline\n" + "b" * 5000)[: MAX_BODY_CHARACTERS - 1] + "…"
+def test_a_long_title_is_cut() -> None:
+    assert popup(failed_task(title="t" * 5000)).summary == "t" * (MAX_SUMMARY_CHARACTERS - 1) + "…"
 
 
-def test_many_lines_are_few() -> None:
-    assert len(popup(failed_task(body="line\n" * 50)).body.splitlines()) == MAX_BODY_LINES
+@pytest.mark.parametrize(
+    ("body", "sign"),
+    [
+        ("line\n" * 8, "… 2 more lines"),
+        ("line\n" * 50, "… 44 more lines"),
+        ("line\n\n \n" * 9, "… 3 more lines"),
+        ("line\n" * 100_000, "… 99,994 more lines"),
+        (f"{'a' * 300}\n{'b' * 300}\n{'c' * 300}\nd", "… 2 more lines"),
+        ("b" * 5000, None),
+        ("b" * 1_000_000, None),
+        (f"{'a' * 300}\n{'b' * 300}", None),
+    ],
+)
+def test_a_body_that_is_cut_says_how_much_is_missing(body: str, sign: str | None) -> None:
+    shown = popup(failed_task(body=body)).body
+    *kept, last = shown.splitlines()
+
+    assert len(shown) <= MAX_BODY_CHARACTERS
+    assert len(kept) < MAX_BODY_LINES
+    assert kept[0] == "Sales pipeline"
+    if sign is not None:
+        assert last == sign
+        return
+    # A line that is cut itself ends in an ellipsis, and its own missing characters are counted.
+    assert kept[-1].endswith("…")
+    left_out = len(f"Sales pipeline\n{body}") - len("\n".join(kept).removesuffix("…"))
+    assert last == f"… {left_out:,} more characters"
+
+
+@pytest.mark.parametrize(
+    "body", ["line\n" * 7, "b" * (MAX_BODY_CHARACTERS - len("Sales pipeline\n")), "a" + " " * 50_000]
+)
+def test_a_body_that_fits_is_shown_whole(body: str) -> None:
+    assert popup(failed_task(body=body)).body == f"Sales pipeline\n{body.strip()}"
 
 
 @given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))

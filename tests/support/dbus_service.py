@@ -16,7 +16,7 @@ from subprocess import PIPE
 from typing import Any, Final
 
 import trio
-from jeepney import HeaderFields, Message, MessageType, new_error, new_method_return
+from jeepney import DBusAddress, HeaderFields, Message, MessageType, new_error, new_method_return, new_signal
 from jeepney.bus_messages import message_bus
 from jeepney.io.trio import DBusConnection, open_dbus_connection
 
@@ -75,12 +75,24 @@ class NotificationService:
     silent: bool = False
     """While true, calls are recorded and never answered."""
 
+    _connection: DBusConnection | None = None
     _errors: list[tuple[str, str]] = field(default_factory=list)
     _changed: trio.Event = field(default_factory=trio.Event)
 
     def fail_next(self, error_name: str, text: str = "on demand") -> None:
         """Answer the next ``Notify`` with this error; several errors are used in order."""
         self._errors.append((error_name, text))
+
+    async def close(self, *ids: int) -> None:
+        """Report that a person closed these notifications."""
+        assert self._connection is not None
+        emitter = DBusAddress(PATH, interface=NAME)
+        for number in ids:
+            await self._connection.send(new_signal(emitter, "NotificationClosed", "uu", (number, 2)))
+
+    def on_screen(self) -> dict[int, ShownNotification]:
+        """The notifications by id, each as it was shown last; also those that were closed."""
+        return {notification.id: notification for notification in self.notifications}
 
     async def wait_for(self, count: int) -> list[ShownNotification]:
         """Wait for ``count`` notifications, and return all."""
@@ -215,8 +227,8 @@ async def serve_notifications(
     address: str, capabilities: Iterable[str] = ("body", "body-markup"), first_id: int = 1
 ) -> AsyncIterator[NotificationService]:
     """Run a notification service on the bus at ``address`` until the block ends."""
-    service = NotificationService(address, tuple(capabilities), first_id)
     connection = await open_dbus_connection(address)
+    service = NotificationService(address, tuple(capabilities), first_id, _connection=connection)
     async with connection, trio.open_nursery() as nursery:
         async with connection.router() as router:
             await router.send_and_get_reply(message_bus.RequestName(NAME))

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from aintandem_notify.api import Duration, Notification, Plugin, PluginConfig, Receipt, hookimpl
 from aintandem_notify_desktop_notify.backends import Backend, backend_for
+from aintandem_notify_desktop_notify.lasting import MAX_CRITICAL
 from aintandem_notify_desktop_notify.popup import Popup, popup_of
 
 
@@ -21,6 +22,12 @@ class Config(PluginConfig):
     )
     expire_timeout: Duration | None = Field(
         None, description='how long a notification stays up, "0s" for ever; by default the desktop decides'
+    )
+    max_critical: int = Field(
+        MAX_CRITICAL,
+        ge=1,
+        le=100,
+        description="how many errors stand on the screen at a time (Linux); one summary tells of any more",
     )
     max_age: Duration | None = Field(
         3600.0,
@@ -40,7 +47,7 @@ class DesktopNotify(Plugin[Config]):
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Choose the backend of this platform; it connects when it is first needed."""
-        self._backend = backend_for(sys.platform)
+        self._backend = backend_for(sys.platform, max_critical=self.config.max_critical)
         try:
             yield
         finally:

@@ -5,6 +5,7 @@ from typing import Any, Final, Protocol
 
 from aintandem_notify.api import Receipt
 from aintandem_notify_desktop_notify.commands import CommandBackend, macos_invocation, windows_invocation
+from aintandem_notify_desktop_notify.lasting import MAX_CRITICAL
 from aintandem_notify_desktop_notify.popup import Popup
 
 
@@ -28,7 +29,7 @@ class Backend(Protocol):
         ...
 
 
-def _freedesktop() -> Backend:
+def _freedesktop(max_critical: int) -> Backend:
     try:
         # jeepney is installed on Linux only.
         from aintandem_notify_desktop_notify.freedesktop import Freedesktop
@@ -36,18 +37,22 @@ def _freedesktop() -> Backend:
         if error.name is None or error.name.partition(".")[0] != "jeepney":
             raise
         raise RuntimeError("desktop_notify needs the package jeepney on Linux: pip install jeepney") from error
-    return Freedesktop()
+    return Freedesktop(max_critical=max_critical)
 
 
-_BACKENDS: Final[Mapping[str, Callable[[], Backend]]] = {
+_BACKENDS: Final[Mapping[str, Callable[[int], Backend]]] = {
     "linux": _freedesktop,
-    "darwin": lambda: CommandBackend("osascript", macos_invocation),
-    "win32": lambda: CommandBackend("powershell.exe", windows_invocation),
+    # These two take every popup down by themselves, after some seconds.
+    "darwin": lambda _max_critical: CommandBackend("osascript", macos_invocation),
+    "win32": lambda _max_critical: CommandBackend("powershell.exe", windows_invocation),
 }
 
 
-def backend_for(platform: str) -> Backend:
-    """The backend for ``platform`` (a ``sys.platform``); raises RuntimeError for an unsupported one."""
+def backend_for(platform: str, *, max_critical: int = MAX_CRITICAL) -> Backend:
+    """The backend for ``platform`` (a ``sys.platform``); raises RuntimeError for an unsupported one.
+
+    At most ``max_critical`` popups stay on the screen for a person to close, where popups stay at all.
+    """
     if platform not in _BACKENDS:
         raise RuntimeError(f"desktop_notify knows no way to show notifications on {platform}")
-    return _BACKENDS[platform]()
+    return _BACKENDS[platform](max_critical)

@@ -4,58 +4,71 @@ jeepney's own ``open_dbus_connection`` leaves the socket open if a bus refuses u
 if it hangs up during authentication. Therefore the handshake is implemented here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import PurePosixPath
-from typing import Self
+from typing import Final, Self
 
 import trio
-from jeepney import HeaderFields, Message
+from jeepney import HeaderFields, Message, MessageType
 from jeepney.auth import BEGIN, AuthenticationError, Authenticator
-from jeepney.bus import get_connectable_addresses
 from jeepney.bus_messages import message_bus
 from jeepney.io.trio import DBusConnection
+
+from aintandem_notify_desktop_notify.addresses import VARIABLE, bus_addresses
+
+CONNECT_TIMEOUT_S: Final = 3.0
+"""Seconds that each address gets, so that the next one is tried within the deadline of a delivery."""
 
 
 class BusLost(Exception):
     """There is no bus, or it refused us, or it closed the connection."""
 
 
-def socket_paths(environ: Mapping[str, str]) -> list[str]:
-    """The sockets of the session bus, to be tried in this order; raises ``BusLost`` if none is configured.
-
-    Without ``DBUS_SESSION_BUS_ADDRESS`` it is the bus of the user's systemd, as in other clients.
-    """
-    if address := environ.get("DBUS_SESSION_BUS_ADDRESS"):
-        try:
-            return list(get_connectable_addresses(address))
-        except Exception as error:  # jeepney raises various exceptions for an invalid address
-            raise BusLost(f"no way to reach DBUS_SESSION_BUS_ADDRESS={address}") from error
-    if folder := environ.get("XDG_RUNTIME_DIR"):
-        return [str(PurePosixPath(folder) / "bus")]
-    raise BusLost("there is no session bus: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set")
-
-
 class Bus:
     """A connection to the session bus. ``id`` identifies the bus: after a new login it is another one."""
 
-    def __init__(self, connection: DBusConnection) -> None:
+    def __init__(self, connection: DBusConnection, on_signal: Callable[[Message], None]) -> None:
         self._connection = connection
+        self._on_signal = on_signal
         self.id = ""
 
     @classmethod
-    async def connect(cls, environ: Mapping[str, str]) -> Self:
-        """Connect to the first address that answers; raises ``BusLost``."""
-        stream = await _open_socket(socket_paths(environ))
-        bus = cls(DBusConnection(stream.socket))
-        try:
-            await _authenticate(stream)
-            await bus.call(message_bus.Hello())
-            bus.id = _first((await bus.call(message_bus.GetId())).body)
-        except BaseException:
-            bus.close()
-            raise
-        return bus
+    async def connect(cls, environ: Mapping[str, str], on_signal: Callable[[Message], None]) -> Self:
+        """Connect to the first address that answers; raises ``BusLost``, which names those that were tried.
+
+        ``on_signal`` gets the signals that arrive before the reply to a call.
+        """
+        addresses = bus_addresses(environ)
+        if not addresses:
+            raise BusLost(f"there is no session bus: neither {VARIABLE} nor XDG_RUNTIME_DIR is set")
+        if all(address.path is None for address in addresses):
+            names = ";".join(address.name for address in addresses)
+            raise BusLost(f"no way to reach {VARIABLE}={names}, and XDG_RUNTIME_DIR is not set")
+        failures = []
+        for address in addresses:
+            if address.path is None:
+                failures.append(f"no socket to connect to ({address.name})")
+                continue
+            try:
+                return await cls._connect_to(address.path, on_signal)
+            except BusLost as error:
+                failures.append(f"{error} ({address.name})")
+        raise BusLost(f"the session bus does not answer: {'; '.join(failures)}")
+
+    @classmethod
+    async def _connect_to(cls, path: str, on_signal: Callable[[Message], None]) -> Self:
+        with trio.move_on_after(CONNECT_TIMEOUT_S):
+            stream = await _open_socket(path)
+            bus = cls(DBusConnection(stream.socket), on_signal)
+            try:
+                await _authenticate(stream)
+                await bus.call(message_bus.Hello())
+                bus.id = _first((await bus.call(message_bus.GetId())).body)
+            except BaseException:
+                bus.close()
+                raise
+            return bus
+        raise BusLost(f"it said nothing for {CONNECT_TIMEOUT_S:g} s")
 
     async def call(self, message: Message) -> Message:
         """Send ``message`` and return the reply, which may be an error; raises ``BusLost``.
@@ -67,10 +80,11 @@ class Bus:
             # An error in encoding the message is not translated: it does not mean that the bus is lost.
             await self._connection.send(message, serial=serial)
         while True:
-            # Signals that arrive in between are ignored.
             answer = await self._receive()
             if answer.header.fields.get(HeaderFields.reply_serial) == serial:
                 return answer
+            if answer.header.message_type is MessageType.signal:
+                self._on_signal(answer)
 
     async def _receive(self) -> Message:
         try:
@@ -80,22 +94,19 @@ class Bus:
         except BusLost:
             raise
         except Exception as error:  # jeepney raises various exceptions for invalid bytes
-            raise BusLost(f"the session bus sent something that is not D-Bus ({type(error).__name__})") from error
+            raise BusLost(f"it sent something that is not D-Bus ({type(error).__name__})") from error
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.socket.close()
 
 
-async def _open_socket(paths: list[str]) -> trio.SocketStream:
-    failure: OSError | ValueError | None = None
-    for path in paths:
-        try:
-            return await trio.open_unix_socket(path)
-        except (OSError, ValueError) as error:  # ValueError for an impossible path
-            failure = error
-    reason = failure.strerror if isinstance(failure, OSError) else "it has no address that can be used"
-    raise BusLost(f"the session bus does not answer: {reason}") from failure
+async def _open_socket(path: str) -> trio.SocketStream:
+    try:
+        return await trio.open_unix_socket(path)
+    except (OSError, ValueError) as error:  # ValueError for an impossible path
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise BusLost(reason or "no socket can have this name") from error
 
 
 async def _authenticate(stream: trio.SocketStream) -> None:
@@ -106,17 +117,17 @@ async def _authenticate(stream: trio.SocketStream) -> None:
             await stream.send_all(line)
             answer = await stream.receive_some()
             if not answer:
-                raise BusLost("the session bus hung up")
+                raise BusLost("it hung up")
             dialogue.feed(answer)
         await stream.send_all(BEGIN)
     except BusLost:
         raise
     except AuthenticationError as error:
-        raise BusLost("the session bus refused us") from error
+        raise BusLost("it refused us") from error
     except trio.BrokenResourceError as error:
-        raise BusLost("the session bus hung up") from error
+        raise BusLost("it hung up") from error
     except Exception as error:  # as in `Bus`
-        raise BusLost(f"the session bus sent something that is not D-Bus ({type(error).__name__})") from error
+        raise BusLost(f"it sent something that is not D-Bus ({type(error).__name__})") from error
 
 
 @contextmanager
@@ -124,10 +135,10 @@ def _bus_errors() -> Iterator[None]:
     try:
         yield
     except (trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel) as error:
-        raise BusLost("the session bus hung up") from error
+        raise BusLost("it hung up") from error
 
 
 def _first(body: Sequence[object]) -> str:
     if not body:
-        raise BusLost("the session bus does not say who it is")
+        raise BusLost("it does not say who it is")
     return str(body[0])

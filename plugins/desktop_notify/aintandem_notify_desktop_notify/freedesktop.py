@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jeepney import DBusAddress, HeaderFields, Message, MessageType, new_method_call
-from jeepney.bus_messages import message_bus
+from jeepney.bus_messages import MatchRule, message_bus
 
 from aintandem_notify.api import DestinationBroken, Receipt, Rejected, RetryLater, Severity
 from aintandem_notify_desktop_notify.bus import Bus, BusLost
+from aintandem_notify_desktop_notify.lasting import MAX_CRITICAL, LastingPopups
 from aintandem_notify_desktop_notify.popup import Popup
 
 NAME: Final = "org.freedesktop.Notifications"
@@ -34,6 +35,9 @@ ICONS: Final[Mapping[Severity, str]] = {
 }
 """Names of the freedesktop icon naming specification, which every theme has."""
 
+_CRITICAL: Final = 2
+_CLOSED: Final = "NotificationClosed"
+_CLOSED_RULE: Final = MatchRule(type="signal", sender=NAME, interface=NAME, member=_CLOSED, path=PATH)
 _MAX_INT32: Final = 2**31 - 1
 # The tags of the specification; anything else in angle brackets is text.
 _MARKUP: Final = re.compile(r"</?(?:b|i|u|a|img)(?:\s[^<>]*)?/?>", re.IGNORECASE)
@@ -115,20 +119,41 @@ def outcome(error_name: str, text: str) -> Exception:
 class Freedesktop:
     """Calls the owner of ``org.freedesktop.Notifications``; connects when needed, and again after a lost bus."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        """``environ`` holds the address of the bus."""
+    def __init__(self, environ: Mapping[str, str] = os.environ, max_critical: int = MAX_CRITICAL) -> None:
+        """``environ`` holds the address of the bus; ``max_critical`` bounds the popups that stay on the screen."""
         self._environ = environ
+        self._max_critical = max_critical
         self._bus: Bus | None = None
         self._server: Server | None = None
+        self._lasting = LastingPopups(max_critical)
+        self._is_listening = False
 
     async def show(self, popup: Popup, previous: Receipt | None) -> Receipt:
-        """Show ``popup``; the receipt identifies it for this server on this bus."""
+        """Show ``popup``, or a summary that tells of it if too many critical ones are on the screen.
+
+        The receipt identifies a popup of its own for this server on this bus. One for the summary has no ``id``:
+        nothing may replace it.
+        """
         bus = await self._connected()
         server = await self._current_server(bus)
         place = {"bus": bus.id, "server": server.owner}
+        replaces_id = replaced_id(previous, place)
+        is_critical = URGENCY[popup.severity] == _CRITICAL
+        await self._listen(bus, needed=is_critical or bool(self._lasting))
+        if is_critical and not self._lasting.has_room(replaces_id):
+            summary = self._lasting.summary_with(popup)
+            number = await self._notify(bus, server, summary, self._lasting.summary_id)
+            self._lasting.record_summary(number, popup)
+            return {"summary": number, **place}
+        number = await self._notify(bus, server, popup, replaces_id)
+        self._lasting.record_shown(number, is_critical=is_critical)
+        return {"id": number, **place}
+
+    async def _notify(self, bus: Bus, server: Server, popup: Popup, replaces_id: int) -> int:
+        """Show ``popup``; returns the id that the server gave it."""
         arguments: tuple[Any, ...] = (
             popup.app_name,
-            replaced_id(previous, place),
+            replaces_id,
             ICONS[popup.severity] if popup.icon is None else popup.icon,
             popup.summary,
             body_for(popup, server.capabilities),
@@ -138,7 +163,7 @@ class Freedesktop:
         )
         # To the server for which the id and the markup are valid, even if the name has a new owner.
         answer = await self._call(bus, _to(server.owner, "Notify", "susssasa{sv}i", arguments))
-        return {"id": answer.body[0], **place}
+        return int(answer.body[0])
 
     async def check(self) -> None:
         """Call a method of the service that shows nothing."""
@@ -150,18 +175,23 @@ class Freedesktop:
             "connected": self._bus is not None,
             "server": None if self._server is None else self._server.owner,
             "capabilities": [] if self._server is None else sorted(self._server.capabilities),
+            "critical popups": len(self._lasting),
+            "failures in the summary": self._lasting.summarized,
         }
 
     def close(self) -> None:
         """Close the connection."""
         bus, self._bus, self._server = self._bus, None, None
+        # Without a connection, the popups on the screen are unknown.
+        self._lasting = LastingPopups(self._max_critical)
+        self._is_listening = False
         if bus is not None:
             bus.close()
 
     async def _connected(self) -> Bus:
         if self._bus is None:
             try:
-                self._bus = await Bus.connect(self._environ)
+                self._bus = await Bus.connect(self._environ, self._on_signal)
             except BusLost as error:
                 raise RetryLater(f"desktop notifications are unavailable: {error}") from error
         return self._bus
@@ -170,11 +200,29 @@ class Freedesktop:
         """The current server; reads the capabilities only if it has changed."""
         owner = await self._request(bus, message_bus.GetNameOwner(NAME))
         if self._server is None or is_error(owner) or owner.body[0] != self._server.owner:
-            # By its well-known name, so that the bus starts the service if it can.
-            answer = await self._call(bus, _to(NAME, "GetCapabilities"))
+            self._lasting = LastingPopups(self._max_critical)
+            try:
+                # By its well-known name, so that the bus starts the service if it can.
+                answer = await self._call(bus, _to(NAME, "GetCapabilities"))
+            except RetryLater:
+                # Another of several buses may have the service at the next try.
+                self.close()
+                raise
             sender = str(answer.header.fields[HeaderFields.sender])
             self._server = Server(sender, frozenset(map(str, answer.body[0])))
         return self._server
+
+    async def _listen(self, bus: Bus, *, needed: bool) -> None:
+        """Let the bus pass on, or no longer, that popups were closed. A refusal only keeps their places taken."""
+        if needed is not self._is_listening:
+            await self._request(bus, (message_bus.AddMatch if needed else message_bus.RemoveMatch)(_CLOSED_RULE))
+            self._is_listening = needed
+
+    def _on_signal(self, signal: Message) -> None:
+        fields = signal.header.fields
+        sender, member = fields.get(HeaderFields.sender), fields.get(HeaderFields.member)
+        if self._server is not None and (sender, member) == (self._server.owner, _CLOSED) and signal.body:
+            self._lasting.record_closed(signal.body[0])
 
     async def _call(self, bus: Bus, message: Message) -> Message:
         answer = await self._request(bus, message)
@@ -189,7 +237,7 @@ class Freedesktop:
             answer = await bus.call(message)
             answered = True
         except BusLost as error:
-            raise RetryLater(f"desktop notifications are unavailable: {error}") from error
+            raise RetryLater(f"desktop notifications are unavailable: the session bus is lost: {error}") from error
         finally:
             # Also after a deadline: the next call must not read the reply to this one.
             if not answered:
