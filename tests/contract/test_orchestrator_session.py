@@ -16,7 +16,7 @@ from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, ServerTrouble
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.orchestrator import Credentials, Login, Session, StaticToken
+from aintandem_notify.orchestrator import Credentials, Login, LoginStatus, Session, StaticToken
 from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin, renewal_time
 from support.raw_orchestrator import HttpRequest, RawOrchestrator, RestAnswer, open_raw_orchestrator
 
@@ -297,6 +297,46 @@ async def test_a_url_that_is_nowhere() -> None:
             await session.token()
         assert paths(raw) == ["/api/auth/login", "/auth/login"]
         assert [event.type for event in events] == ["login_failed"]
+
+
+async def test_the_login_says_how_it_stands(mock_clock: trio.testing.MockClock) -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        assert session.login_status == LoginStatus()
+        since = None
+        for answer, refused, unreachable in [
+            (RestAnswer({"error": "wrong password"}, 401), "wrong password (HTTP 401)", None),
+            (RestAnswer({"error": "busy"}, 503), "wrong password (HTTP 401)", "busy (HTTP 503)"),
+            (RestAnswer({"error": "locked"}, 403), "locked (HTTP 403)", None),
+        ]:
+            raw.rest["POST /api/auth/login"] = answer
+            with pytest.raises(ApiError):
+                await session.token()
+            status = session.login_status
+            since = since or status.since
+            assert status == LoginStatus(refused, unreachable, since)
+            mock_clock.jump(1000)
+        assert since is not None
+        await raw.go_away()
+        with pytest.raises(HttpFailed):
+            await session.token()
+        assert session.login_status.refused == "locked (HTTP 403)", "until one is accepted"
+        raw.come_back()
+        raw.rest.clear()
+        mock_clock.jump(1000)
+        await session.token()
+        assert session.login_status == LoginStatus()
+
+
+async def test_a_given_token_that_is_refused_is_a_refused_login_until_it_is_accepted() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw, GIVEN) as (session, _):
+        token = await session.token()
+        with pytest.raises(AuthenticationFailed):
+            await session.renew(token)
+        assert session.login_status.refused == "the orchestrator refused the token that it was given (HTTP 401)"
+        assert await session.token() is token
+        assert session.login_status.refused is not None
+        session.note_accepted(token)
+        assert session.login_status == LoginStatus()
 
 
 async def test_a_given_token_is_used_as_it_is() -> None:

@@ -25,6 +25,7 @@ from aintandem_notify.domain.events import Family
 from aintandem_notify.errors import Disconnected, HttpFailed, LinkGivenUp, LinkLost, ProjectGone
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator import WatchSettings
+from aintandem_notify.orchestrator.auth.login_status import LoginStatus
 from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin
 from aintandem_notify.orchestrator.link.reconnect_policy import ConnectionTrouble
 from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_target
@@ -90,6 +91,10 @@ class World:
 
     async def renew(self, refused: Token) -> Token:
         return refused
+
+    @property
+    def login_status(self) -> LoginStatus:
+        return LoginStatus()
 
     def note_accepted(self, token: Token) -> None:
         pass

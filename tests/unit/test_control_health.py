@@ -7,7 +7,7 @@ import pytest
 
 from aintandem_notify.control.health import reason_not_to_ping, store_trouble, trouble
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, UnwatchedProjects
+from aintandem_notify.orchestrator import ConnectionState, ConnectionTrouble, ProjectStatus, UnwatchedProjects
 from aintandem_notify.store import LivenessReport
 from support.outbox import NOW
 
@@ -18,7 +18,8 @@ S = ConnectionState
 def status(name: str, state: ConnectionState, seconds: float = 0.0, *, gone: bool = False) -> ProjectStatus:
     """Returns a project that has been in this state for so many seconds."""
     since: datetime = NOW - timedelta(seconds=seconds)
-    return ProjectStatus(Project(id=name, name=name), state, since, gone=gone)
+    trouble = ConnectionTrouble.GONE if gone else None
+    return ProjectStatus(Project(id=name, name=name), state, since, trouble=trouble)
 
 
 @pytest.mark.parametrize(

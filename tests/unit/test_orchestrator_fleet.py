@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pytest
 import trio
@@ -18,7 +19,7 @@ from aintandem_notify.orchestrator.link.states import ConnectionState
 from aintandem_notify.orchestrator.rest.records import ProjectRecord
 from aintandem_notify.orchestrator.watch.fleet import Fleet, Watcher, resolve, run_fleet
 from aintandem_notify.orchestrator.watch.settings import StatusObserver
-from aintandem_notify.orchestrator.watch.status import ProjectStatus
+from aintandem_notify.orchestrator.watch.status import DiscoveryStatus, ProjectStatus
 
 CONNECTION = ConnectionConfig()
 
@@ -72,6 +73,10 @@ class World:
     ending_takes: float = 0.0
     prepared: list[ConnectionConfig] = field(default_factory=list)
 
+    @cached_property
+    def clock(self) -> TrioClock:
+        return TrioClock()
+
     async def list_projects(self) -> Sequence[ProjectRecord]:
         self.lookups.append(trio.current_time())
         await trio.sleep(self.lists_take)
@@ -88,7 +93,7 @@ class World:
     async def watch(self, project: Project, observe: StatusObserver) -> None:
         self.begun.append(project.id)
         self.observers[project.id] = observe
-        observe(ProjectStatus(project, ConnectionState.CONNECTED, TrioClock().now()))
+        observe(ProjectStatus(project, ConnectionState.CONNECTED, self.clock.now()))
         if self.crashes.get(project.id, 0):
             self.crashes[project.id] -= 1
             raise ZeroDivisionError("oops")
@@ -105,7 +110,7 @@ class World:
     @asynccontextmanager
     async def fleet(self, *entries: ProjectConfig) -> AsyncIterator[Fleet]:
         async with run_fleet(
-            prepare=self.prepare, list_projects=self.list_projects, clock=TrioClock(), chance=lambda: 1.0
+            prepare=self.prepare, list_projects=self.list_projects, clock=self.clock, chance=lambda: 1.0
         ) as fleet:
             await fleet.set_projects(entries, CONNECTION)
             await wait_all_tasks_blocked()
@@ -147,6 +152,100 @@ async def test_a_literal_project_does_not_wait_for_its_name(
     async with world.fleet(entry("a")):
         await trio.sleep(4)
         assert world.watched["a"].name == "a"
+
+
+async def test_projects_are_shown_before_anything_is_known_of_them(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.lists_take = 60.0
+    async with run_fleet(
+        prepare=world.prepare, list_projects=world.list_projects, clock=world.clock, chance=lambda: 1.0
+    ) as fleet:
+        fleet.expect([entry("a"), entry("b", "B"), entry("c*")])
+        before = {status.project.id: status for status in fleet.snapshot()}
+        assert {project_id: status.project.name for project_id, status in before.items()} == {"a": "a", "b": "B"}
+        assert all(
+            status.state is ConnectionState.DISCONNECTED and status.last_error for status in before.values()
+        )
+        await fleet.set_projects([entry("a"), entry("b", "B")], CONNECTION)
+        await wait_all_tasks_blocked()
+        assert sorted(world.watched) == ["b"]
+        assert sorted(status.project.id for status in fleet.snapshot()) == ["a", "b"]
+        await trio.sleep(4)
+        assert sorted(world.watched) == ["a", "b"]
+        assert sorted(status.project.id for status in fleet.snapshot()) == ["a", "b"]
+
+
+async def test_a_project_of_another_agent_is_not_shown(world: World, autojump_clock: MockClock) -> None:
+    world.lists_take = 60.0
+    async with world.fleet() as fleet:
+        await fleet.watch_only(["a"])
+        await fleet.set_projects([entry("a"), entry("b")], CONNECTION)
+        assert [status.project.id for status in fleet.snapshot()] == ["a"]
+
+
+async def test_the_search_for_projects_says_how_it_stands(world: World, autojump_clock: MockClock) -> None:
+    world.listing = None
+    async with world.fleet(entry("a", "A"), entry("x*"), entry("y*")) as fleet:
+        began = fleet.discovery().since
+        assert fleet.discovery() == DiscoveryStatus("refused", began, {}, has_listed=False)
+        await trio.sleep(40)
+        assert fleet.discovery().since == began, "since the first failure"
+        world.listing = [record("x1"), record("z")]
+        await trio.sleep(300)
+        idle_since = fleet.discovery().idle_globs["y*"]
+        assert fleet.discovery() == DiscoveryStatus(idle_globs={"y*": idle_since})
+        world.listing = []
+        await trio.sleep(900)
+        idle = fleet.discovery().idle_globs
+        assert (idle["y*"], idle["x*"] > idle_since) == (idle_since, True)
+        world.listing = None
+        await fleet.set_projects([entry("x*"), entry("z*")], CONNECTION)
+        assert fleet.discovery() == DiscoveryStatus(idle_globs={"x*": idle["x*"]}, has_listed=False)
+        await trio.sleep(1)
+        assert fleet.discovery().trouble == "refused"
+        await fleet.set_projects([entry("z", "Z")], CONNECTION)
+        assert fleet.discovery() == DiscoveryStatus(), "no glob, no search"
+
+
+async def test_a_list_that_gives_only_names_is_no_trouble(world: World, autojump_clock: MockClock) -> None:
+    world.listing = None
+    async with world.fleet(entry("a")) as fleet:
+        await trio.sleep(10)
+        assert fleet.discovery() == DiscoveryStatus()
+
+
+async def test_a_link_that_opens_and_breaks_again_is_down_since_the_first_break(
+    world: World, autojump_clock: MockClock
+) -> None:
+    async with world.fleet(entry("a", "A")) as fleet:
+        began = world.clock.now()
+
+        def down_for(state: ConnectionState) -> float | None:
+            world.observers["a"](ProjectStatus(Project(id="a", name="A"), state, world.clock.now()))
+            since = fleet.snapshot()[0].down_since
+            return None if since is None else (since - began).total_seconds()
+
+        await trio.sleep(100)
+        assert down_for(ConnectionState.RECONNECTING) == 100
+        for _ in range(5):
+            await trio.sleep(10)
+            assert down_for(ConnectionState.CONNECTED) is None
+            await trio.sleep(59)
+            assert down_for(ConnectionState.RECONNECTING) == 100
+        assert down_for(ConnectionState.CONNECTED) is None
+        await trio.sleep(60)
+        assert down_for(ConnectionState.RECONNECTING) == 505, "a stable link ends it"
+
+
+async def test_a_crash_is_no_connection(world: World, autojump_clock: MockClock) -> None:
+    world.crashes = {"bad": 1000}
+    async with world.fleet(entry("bad", "Bad")) as fleet:
+        (first,) = fleet.snapshot()
+        assert (first.state, first.connected_at) == (ConnectionState.DISCONNECTED, None)
+        await trio.sleep(500)
+        (status,) = fleet.snapshot()
+        assert status.down_since == first.down_since
 
 
 async def test_globs_are_resolved_again(world: World, autojump_clock: MockClock) -> None:

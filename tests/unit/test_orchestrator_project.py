@@ -26,6 +26,7 @@ from aintandem_notify.errors import (
     StoreError,
 )
 from aintandem_notify.foundation.clock import TrioClock
+from aintandem_notify.orchestrator.auth.login_status import LoginStatus
 from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin
 from aintandem_notify.orchestrator.link import frames
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
@@ -104,6 +105,8 @@ class World:
     store_fails: int = 0
     store_tries: list[float] = field(default_factory=list)
     session_fails: deque[Exception] = field(default_factory=deque)
+    login_takes: float = 0.0
+    login_status: LoginStatus = field(default_factory=LoginStatus)
     renewal_fails: Exception | None = None
     lifetime: float = FOR_EVER
     fatal: frozenset[ConnectionTrouble] = frozenset()
@@ -127,6 +130,7 @@ class World:
 
     async def token(self) -> Token:
         if self._present is None or trio.current_time() >= self._present.renew_from:
+            await trio.sleep(self.login_takes)
             if self.session_fails:
                 raise self.session_fails.popleft()
             return self._new()
@@ -255,6 +259,49 @@ async def test_states_in_turn(world: World, autojump_clock: MockClock) -> None:
         "disconnecting",
         "disconnected",
     ]
+
+
+@pytest.mark.parametrize(
+    ("login", "shown"),
+    [
+        (LoginStatus(), "waits for the answer to the login"),
+        (LoginStatus(refused="wrong password"), "wrong password"),
+        (LoginStatus(refused="wrong password", unreachable="no answer"), "no answer"),
+    ],
+)
+async def test_the_status_says_why_there_is_no_token_yet(
+    login: LoginStatus, shown: str, world: World, autojump_clock: MockClock
+) -> None:
+    world.login_takes, world.login_status = 30.0, login
+    await world.watch(29)
+    assert {status.last_error for status in world.statuses[1:]} == {shown}
+    world.statuses.clear()
+    await world.watch(100)
+    assert world.statuses[-1].last_error is None
+
+
+async def test_the_status_names_the_kind_of_trouble_until_it_ends(world: World, autojump_clock: MockClock) -> None:
+    world.session_fails += [AuthenticationFailed("wrong password", status=401), HttpFailed("no answer")]
+    world.plans += [Plan(refusal=ProjectGone("unknown")), Plan(refusal=LinkLost("broken"))]
+    await world.watch(1000)
+    shown = [(status.trouble, status.last_error) for status in world.statuses if status.trouble is not None]
+    assert list(dict.fromkeys(shown)) == [
+        (ConnectionTrouble.REFUSED, "wrong password (HTTP 401)"),
+        (ConnectionTrouble.LOST, "no answer"),
+        (ConnectionTrouble.GONE, "unknown"),
+        (ConnectionTrouble.LOST, "broken"),
+    ]
+    assert (world.statuses[-1].trouble, world.statuses[-1].last_error) == (None, None)
+
+
+async def test_a_token_that_cannot_be_renewed_is_the_reason_that_is_shown(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.plans += [Plan(refusal=LinkRefused("refused", 401)) for _ in range(9)]
+    world.renewal_fails = HttpFailed("no answer")
+    await world.watch(1000)
+    failed = [status for status in world.statuses if status.attempts == 9]
+    assert (failed[-1].last_error, failed[-1].trouble) == ("no answer", ConnectionTrouble.LOST)
 
 
 async def test_a_lost_link_is_reported_and_reconnects(world: World, autojump_clock: MockClock) -> None:

@@ -89,3 +89,8 @@ def test_when_to_give_up(attempts: int | None, failures: int, answer: bool) -> N
 def test_refusals(code: int, refusals: int, renews: bool, at_once: bool) -> None:
     assert should_renew_token(code, refusals) is renews
     assert should_retry_at_once(refusals) is at_once
+
+
+@pytest.mark.parametrize(("code", "renews"), [(401, True), (4401, True), (403, False), (4403, False)])
+def test_a_given_token_that_may_not_watch_one_project_is_no_refused_login(code: int, renews: bool) -> None:
+    assert should_renew_token(code, 1, is_renewable=False) is renews

@@ -52,11 +52,13 @@ class Agent:
 
     async def start(self, fleet: Fleet) -> None:
         """Starts every instance, then every project, so that every event finds its destinations."""
+        config = self.loaded.config
+        self._fleet = fleet
+        fleet.expect(config.projects)
         await self._publish_destinations()
         for instance in instance_settings(self.loaded).values():
             await self._start_instance(instance)
         await self._dispatcher.log_orphaned_queues()
-        config = self.loaded.config
         self._ingest.announce(
             AgentStartedEvent(
                 timestamp=self._clock.now(),
@@ -65,7 +67,6 @@ class Agent:
                 plugins=len(config.instances),
             )
         )
-        self._fleet = fleet
         await fleet.set_projects(config.projects, config.connection)
         self.phase = "running"
         _log.info("started", version=__version__, config=str(config.source), plugins=len(config.instances))

@@ -22,6 +22,7 @@ from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth.credentials import Credentials, Login, StaticToken
+from aintandem_notify.orchestrator.auth.login_status import LoginStatus, is_refusal
 from aintandem_notify.orchestrator.auth.routes import AuthRoutes
 from aintandem_notify.orchestrator.auth.shielded import run_to_completion
 from aintandem_notify.orchestrator.auth.token_store import SAVE_TIMEOUT_S, StoredTokens, TokenCache, TokenStore
@@ -85,6 +86,12 @@ class Session:
         self._failure: _Failure | None = None
         self._failures = 0
         self._announced = False
+        self._login_status = LoginStatus()
+
+    @property
+    def login_status(self) -> LoginStatus:
+        """The trouble with the login, if there is any."""
+        return self._login_status
 
     @property
     def base(self) -> str:
@@ -99,7 +106,7 @@ class Session:
     @property
     def is_open(self) -> bool:
         """True if there is a token, or a way to get one, that the orchestrator has not refused."""
-        if self._failure is not None and _is_refusal(self._failure.error):
+        if self._failure is not None and is_refusal(self._failure.error):
             return self._token is not None and self._may_be_valid(self._token)
         return self._can_get_token()
 
@@ -139,7 +146,7 @@ class Session:
         """
         if refused.origin is TokenOrigin.STATIC:
             error = AuthenticationFailed("the orchestrator refused the token that it was given", status=401)
-            self._announce_once(error)
+            self._note_refusal(error)
             raise error
         if self._token is refused:
             self._refused = refused
@@ -158,7 +165,7 @@ class Session:
     def note_accepted(self, token: Token) -> None:
         """Record that the orchestrator accepted ``token``: a later refusal of a static one is announced again."""
         if token.origin is TokenOrigin.STATIC:
-            self._announced = False
+            self._announced, self._login_status = False, LoginStatus()
 
     async def restore(self) -> None:
         """Load the tokens of an earlier login to the same url from the store. Raises TokenStoreError."""
@@ -256,12 +263,12 @@ class Session:
         """Use ``token`` from now on, and store it for the next start."""
         self._token, self._failure, self._failures = token, None, 0
         if token.origin is not TokenOrigin.STATIC:
-            self._announced = False
+            self._announced, self._login_status = False, LoginStatus()
             await self._cache.save(token, self._refresh_token)
         return token
 
     def _note_failure(self, error: ApiError | HttpFailed) -> None:
-        is_refused = _is_refusal(error)
+        is_refused = is_refusal(error)
         pauses = REFUSED_PAUSES_S if is_refused else TROUBLE_PAUSES_S
         pause = stepped_delay(self._failures, pauses=pauses, chance=self._chance)
         if isinstance(error, ServerTrouble) and error.retry_after is not None:
@@ -269,9 +276,13 @@ class Session:
         self._failures += 1
         self._failure = _Failure(error, trio.current_time() + pause)
         if is_refused:
-            self._announce_once(error)
+            self._note_refusal(error)
+        else:
+            self._login_status = self._login_status.after(error, self._clock.now())
 
-    def _announce_once(self, error: Exception) -> None:
+    def _note_refusal(self, error: ApiError | HttpFailed) -> None:
+        """Note the refusal, and announce the first one of a series."""
+        self._login_status = self._login_status.after(error, self._clock.now())
         if not self._announced:
             self._announced = True
             self._announce(LoginFailedEvent(timestamp=self._clock.now(), reason=str(error)))
@@ -355,7 +366,3 @@ class Session:
     def _make_token(self, text: str, origin: TokenOrigin) -> Token:
         log.register_secret(text, rotating=True)
         return make_token(text, origin, now=self._clock.now(), current_time=trio.current_time())
-
-
-def _is_refusal(error: ApiError | HttpFailed) -> bool:
-    return isinstance(error, ApiError) and not isinstance(error, ServerTrouble)

@@ -79,9 +79,12 @@ def should_retry_at_once(refusals: int) -> bool:
     return refusals <= MAX_IMMEDIATE_RENEWALS
 
 
-def should_renew_token(code: int, refusals: int) -> bool:
-    """True if a new token is fetched after ``refusals`` consecutive refusals, the last with this close code."""
-    return should_retry_at_once(refusals) or code not in FORBIDDING_CODES
+def should_renew_token(code: int, refusals: int, *, is_renewable: bool = True) -> bool:
+    """True if a new token is fetched after ``refusals`` consecutive refusals, the last with this close code.
+
+    If the token is not renewable, and may not watch one project, that is no refused login: it may watch others.
+    """
+    return code not in FORBIDDING_CODES or (is_renewable and should_retry_at_once(refusals))
 
 
 def close_code_of(error: Exception) -> int:

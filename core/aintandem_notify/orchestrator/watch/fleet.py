@@ -24,13 +24,16 @@ from aintandem_notify.log import redact_start
 from aintandem_notify.orchestrator.link.states import ConnectionState
 from aintandem_notify.orchestrator.rest.records import ProjectRecord
 from aintandem_notify.orchestrator.watch.settings import StatusObserver
-from aintandem_notify.orchestrator.watch.status import ProjectStatus
+from aintandem_notify.orchestrator.watch.status import DiscoveryStatus, ProjectStatus
 
 RESTART_DELAY_S: Final = 1.0
 RESTART_MAX_DELAY_S: Final = 60.0
 """Pauses before a crashed supervisor restarts; a crash is a bug of ours and may repeat."""
 NAME_LOOKUP_S: Final = 3.0
 """Longest wait for the orchestrator's list, which has the names of projects; after that the id is the name."""
+
+WAITS_FOR_NAME: Final = "its name is being looked up in the orchestrator's list"
+NO_ANSWER_YET: Final = "no answer yet"
 
 RESTART_STABLE_S: Final = 600.0
 """After so long without a crash, the next one counts as the first."""
@@ -113,13 +116,38 @@ class Fleet:
         self._wanted_changed = trio.Event()
         self._running: dict[str, _Supervisor] = {}
         self._statuses: dict[str, ProjectStatus] = {}
+        self._expected: dict[str, ProjectStatus] = {}
         self._absent_once: set[str] = set()
-        self._idle_globs: set[str] = set()
+        self._discovery = DiscoveryStatus()
         self._changed = trio.Event()
 
     def snapshot(self) -> tuple[ProjectStatus, ...]:
-        """The status of every watched project, in the order in which they were started."""
-        return tuple(self._statuses.values())
+        """The status of every project that this agent watches or is about to watch; the latter come last."""
+        expected = (
+            status
+            for project_id, status in self._expected.items()
+            if project_id not in self._statuses and self._is_allowed(project_id)
+        )
+        return (*self._statuses.values(), *expected)
+
+    def discovery(self) -> DiscoveryStatus:
+        """The state of the search for the projects that globs match."""
+        return self._discovery
+
+    def expect(self, entries: Iterable[WatchedProject]) -> None:
+        """Show the projects of these entries in ``snapshot`` from now on, before ``set_projects`` can watch them.
+
+        Projects that match globs are not known yet; ``discovery`` says whether they are.
+        """
+        entries, now = list(entries), self._clock.now()
+        self._expected = {
+            project.id: ProjectStatus(project, ConnectionState.DISCONNECTED, now, last_error=WAITS_FOR_NAME)
+            for project in resolve([entry for entry in entries if not entry.is_glob], ()).values()
+        }
+        globs = {entry.id for entry in entries if entry.is_glob}
+        idle_globs = {glob: since for glob, since in self._discovery.idle_globs.items() if glob in globs}
+        trouble, since = (self._discovery.trouble, self._discovery.since) if globs else (None, None)
+        self._discovery = DiscoveryStatus(trouble, since, idle_globs, has_listed=not globs)
 
     @property
     def wanted(self) -> Set[str]:
@@ -153,18 +181,20 @@ class Fleet:
         Changed connection settings restart all. Returns when the stopped supervisors have ended. Raises
         ConfigError if the connection settings cannot be used; then nothing has changed.
         """
+        entries = tuple(entries)
         if connection != self._connection:
             self._watch = self._prepare(connection)
             self._connection = connection
             self._entries = ()
         else:
-            self._entries = tuple(entries)
+            self._entries = entries
+        self.expect(entries)
         for project_id in [project_id for project_id in self._wanted if not self._is_wanted(project_id)]:
             del self._wanted[project_id]
         stopped = [self._stop(project_id) for project_id in list(self._running) if project_id not in self._wanted]
         for supervisor in stopped:
             await supervisor.ended.wait()
-        self._entries = tuple(entries)
+        self._entries = entries
         # The other entries wait for the list, which has the names, and the ids that match globs.
         self._add_wanted(resolve([entry for entry in self._entries if not entry.is_glob and entry.name], ()))
         self._notify_wanted_changed()
@@ -200,14 +230,19 @@ class Fleet:
             with trio.fail_after(NAME_LOOKUP_S if is_waiting else math.inf):
                 return await list_projects()
         except trio.TooSlowError:
-            reason = "no answer yet"
-        except AuthenticationFailed:
-            return None  # the session reports a refused login, once for all projects
+            reason, is_reported = NO_ANSWER_YET, not first_failure
         except (ApiError, HttpFailed) as error:
-            reason = str(error)
-        if first_failure:
+            # The session reports a refused login, once for all projects.
+            reason, is_reported = str(error), not first_failure or isinstance(error, AuthenticationFailed)
+        if not is_reported:
             _log.warning("the projects could not be listed", reason=reason)
+        self._note_trouble(reason)
         return None
+
+    def _note_trouble(self, reason: str) -> None:
+        if any(entry.is_glob for entry in self._entries):
+            since = self._discovery.since or self._clock.now()
+            self._discovery = replace(self._discovery, trouble=reason, since=since)
 
     def _list_pause(self, failures: int, interval: float) -> float:
         return full_jitter(failures - 1, initial=RESTART_DELAY_S, maximum=interval, chance=self._chance)
@@ -216,7 +251,7 @@ class Fleet:
         resolved = resolve(self._entries, listed or ())
         self._add_wanted(resolved)
         if listed is not None:
-            self._log_idle_globs(listed)
+            self._note_idle_globs(listed)
             # A project is stopped when it is absent twice: one wrong list must not silence it.
             absent = self._wanted.keys() - resolved.keys()
             for project_id in absent & self._absent_once:
@@ -226,16 +261,17 @@ class Fleet:
             self._absent_once = absent - self._absent_once
         self._notify_wanted_changed()
 
-    def _log_idle_globs(self, listed: Sequence[ProjectRecord]) -> None:
-        """Log once that a glob matches no project: its author waits for events that cannot come."""
+    def _note_idle_globs(self, listed: Sequence[ProjectRecord]) -> None:
+        """Note, and log once, that a glob matches no project: its author waits for events that cannot come."""
+        now, known = self._clock.now(), self._discovery.idle_globs
         idle = {
-            entry.id
+            entry.id: known.get(entry.id, now)
             for entry in self._entries
             if entry.is_glob and not any(fnmatchcase(record.id, entry.id) for record in listed)
         }
-        for glob in sorted(idle - self._idle_globs):
+        for glob in sorted(idle.keys() - known.keys()):
             _log.warning("no project matches", glob=glob, listed=len(listed))
-        self._idle_globs = idle
+        self._discovery = DiscoveryStatus(idle_globs=idle)
 
     def _add_wanted(self, projects: Mapping[str, Project]) -> None:
         """Want these projects, too. A project that is wanted already keeps its name."""
@@ -252,9 +288,9 @@ class Fleet:
         for project in self._wanted.values() if self._allowed is None else self._among(self._allowed):
             if project.id not in self._running:
                 supervisor = self._running[project.id] = _Supervisor()
-                self._statuses[project.id] = ProjectStatus(
-                    project, ConnectionState.DISCONNECTED, self._clock.now()
-                )
+                expected = self._expected.pop(project.id, None)
+                since = self._clock.now() if expected is None else expected.since
+                self._statuses[project.id] = ProjectStatus(project, ConnectionState.DISCONNECTED, since)
                 self._nursery.start_soon(self._supervise, project, supervisor, self._watch)
 
     def _among(self, ids: Iterable[str]) -> list[Project]:
@@ -271,6 +307,7 @@ class Fleet:
         def observe(status: ProjectStatus) -> None:
             # A stopped supervisor may still close its link while another one runs in its place.
             if self._running.get(project.id) is supervisor:
+                status = status.following(self._statuses[project.id])
                 restarts = supervisor.restarts
                 self._statuses[project.id] = replace(status, restarts=restarts) if restarts else status
 
@@ -292,9 +329,15 @@ class Fleet:
             except Exception as error:  # noqa: BLE001  # the border of a project: the others go on
                 supervisor.restarts += 1
                 _log.exception("watching crashed, starting anew", project=project.id, restarts=supervisor.restarts)
-                observe(replace(self._statuses[project.id], last_error=log.describe_error(error)))
+                observe(self._crashed(self._statuses[project.id], log.describe_error(error)))
             crashes = 1 if trio.current_time() - started_at >= RESTART_STABLE_S else crashes + 1
             await trio.sleep(self._restart_pause(crashes))
+
+    def _crashed(self, status: ProjectStatus, reason: str) -> ProjectStatus:
+        since = self._clock.now() if status.state is not ConnectionState.DISCONNECTED else status.since
+        return replace(
+            status, state=ConnectionState.DISCONNECTED, since=since, connected_at=None, last_error=reason
+        )
 
     def _restart_pause(self, crashes: int) -> float:
         return full_jitter(crashes - 1, initial=RESTART_DELAY_S, maximum=RESTART_MAX_DELAY_S, chance=self._chance)

@@ -31,7 +31,7 @@ from aintandem_notify.errors import (
     StoreError,
 )
 from aintandem_notify.foundation.threads import run_in_thread
-from aintandem_notify.orchestrator.auth.tokens import Token, renewal_time
+from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin, renewal_time
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
 from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
 from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS
@@ -57,6 +57,7 @@ RENEW_RETRY_S: Final = 30.0
 """Pause before another try to renew a token, while the link continues with the old one."""
 SLOT_RETRY_S: Final = 2.0
 """Pause before another try to get a second connection slot, while other projects replace their links."""
+WAITS_FOR_LOGIN: Final = "waits for the answer to the login"
 LAST_COMMIT_S: Final = 2.0
 """Time for a project that is being stopped to store the events that it has read already."""
 
@@ -100,6 +101,7 @@ class _ConnectionLoop:
         self._catch_up: CatchUp | None = None
         self._link: Link | None = None
         self._stored_at = 0.0
+        self._last_error: str | None = None
 
     async def run(self) -> OrchestratorError | HttpFailed:
         self._status.signal(Signal.START)
@@ -131,7 +133,7 @@ class _ConnectionLoop:
         raise AssertionError("reading ends with an exception")
 
     async def _connect_and_read_in_slot(self) -> NoReturn:
-        self._token = await self._settings.session.token()
+        self._token = await self._get_token()
         async with open_handover(self._settings.connect) as links:
             try:
                 link = await self._open(links, self._token)
@@ -140,6 +142,14 @@ class _ConnectionLoop:
             finally:
                 await self._store_leftovers(links.links)
         raise AssertionError("reading ends with an exception")
+
+    async def _get_token(self) -> Token:
+        """A token. The status says why there is none yet: a slow login may take half a minute."""
+        reason = self._settings.session.login_status.reason
+        self._status.update(last_error=reason or self._last_error or WAITS_FOR_LOGIN)
+        token = await self._settings.session.token()
+        self._status.update(last_error=self._last_error)
+        return token
 
     def _start_catch_up(self, links: ConnectionHandover, opened_at: datetime) -> None:
         if self._settings.make_catch_up is not None:
@@ -250,7 +260,8 @@ class _ConnectionLoop:
         # gap of microseconds.
         opened_at = min(now, self._settings.clock.capped_now())
         self._status.signal(Signal.OPENED)
-        self._status.update(connected_at=now, last_error=None, attempts=0, gone=False)
+        self._last_error = None
+        self._status.update(connected_at=now, last_error=None, attempts=0, trouble=None)
         if self._must_report_connection:
             self._must_report_connection = False
             self._log.info("connected")
@@ -279,8 +290,8 @@ class _ConnectionLoop:
         is_fatal = classify_error(error) in fatal and not isinstance(error, LinkRefused)
         final = is_fatal or should_give_up(history.failures, backoff)
         self._status.signal(Signal.GAVE_UP if final else Signal.LOST)
-        gone = classify_error(error) is ConnectionTrouble.GONE
-        self._status.update(connected_at=None, last_error=str(error), attempts=history.failures, gone=gone)
+        self._status.update(connected_at=None, attempts=history.failures)
+        self._show_trouble(error)
         self._log.debug("not connected", reason=str(error), failures=history.failures)
         if was_open:
             await self._report_disconnected(error, code, final=final)
@@ -289,7 +300,9 @@ class _ConnectionLoop:
             problem = await self._renew(error)
             if problem is None and should_retry_at_once(history.refusals):
                 return 0.0
-            error = problem or error
+            if problem is not None:
+                error = problem
+                self._show_trouble(error)
         trouble = classify_error(error)
         if trouble in fatal and not final:
             final = True
@@ -304,12 +317,18 @@ class _ConnectionLoop:
         history.pauses[trouble] += 1
         return pause_before_retry(trouble, history.pauses[trouble], backoff, self._settings.chance)
 
-    async def _renew(self, refusal: LinkRefused) -> ApiError | HttpFailed | None:
-        """Get another token in place of the refused one. Returns the error if that fails, else None."""
-        if self._token is None or not should_renew_token(refusal.code, self._history.refusals):
-            return None
+    def _show_trouble(self, error: OrchestratorError | HttpFailed) -> None:
+        self._last_error = str(error)
+        self._status.update(last_error=self._last_error, trouble=classify_error(error))
+
+    async def _renew(self, refusal: LinkRefused) -> OrchestratorError | HttpFailed | None:
+        """Get another token in place of the refused one. Returns the error if there is none, else None."""
+        token, refusals = self._token, self._history.refusals
+        is_renewable = token is not None and token.origin is not TokenOrigin.STATIC
+        if token is None or not should_renew_token(refusal.code, refusals, is_renewable=is_renewable):
+            return refusal
         try:
-            await self._settings.session.renew(self._token)
+            await self._settings.session.renew(token)
         except (ApiError, HttpFailed) as problem:
             return problem
         return None
@@ -333,7 +352,6 @@ class _ConnectionLoop:
         is_reported = repeated or isinstance(error, AuthenticationFailed)
         write = self._log.debug if is_reported or final else self._log.warning
         write("cannot connect", reason=str(error), will_reconnect=not final)
-        self._status.update(last_error=str(error))
         event = ConnectionErrorEvent(
             timestamp=self._settings.clock.now(),
             project_id=self._project.id,

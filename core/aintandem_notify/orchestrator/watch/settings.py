@@ -11,6 +11,7 @@ from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.orchestrator.auth.login_status import LoginStatus
 from aintandem_notify.orchestrator.auth.tokens import Token
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
 from aintandem_notify.orchestrator.catch_up.event_buffer import BufferUsage, EventBuffer
@@ -30,6 +31,11 @@ StatusObserver = Callable[[ProjectStatus], None]
 
 class TokenSource(Protocol):
     """The part of ``auth.Session`` that a project needs."""
+
+    @property
+    def login_status(self) -> LoginStatus:
+        """The trouble with the login, if there is any."""
+        ...
 
     async def token(self) -> Token:
         """A token that is expected to be valid."""

@@ -1,11 +1,15 @@
-"""The status of a watched project."""
+"""The status of a watched project, and of the search for the projects that globs match."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
 
 from aintandem_notify.domain.notification import Project
+from aintandem_notify.orchestrator.link.reconnect_policy import STABLE_AFTER_S, ConnectionTrouble
 from aintandem_notify.orchestrator.link.states import ConnectionState
+
+_STABLE_AFTER: Final = timedelta(seconds=STABLE_AFTER_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +28,11 @@ class ProjectStatus:
     """The status at one moment. Times are aware UTC.
 
     ``since`` is the time at which ``state`` began, ``connected_at`` the time at which the open link opened
-    (None: no link is open). ``was_connected``: a link has been open since watching began. ``gone``: the
-    orchestrator does not know the project. ``attempts`` counts the failed tries since the last stable
-    connection; 0 while connected. ``last_error`` is one line without secrets, None if there is no error.
+    (None: no link is open). ``was_connected``: a link has been open since watching began. ``attempts`` counts the
+    failed tries since the last stable connection; 0 while connected. ``last_error`` is one line without secrets:
+    the reason why it is not connected, or why events cannot be stored; None if there is no error. ``trouble`` is
+    the kind of the failure of the last try; None while connected, and before the first failure.
+    ``unstable_since``: the time since which no link has been stable, kept over restarts; see ``down_since``.
     ``frames``, ``events`` and ``characters`` count the received ones since the start. ``flaws`` counts by kind
     the frames that were no events, unknown types included. ``restarts`` counts the crashes after which the
     supervisor restarted the project.
@@ -43,5 +49,45 @@ class ProjectStatus:
     characters: int = 0
     flaws: Mapping[str, int] = field(default_factory=dict)
     restarts: int = 0
-    gone: bool = False
+    trouble: ConnectionTrouble | None = None
     was_connected: bool = False
+    unstable_since: datetime | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the orchestrator does not know the project."""
+        return self.trouble is ConnectionTrouble.GONE
+
+    @property
+    def down_since(self) -> datetime | None:
+        """The time since which no link is open, None if one is open.
+
+        A link that is lost before it is stable does not begin a new time: a link that opens and breaks again and
+        again has been down since the first break.
+        """
+        return None if self.state is ConnectionState.CONNECTED else self.unstable_since or self.since
+
+    def following(self, previous: "ProjectStatus") -> "ProjectStatus":
+        """This status with the times that go on from ``previous``."""
+        was_connected = previous.state is ConnectionState.CONNECTED
+        since = previous.unstable_since or (None if was_connected else previous.since)
+        if self.state is not ConnectionState.CONNECTED:
+            was_stable = was_connected and self.since - previous.since >= _STABLE_AFTER
+            since = self.since if was_stable else since or self.since
+        return self if since == self.unstable_since else replace(self, unstable_since=since)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryStatus:
+    """The state of the search for the projects that globs match. Times are aware UTC.
+
+    ``trouble`` is the reason why the orchestrator's list could not be read last time, in one line, and it could
+    not be read since ``since``; both are None if it was read. ``idle_globs`` are the globs that match no project
+    of the list, and the time since which each matches none. ``has_listed``: the list has been read since the
+    present projects were configured, or is not needed, because there is no glob.
+    """
+
+    trouble: str | None = None
+    since: datetime | None = None
+    idle_globs: Mapping[str, datetime] = field(default_factory=dict)
+    has_listed: bool = True
