@@ -1,29 +1,31 @@
 """Starts, reloads and stops the agent's parts in the right order. ``composition`` builds them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import trio
 
 from aintandem_notify import __version__, log
-from aintandem_notify.agent.settings import InstanceSettings, changes_needing_restart, instance_settings
+from aintandem_notify.agent.reloading import ReloadQueue, read_again
+from aintandem_notify.agent.settings import (
+    InstanceSettings,
+    changes_needing_restart,
+    instance_settings,
+    reload_result,
+)
 from aintandem_notify.agent.systemd import Systemd
-from aintandem_notify.config import Config
 from aintandem_notify.delivery import Dispatcher
 from aintandem_notify.domain.events import AgentStartedEvent, AgentStoppedEvent
+from aintandem_notify.domain.reload import RefusedReload, ReloadResult
 from aintandem_notify.errors import ConfigError, StoreError
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.ingest import Ingest
 from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, PluginHost
-from aintandem_notify.plugins.config_loading import LoadedConfig, load
+from aintandem_notify.plugins.config_loading import LoadedConfig
 from aintandem_notify.sharing import LeaseHolder, address_hash_of, projects_hash_of
-
-SLOW_RELOAD_S: Final = 10.0
-"""Seconds after which the log mentions that a reload is still reading the config."""
 
 _log = log.get_logger("agent")
 
@@ -49,6 +51,8 @@ class Agent:
         self._clock = clock
         self.phase = "starting"
         self._fleet: Fleet | None = None
+        self._refused_reload: RefusedReload | None = None
+        self.reloads: Final = ReloadQueue(self._reload)
 
     async def start(self, fleet: Fleet) -> None:
         """Starts every instance, then every project, so that every event finds its destinations."""
@@ -104,38 +108,55 @@ class Agent:
         connected = sum(status.state is ConnectionState.CONNECTED for status in projects)
         systemd.status(f"{connected} of {len(projects)} projects connected")
 
-    async def reload(self) -> None:
-        """Reads the config again and restarts only the changed instances. Refuses a wrong config and logs why."""
+    async def reload(self) -> ReloadResult:
+        """Reads the config again, after all earlier reloads, and restarts only the changed instances.
+
+        Returns the changes, or the reasons for a refusal. Raises ReloadAbandonedError if the agent stops.
+        """
+        return await self.reloads.request()
+
+    def refused_reload(self) -> RefusedReload | None:
+        """Returns the refusal of the last reload; None if it was taken, or if there was none."""
+        return self._refused_reload
+
+    async def _reload(self) -> ReloadResult:
         old = self.loaded
-        new = await _load_in_thread(old.config)
+        new = await read_again(old.config)
+        result = await self._take_or_refuse(old, new)
+        self._refused_reload = RefusedReload.after(result, self._refused_reload)
+        return result
+
+    async def _take_or_refuse(self, old: LoadedConfig, new: LoadedConfig | ConfigError) -> ReloadResult:
+        now, source = self._clock.now(), str(old.config.source)
         if isinstance(new, ConfigError):
-            for problem in new.problems:
-                _log.error("reload refused, nothing is applied", problem=problem.describe(new.source))
-            return
+            problems = tuple(log.redact(problem.describe(new.source)) for problem in new.problems)
+            for problem in problems:
+                _log.error("reload refused, nothing is applied", problem=problem)
+            return ReloadResult(at=now, config=source, problems=problems)
         if changes := changes_needing_restart(old.config, new.config):
             _log.error("reload refused, nothing is applied: restart needed", changed=changes)
-            return
-        log.configure(new.config.log.level, new.config.log.format)
-        await self._apply(old, new)
-        _log.info("reloaded", config=str(new.config.source))
-
-    async def _apply(self, old: LoadedConfig, new: LoadedConfig) -> None:
-        before, after = instance_settings(old), instance_settings(new)
+            return ReloadResult(at=now, config=source, restart_needed=changes)
         # A person may also reload an unchanged config, to have a failed plugin tried that they have repaired.
         failed = {status.name for status in self._host.snapshot() if status.state is InstanceState.FAILED}
-        changed = [name for name in {**before, **after} if name in failed or before.get(name) != after.get(name)]
+        result = reload_result(old, new, failed, now)
+        log.configure(new.config.log.level, new.config.log.format)
+        problems = await self._apply(new, result)
+        _log.info("reloaded", config=source)
+        return replace(result, problems=problems)
+
+    async def _apply(self, new: LoadedConfig, changes: ReloadResult) -> tuple[str, ...]:
+        """Applies the changes. Returns the problems that kept the projects as they were."""
+        after = instance_settings(new)
         self.loaded = new
         self._host.catalog = new.catalog
-        for name in changed:
-            if name in before:
-                _log.info("plugin stops", plugin=name, configured=name in after)
-                await self._dispatcher.stop(name, new.config.delivery.drain_timeout)
-                await self._host.stop(name)
+        for name in (*changes.stopped, *changes.restarted):
+            _log.info("plugin stops", plugin=name, configured=name in after)
+            await self._dispatcher.stop(name, new.config.delivery.drain_timeout)
+            await self._host.stop(name)
         await self._publish_destinations()
         self._ingest.router = new.router
-        for name in changed:
-            if name in after:
-                await self._start_instance(after[name])
+        for name in (*changes.restarted, *changes.started):
+            await self._start_instance(after[name])
         await self._dispatcher.unpark_all()
         await self._dispatcher.log_orphaned_queues()
         if self._fleet is not None:
@@ -143,6 +164,8 @@ class Agent:
                 await self._fleet.set_projects(new.config.projects, new.config.connection)
             except ConfigError as error:
                 _log.error("the projects are watched as before", reason=str(error))
+                return tuple(f"the projects are watched as before: {line}" for line in str(error).splitlines())
+        return ()
 
     def projects_hash(self) -> str:
         """Returns a hash of the configured projects."""
@@ -160,35 +183,3 @@ class Agent:
         await self._host.start(instance.config)
         if instance.destination is not None:
             self._dispatcher.start(instance.destination, partial(address_hash_of, instance.config))
-
-
-async def _load_in_thread(config: Config) -> LoadedConfig | ConfigError:
-    """Returns the config that the file has now, or its error.
-
-    Reads it in a separate thread: a plugin may block while it is imported, and the agent must go on. Uses the
-    absolute path, since a plugin may have changed the working directory.
-    """
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_warn_of_slow_reload)
-        loaded = await run_in_thread(
-            _load_or_error,
-            config.base_dir / config.source.name,
-            abandon_on_cancel=True,
-            limiter=trio.CapacityLimiter(1),
-        )
-        nursery.cancel_scope.cancel()
-    return loaded
-
-
-def _load_or_error(source: Path) -> LoadedConfig | ConfigError:
-    try:
-        return load(source)
-    except ConfigError as error:
-        return error
-
-
-async def _warn_of_slow_reload() -> None:
-    await trio.sleep(SLOW_RELOAD_S)
-    _log.warning(
-        "the config is still being read; a plugin may block while it is imported", elapsed_s=SLOW_RELOAD_S
-    )

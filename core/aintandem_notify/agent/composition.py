@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aintandem_notify import __version__, log
 from aintandem_notify.agent.agent import Agent
+from aintandem_notify.agent.reloading import open_reloads
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config, Secret, store_location
 from aintandem_notify.control.health import reason_not_to_ping
@@ -122,6 +123,7 @@ async def open_agent(
                 http=http,
             )
         )
+        await enter(open_reloads(agent.reloads, systemd))
         yield agent
 
 

@@ -89,7 +89,7 @@ async def _main(loaded: LoadedConfig, reload_requests: SighupReceiver, files: Fi
         ) as agent:
             systemd.ready()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_reload_on_hangup, agent, reload_requests, systemd)
+                nursery.start_soon(_reload_on_hangup, agent, reload_requests)
                 await stop.wait()
                 nursery.cancel_scope.cancel()
             systemd.stopping()
@@ -97,9 +97,7 @@ async def _main(loaded: LoadedConfig, reload_requests: SighupReceiver, files: Fi
         _log.info("stopped")
 
 
-async def _reload_on_hangup(agent: Agent, reload_requests: SighupReceiver, systemd: Systemd) -> None:
+async def _reload_on_hangup(agent: Agent, reload_requests: SighupReceiver) -> None:
     while True:
         await reload_requests.wait()
-        systemd.reloading()
         await agent.reload()
-        systemd.ready()

@@ -1,10 +1,19 @@
-"""Derives values from the config: the settings of each instance, and the changes that need a restart."""
+"""Derives values from the config: the settings of each instance, and the changes of a reload."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Final
 
 from aintandem_notify.config import Config, InstanceConfig
 from aintandem_notify.delivery import DestinationSettings
+from aintandem_notify.domain.reload import ReloadResult
 from aintandem_notify.plugins.config_loading import LoadedConfig
+
+_NOT_TABLES: Final = frozenset({"source", "base_dir", "instances"})
+"""The fields of ``Config`` that are no tables, or whose changes a result names one by one."""
+_TABLE_NAMES: Final = {"rules": "[[rules]]", "projects": "[[projects]]", "plugins_dir": "plugins_dir"}
+"""The names of tables and keys that are not ``[field]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +60,29 @@ def changes_needing_restart(old: Config, new: Config) -> tuple[str, ...]:
         "[connection] ca_file": (old.connection.ca_file, new.connection.ca_file),
     }
     return tuple(name for name, (before, after) in pairs.items() if before != after)
+
+
+def reload_result(old: LoadedConfig, new: LoadedConfig, failed: Collection[str], now: datetime) -> ReloadResult:
+    """Returns the changes from ``old`` to ``new``. Instances that ``failed`` are restarted in any case."""
+    before, after = instance_settings(old), instance_settings(new)
+    projects_before, projects_after = _project_ids(old.config), _project_ids(new.config)
+    return ReloadResult(
+        at=now,
+        config=str(new.config.source),
+        started=tuple(name for name in after if name not in before),
+        stopped=tuple(name for name in before if name not in after),
+        restarted=tuple(
+            name for name in before if name in after and (name in failed or before[name] != after[name])
+        ),
+        projects_added=tuple(each for each in projects_after if each not in projects_before),
+        projects_removed=tuple(each for each in projects_before if each not in projects_after),
+        changed=tuple(
+            _TABLE_NAMES.get(field.name, f"[{field.name}]")
+            for field in fields(Config)
+            if field.name not in _NOT_TABLES and getattr(old.config, field.name) != getattr(new.config, field.name)
+        ),
+    )
+
+
+def _project_ids(config: Config) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(project.id for project in config.projects))
