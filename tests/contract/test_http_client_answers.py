@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from aintandem_notify.http_client import HttpAnswer
 from aintandem_notify.http_client.answer import MAX_RETRY_AFTER_S
 from aintandem_notify.log import register_secret
+from support.nasty import pages
 
 NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 
@@ -58,6 +59,36 @@ def _asking(value: str) -> HttpAnswer:
 )
 def test_retry_after(value: str, seconds: float | None) -> None:
     assert _asking(value).retry_after(NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("date", "value", "seconds"),
+    [
+        # A clock 20 hours behind ours, and one 20 hours ahead.
+        ("Sun, 04 Jan 2026 13:30:00 GMT", "Sun, 04 Jan 2026 13:30:30 GMT", 30.0),
+        ("Tue, 06 Jan 2026 05:30:00 GMT", "Tue, 06 Jan 2026 05:30:30 GMT", 30.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 01 Jan 1970 00:01:00 GMT", 60.0),
+        ("Sun, 04 Jan 2026 14:30:00 +0100", "Sun, 04 Jan 2026 13:30:30 GMT", 30.0),
+        ("Tue, 06 Jan 2026 05:30:00 GMT", "Tue, 06 Jan 2026 05:29:59 GMT", None),
+        ("Sun, 04 Jan 2026 13:30:00 GMT", "Fri, 09 Jan 2026 13:30:30 GMT", MAX_RETRY_AFTER_S),
+        ("Sun, 04 Jan 2026 13:30:00 GMT, Sun, 04 Jan 2026 13:30:00 GMT", "Sun, 04 Jan 2026 13:30:30 GMT", 30.0),
+        ("Sun, 04 Jan 2026 13:30:00 GMT", "30", 30.0),
+        # Without a date that can be read, our own clock counts.
+        ("yesterday", "Mon, 05 Jan 2026 09:31:00 GMT", 60.0),
+        ("", "Mon, 05 Jan 2026 09:31:00 GMT", 60.0),
+        ("Sun, 99 Jan 2026 13:30:00 GMT", "Mon, 05 Jan 2026 09:31:00 GMT", 60.0),
+        ("-1", "Mon, 05 Jan 2026 09:31:00 GMT", 60.0),
+        ("1767605400", "Mon, 05 Jan 2026 09:31:00 GMT", 60.0),
+    ],
+)
+def test_a_date_counts_from_the_date_of_the_answer(date: str, value: str, seconds: float | None) -> None:
+    assert HttpAnswer(429, {"retry-after": value, "date": date}).retry_after(NOW) == seconds
+
+
+@given(st.text(), st.text())
+def test_any_two_dates_are_nothing_or_within_a_day(date: str, value: str) -> None:
+    seconds = HttpAnswer(429, {"retry-after": value, "date": date}).retry_after(NOW)
+    assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER_S
 
 
 def test_no_retry_after() -> None:
@@ -118,6 +149,31 @@ def test_values_of_json_can_be_stored(body: bytes, expected: object) -> None:
     content = HttpAnswer(200, {}, body).json()
     assert content == expected
     assert json.dumps(content, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("page", pages.PAGES.values(), ids=pages.PAGES)
+@pytest.mark.parametrize(
+    "content_type", ["text/html", "Text/HTML; charset=utf-8", "application/octet-stream", None]
+)
+def test_a_page_is_known_by_its_body(page: bytes, content_type: str | None) -> None:
+    assert HttpAnswer(200, {} if content_type is None else {"content-type": content_type}, page).is_html
+
+
+@pytest.mark.parametrize("fragment", pages.FRAGMENTS.values(), ids=pages.FRAGMENTS)
+def test_a_piece_of_a_page_is_known_if_it_is_called_html(fragment: bytes) -> None:
+    assert HttpAnswer(200, {"content-type": "text/html"}, fragment).is_html
+    assert not HttpAnswer(200, {"content-type": "text/plain"}, fragment).is_html
+
+
+@pytest.mark.parametrize("body", pages.NO_PAGES.values(), ids=pages.NO_PAGES)
+@pytest.mark.parametrize("content_type", ["text/html", "text/plain", None])
+def test_other_bodies_are_no_pages_whatever_they_are_called(body: bytes, content_type: str | None) -> None:
+    assert not HttpAnswer(200, {} if content_type is None else {"content-type": content_type}, body).is_html
+
+
+def test_xml_is_no_page() -> None:
+    for xml in (b'<?xml version="1.0"?><Response/>', b"<Error><Code>x</Code></Error>", b"<header/>"):
+        assert not HttpAnswer(200, {"content-type": "application/xml"}, xml).is_html
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"ok": tr', b"\xff\xfe\x00", b"[" * 200_000])

@@ -77,6 +77,40 @@ async def test_an_answer_or_our_error(answer: WireAnswer) -> None:
         assert (await http.get(server.base)).body == b"well"
 
 
+@pytest.mark.parametrize("packed", receivers_http.PACKED.values(), ids=receivers_http.PACKED)
+async def test_a_compressed_answer_is_unpacked(packed: WireAnswer) -> None:
+    async with open_server() as server, HttpClient() as http:
+        for _ in range(2):
+            server.replies.append(packed)
+            answer = await http.post(server.base, json={})
+            assert (answer.status, answer.text, answer.truncated) == (200, "ok", False)
+
+
+@pytest.mark.parametrize("damaged", receivers_http.DAMAGED.values(), ids=receivers_http.DAMAGED)
+async def test_a_damaged_compressed_answer_is_one_that_did_not_arrive(damaged: WireAnswer) -> None:
+    async with open_server() as server, HttpClient() as http:
+        server.respond = lambda _request: damaged
+        failure = await outcome(http, server.base)
+        assert str(failure) == f"the answer of {server.base} is compressed and damaged"
+        assert isinstance(failure, HttpFailed)
+        assert failure.maybe_sent
+        answer = await http.post(server.base, json={}, need_body=False)
+        assert (answer.status, answer.truncated) == (200, True)
+        assert answer.text.isalnum() or not answer.body
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a broken zip", "a zip with a wrong sum", "a broken zlib", "brotli that is none", "an unknown encoding"],
+)
+async def test_a_body_that_cannot_be_unpacked_stays_as_it_came(name: str) -> None:
+    async with open_server() as server, HttpClient() as http:
+        server.replies.append(receivers_http.BROKEN[name])
+        answer = await http.get(server.base)
+    assert "content-encoding" in answer.headers
+    assert receivers_http.BROKEN[name].data.endswith(b"\r\n\r\n" + answer.body)
+
+
 @pytest.mark.parametrize("data", NO_ANSWERS.values(), ids=NO_ANSWERS)
 async def test_answers_that_are_not_http(data: bytes) -> None:
     async with open_server() as server, HttpClient() as http:

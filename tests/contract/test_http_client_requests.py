@@ -34,6 +34,7 @@ from support.http_server import (
     open_server,
 )
 from support.nasty.configs import PROXIES, ProxyCase
+from support.nasty.wire import Then, WireAnswer, zipped
 
 TLS = Path(__file__).parent.parent / "support" / "tls"
 SECRETS = ("usercanary", "passcanary", "pathcanary", "querycanary", "headercanary", "bodycanary")
@@ -186,12 +187,29 @@ async def test_a_gigabyte_is_not_read(server: LoopbackServer, http: HttpClient) 
     assert server.bytes_sent < 50_000_000
 
 
-async def test_a_gzip_bomb_stays_packed(server: LoopbackServer, http: HttpClient) -> None:
-    bomb = gzip_bomb()
-    server.replies.append(bomb)
+async def test_a_gzip_bomb_is_unpacked_to_the_limit(server: LoopbackServer, http: HttpClient) -> None:
+    server.replies.append(gzip_bomb())
     answer = await http.get(server.base)
-    assert answer.body == bomb.body
-    assert answer.headers["content-encoding"] == "gzip"
+    assert (len(answer.body), answer.truncated) == (MAX_BODY, True)
+    assert "content-encoding" not in answer.headers
+
+
+async def test_compressed_data_that_unpack_to_nothing_end_some_time(
+    server: LoopbackServer, http: HttpClient
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: deflate\r\n\r\n"
+    empty_blocks = b"\0\0\0\xff\xff" * 1000
+    server.replies.append(WireAnswer((head, empty_blocks), Then.GO_ON))
+    answer = await http.get(server.base, timeout=60)
+    assert (answer.body, answer.truncated) == (b"", True)
+    await server.wait_until(lambda: server.connections == 0)
+
+
+@pytest.mark.parametrize("size", [100, 101, 5000])
+async def test_the_limit_counts_unpacked_bytes(server: LoopbackServer, http: HttpClient, size: int) -> None:
+    server.replies.append(zipped(b"x" * size))
+    answer = await http.get(server.base, max_body=100)
+    assert (answer.body, answer.truncated) == (b"x" * 100, size > 100)
 
 
 # No answer
@@ -589,6 +607,21 @@ async def test_room_is_called_once_and_only_for_a_large_body(
     server.replies.append(Reply(200, b"x" * size))
     assert len((await http.get(server.base, max_body=2**20, room=room)).body) == size
     assert sizes == reserved
+
+
+async def test_room_is_called_for_all_that_a_compressed_body_may_have(
+    http: HttpClient, server: LoopbackServer
+) -> None:
+    sizes: list[int] = []
+
+    async def room(byte_count: int) -> None:
+        sizes.append(byte_count)
+        await trio.lowlevel.checkpoint()
+
+    server.replies.append(zipped(b"x" * (transport.SMALL_BODY_BYTES + 1)))
+    answer = await http.get(server.base, max_body=2**20, room=room)
+    assert len(answer.body) == transport.SMALL_BODY_BYTES + 1
+    assert sizes == [2**20]
 
 
 async def test_the_time_of_a_request_stands_still_while_it_waits_for_room(

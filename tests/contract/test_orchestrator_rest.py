@@ -1,5 +1,6 @@
 """The REST calls against a real HTTP server on loopback; pauses between attempts run on virtual time."""
 
+import json
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,7 @@ from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.orchestrator import Login, Session
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi
 from aintandem_notify.orchestrator.rest.records import Record, without_extras
+from support.nasty.wire import zipped
 from support.raw_orchestrator import RawOrchestrator, RestAnswer, open_raw_orchestrator
 
 
@@ -118,6 +120,13 @@ async def test_a_large_response_is_converted_in_a_thread(rows: int, beside: bool
         threads = await orchestrator.map_tasks("p", lambda _: threading.get_ident(), limit=rows, offset=0)
         assert len(threads) == rows
         assert (set(threads) != {threading.get_ident()}) is beside
+
+
+async def test_a_compressed_response_is_read() -> None:
+    rows = [{"id": str(number), "output": "x" * 1000} for number in range(2000)]
+    async with api() as (orchestrator, raw):
+        raw.rest["GET /api/projects/p/tasks"] = zipped(json.dumps(rows).encode())
+        assert len(await orchestrator.tasks("p")) == 2000
 
 
 async def test_errors_are_typed() -> None:

@@ -1,6 +1,5 @@
 """The answer to a request: status, headers, body, and the seconds of its ``Retry-After``."""
 
-import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,15 +16,23 @@ MAX_RETRY_AFTER_S: Final = 86400.0
 WaitForMemory = Callable[[int], Awaitable[None]]
 """Waits until there is memory for so many bytes of an answer."""
 
+_PAGE_START_BYTES: Final = 2048
+_BEFORE_A_PAGE: Final = rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*+(?:<\?xml[^>]*+>\s*+)?(?:<!--.*?-->\s*+)*+"
+_PAGE_TAGS: Final = rb"(?:html|head|body|title|meta|script|style|link|base|frameset)(?=[\s/>])"
+_PAGE: Final = re.compile(
+    _BEFORE_A_PAGE + rb"<(?:!doctype\s+html|" + _PAGE_TAGS + rb")", re.IGNORECASE | re.DOTALL
+)
+_ANY_TAG: Final = re.compile(_BEFORE_A_PAGE + rb"<[!/a-z]", re.IGNORECASE | re.DOTALL)
+
 _SECONDS: Final = re.compile(r"\d++(?:\.\d++)?(?:,[ \t]*+\d++(?:\.\d++)?)*+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A status, headers with lower-case names (repeated ones joined by ``", "``), and the body as it came.
+    """A status, headers with lower-case names (repeated ones joined by ``", "``), and the body.
 
-    The body is never decompressed, even if the server compressed it without being asked. ``truncated`` is true if
-    ``body`` is incomplete.
+    A body that the server compressed with gzip or deflate is unpacked, and ``content-encoding`` is removed from
+    the headers. If that header is left, the body is as it came. ``truncated`` is true if ``body`` is incomplete.
     """
 
     status: int
@@ -53,24 +60,41 @@ class HttpAnswer:
         """
         return redact_to_one_line(self.text, is_cut=self.truncated)[:max_characters]
 
+    @property
+    def is_html(self) -> bool:
+        """True if the body is a page of HTML: portals, proxies and load balancers answer so in a service's place.
+
+        The body decides. ``Content-Type`` alone does not: Slack and many scripts call a plain ``ok`` HTML.
+        """
+        # Without its NULs, the start of a page in UTF-16 looks like one in ASCII.
+        start = self.body[:_PAGE_START_BYTES].replace(b"\0", b"")
+        if "html" in self.headers.get("content-type", "").lower():
+            return _ANY_TAG.match(start) is not None
+        return _PAGE.match(start) is not None
+
     def retry_after(self, now: datetime) -> float | None:
         """Seconds that the server asks to wait, at most ``MAX_RETRY_AFTER_S``.
 
-        Understands seconds and HTTP dates (RFC 9110 section 10.2.3). If a proxy has repeated the header, the
-        longest counts. None without the header, and for values that are invalid or in the past. ``now`` is aware.
+        Understands seconds and HTTP dates (RFC 9110 section 10.2.3). A date counts from the answer's own ``Date``,
+        because the two clocks may differ; without a ``Date`` that can be read, from ``now``, which is aware. If a
+        proxy has repeated the header, the longest counts. None without the header, and for values that are invalid
+        or in the past.
         """
-        seconds = _seconds(self.headers.get("retry-after", "").strip(), now)
-        return None if seconds is None or seconds < 0 else min(seconds, MAX_RETRY_AFTER_S)
+        value = self.headers.get("retry-after", "").strip()
+        if _SECONDS.fullmatch(value):
+            seconds = max(map(float, value.split(",")))
+        elif (end := _moment(value)) is not None:
+            seconds = (end - (_moment(self.headers.get("date", "")) or now)).total_seconds()
+        else:
+            return None
+        return min(seconds, MAX_RETRY_AFTER_S) if seconds >= 0 else None
 
 
-def _seconds(value: str, now: datetime) -> float | None:
-    if _SECONDS.fullmatch(value):
-        return max(map(float, value.split(",")))
+def _moment(value: str) -> datetime | None:
+    """The moment of an HTTP date, None for anything else."""
     try:
         moment = parsedate_to_datetime(value)
-        # "-0000" as the zone means UTC, and Python gives it as a naive time.
-        aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-        delay = (aware - now).total_seconds()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return delay if math.isfinite(delay) else None
+    # "-0000" as the zone means UTC, and Python gives it as a naive time.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -37,8 +37,9 @@ class RequestOptions(TypedDict, total=False):
 class HttpClient:
     """Sends requests, each with one deadline and a bounded answer. Ignores environment variables.
 
-    An async context manager; use it only inside of its block. It follows no redirect, keeps no cookie and
-    decompresses no answer. TLS trusts the bundled public authorities and those in ``ca_file`` (PEM).
+    An async context manager; use it only inside of its block. It follows no redirect and keeps no cookie. Answers
+    are requested without compression, and unpacked if they have one (gzip, deflate). TLS trusts the bundled public
+    authorities and those in ``ca_file`` (PEM).
 
     Addresses of clouds' metadata services are refused unless ``allow_addresses`` holds them. The check is made on
     the address that is dialled. With ``proxy`` (``http://`` or ``https://``, percent-encoded credentials in the
@@ -105,10 +106,10 @@ class HttpClient:
         them. Credentials in the URL become Basic authentication.
 
         ``timeout``: seconds for everything from the DNS look-up to the last byte; a server that sends slowly
-        cannot exceed it. ``max_body``: bytes of the body to read; at more the connection is closed and the answer
-        is ``truncated``. ``need_body=False`` is for callers that need only the status: they also get an answer
-        whose body did not arrive completely, as ``truncated``. ``room`` is called and waited for, once, before
-        more than ``SMALL_BODY_BYTES`` of a body are read; that time does not count.
+        cannot exceed it. ``max_body``: bytes of the body to read and to unpack; at more the connection is closed
+        and the answer is ``truncated``. ``need_body=False`` is for callers that need only the status: they also
+        get an answer whose body did not arrive completely, as ``truncated``. ``room`` is called and waited for,
+        once, before more than ``SMALL_BODY_BYTES`` of a body are read; that time does not count.
 
         ``HttpFailed.maybe_sent`` is false if the request certainly did not leave. Neither the error nor any log
         holds the URL's path, query or credentials. All errors of the HTTP libraries become ``HttpFailed``. Raises

@@ -1,7 +1,7 @@
 """Runs one exchange with httpx and httpcore, and turns every error of these libraries into HttpFailed.
 
 httpx builds requests, httpcore sends them. httpx's own client is not used: it interprets more of an answer than is
-needed here (redirects, cookies, encodings), and raises many kinds of errors about that.
+needed here (redirects, cookies, encodings without a limit), and raises many kinds of errors about that.
 """
 
 import logging
@@ -23,6 +23,7 @@ from aintandem_notify.http_client.answer import HttpAnswer, WaitForMemory
 from aintandem_notify.http_client.backend import MonitoredStream, StaleConnection
 from aintandem_notify.http_client.error_texts import describe
 from aintandem_notify.http_client.pools import Pools
+from aintandem_notify.http_client.unpacking import Unpacker
 
 CLOSE_TIMEOUT_S: Final = 1.0
 """Seconds that closing the pools may take, also inside a cancelled scope."""
@@ -31,6 +32,8 @@ _TOO_MANY_DIGITS: Final = 19
 """A ``Content-Length`` with so many digits or more is ignored."""
 SMALL_BODY_BYTES: Final = 2**18
 """Bytes of a body that are read without waiting for memory; nearly all answers have less."""
+MAX_PACKED_SHARE: Final = 2
+"""Bytes of a compressed body that are read for each byte of ``max_body``."""
 
 FORCED_HEADERS: Final = {"accept-encoding": "identity"}
 DEFAULT_HEADERS: Final = {
@@ -55,7 +58,9 @@ class Exchange:
     sent: bool = False
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
+    unpacker: Unpacker = field(default_factory=Unpacker)
     body: bytearray = field(default_factory=bytearray)
+    """The part that has arrived, unpacked."""
     is_too_long: bool = False
 
     @property
@@ -67,7 +72,10 @@ class Exchange:
         """The answer, as far as it has arrived. Call it once: it frees the body."""
         body = bytes(self.body)
         self.free_body()
-        return HttpAnswer(self.status, self.headers, body, truncated or self.is_too_long)
+        headers = dict(self.headers)
+        if self.unpacker.has_unpacked:
+            del headers["content-encoding"]
+        return HttpAnswer(self.status, headers, body, truncated or self.is_too_long)
 
     def free_body(self) -> None:
         """Free the memory of the body.
@@ -158,12 +166,15 @@ class HttpTransport:
     async def _send(self, exchange: Exchange, max_body: int, room: WaitForMemory | None = None) -> None:
         async with aclosing(await self._pools.send(exchange.request, exchange.content)) as answer:
             exchange.headers = _joined(httpx.Headers(answer.headers))
+            exchange.unpacker = Unpacker.for_encoding(exchange.headers.get("content-encoding", ""))
             exchange.status = answer.status
             await _read_body(answer, exchange, max_body, room)
             has_unread_data = not exchange.is_too_long and _has_unread_data(answer, exchange.request.method)
         if has_unread_data:
             # The data would be taken for the answer to the next request.
             await self._pools.close_idle(exchange.request.url)
+        if not exchange.is_too_long and not exchange.unpacker.is_complete:
+            raise HttpFailed(f"the answer of {exchange.origin} is compressed and damaged")
 
 
 def _joined(headers: httpx.Headers) -> dict[str, str]:
@@ -183,31 +194,39 @@ def _has_unread_data(answer: httpcore.Response, method: str) -> bool:
 async def _read_body(
     answer: httpcore.Response, exchange: Exchange, max_body: int, room: WaitForMemory | None = None
 ) -> None:
-    """Read the body to its end, or to ``max_body``.
+    """Read the body to its end, or to ``max_body``, and unpack it.
 
-    Breaking out of the loop would leave the libraries' generators to the garbage collector, and trio warns about
-    that. Cancelled, the generators end by themselves at their next wait, and close the connection. So no other
-    wait in the loop may be the one that is cancelled.
+    Breaking out of the outer loop would leave the libraries' generators to the garbage collector, and trio warns
+    about that. Cancelled, the generators end by themselves at their next wait, and close the connection. So no
+    other wait in the loop may be the one that is cancelled.
     """
-    announced = exchange.headers.get("content-length", "")
-    size = (
-        min(max_body, int(announced)) if announced.isdecimal() and len(announced) < _TOO_MANY_DIGITS else max_body
-    )
+    size, arrived = _expected_size(exchange, max_body), 0
     with trio.CancelScope() as reading:
         async for chunk in answer.aiter_stream():
-            if room is not None and len(exchange.body) + len(chunk) > SMALL_BODY_BYTES:
-                with suppress(trio.Cancelled):
-                    await room(size)
-                room = None
-            await (
-                trio.lowlevel.cancel_shielded_checkpoint()
-            )  # a chunk may be one byte, and thousands of them lie ready
-            exchange.body += chunk[: max_body - len(exchange.body) + 1]
-            if len(exchange.body) > max_body:
-                exchange.is_too_long = True
-                reading.cancel()
+            arrived += len(chunk)
+            for piece in exchange.unpacker.feed(chunk):
+                if room is not None and len(exchange.body) + len(piece) > SMALL_BODY_BYTES:
+                    with suppress(trio.Cancelled):
+                        await room(size)
+                    room = None
+                # A chunk may be one byte, and thousands of them lie ready.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                exchange.body += piece[: max_body - len(exchange.body) + 1]
+                # Compressed data can go on for ever without any plain byte.
+                if len(exchange.body) > max_body or arrived > MAX_PACKED_SHARE * max_body:
+                    exchange.is_too_long = True
+                    reading.cancel()
+                    break
     await trio.lowlevel.checkpoint_if_cancelled()
     del exchange.body[max_body:]
+
+
+def _expected_size(exchange: Exchange, max_body: int) -> int:
+    """Bytes of the body as far as they are announced; a compressed body may have any number."""
+    announced = exchange.headers.get("content-length", "")
+    if exchange.unpacker.expects_packed or not announced.isdecimal() or len(announced) >= _TOO_MANY_DIGITS:
+        return max_body
+    return min(max_body, int(announced))
 
 
 def _parse_url(url: str) -> httpx.URL:

@@ -11,6 +11,7 @@ name that describes it. Nothing here knows the agent: the tests say which result
 `times`              timestamps, and zones to read them in
 `orchestrator_http`  answers of the orchestrator to REST calls and to the upgrade
 `receivers_http`     answers of whoever a destination posts to
+`pages`              pages of HTML in the place of a service, and other bodies
 `configs`            config files, environments, secret files and folders
 `process`            the environment of the process: descriptors, limits, zones, locales
 `plugins`            sources of plugins

@@ -4,22 +4,64 @@ Whether a message counts as delivered is the destination's protocol: a webhook t
 of these leave the message delivered, waiting, or dead with a reason, and every other destination alone.
 """
 
+import gzip
+import zlib
 from collections.abc import Mapping
 from typing import Final
 
 from support.nasty.orchestrator_http import BYTES, REDIRECTS
-from support.nasty.wire import LOGIN_PAGE, Then, WireAnswer, answer, json_answer, zipped
+from support.nasty.wire import LOGIN_PAGE, Then, WireAnswer, answer, by_bytes, json_answer, packed, zipped
 
 _HTML: Final = {"content-type": "text/html"}
 _HOUR_BEHIND: Final = "Sun, 01 Mar 2026 11:00:00 GMT"
 _NOON: Final = "Sun, 01 Mar 2026 12:00:00 GMT"
+
+_ZIPPED_OK: Final = gzip.compress(b"ok", mtime=0)
+_ZLIB_OK: Final = zlib.compress(b"ok")
+_ZLIB_HEADER_BYTES, _ZLIB_TRAILER_BYTES = 2, 4
+
+_NO_BLOCK: Final = b"\x07" * 100
+"""Bytes that begin no block of deflated data."""
+
+
+def _half_of_a_zip() -> bytes:
+    """Blocks of 40 KB of noise, without the end of the zip."""
+    zipper = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    noise = b"".join(b"%d" % 3**number for number in range(400))[:40_000]
+    return zipper.compress(noise) + zipper.flush(zlib.Z_FULL_FLUSH)
+
+
+PACKED: Final[Mapping[str, WireAnswer]] = {
+    "zipped ok": zipped(b"ok"),
+    "zipped ok, byte by byte": by_bytes(zipped(b"ok")),
+    "zipped ok in chunks": WireAnswer(
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n5\r\n",
+            _ZIPPED_OK[:5] + b"\r\n%x\r\n" % len(_ZIPPED_OK[5:]) + _ZIPPED_OK[5:] + b"\r\n0\r\n\r\n",
+        ),
+        Then.KEEP,
+    ),
+    "zipped ok without a length": WireAnswer(
+        (b"HTTP/1.0 200 OK\r\nContent-Encoding: x-gzip\r\n\r\n" + _ZIPPED_OK,)
+    ),
+    "zipped ok with bytes behind it": packed(_ZIPPED_OK + b"\0\0\0", "GZIP"),
+    "zipped ok, named twice": packed(_ZIPPED_OK, "gzip, gzip"),
+    "ok zipped twice": packed(gzip.compress(_ZIPPED_OK), "gzip, gzip"),
+    "ok deflated and zipped": packed(gzip.compress(_ZLIB_OK), "deflate, gzip"),
+    "ok that is only called zipped": packed(b"ok", "gzip"),
+    "ok that is only called deflated": packed(b"ok", "deflate"),
+    "deflated ok": packed(_ZLIB_OK, "deflate"),
+    "deflated ok without its header": packed(_ZLIB_OK[_ZLIB_HEADER_BYTES:-_ZLIB_TRAILER_BYTES], "deflate"),
+    "ok in no encoding": packed(b"ok", "identity"),
+}
+"""``ok`` as gateways compress it, whether or not they were asked to."""
 
 ACCEPTED: Final[Mapping[str, WireAnswer]] = {
     "200": answer(200),
     "200 ok": answer(200, b"ok"),
     "200 ok, then closed": answer(200, b"ok", then=Then.CLOSE),
     "200 ok, then closed, and said": answer(200, b"ok", {"connection": "close"}, then=Then.CLOSE),
-    "zipped ok": zipped(b"ok"),
+    **PACKED,
     "201": answer(201, b"{}"),
     "202 with 1": answer(202, b"1"),
     "204": WireAnswer((b"HTTP/1.1 204 No Content\r\n\r\n",), Then.KEEP),
@@ -121,8 +163,19 @@ SLACK: Final[Mapping[str, WireAnswer]] = {
 }
 """Answers that only Slack would be asked for."""
 
+DAMAGED: Final[Mapping[str, WireAnswer]] = {
+    "half a zip": packed(_ZIPPED_OK[:-6], "gzip"),
+    "half a zip, and the end": packed(_ZIPPED_OK[:-6], "gzip", then=Then.CLOSE),
+    "half of deflated data": packed(_ZLIB_OK[:-2], "deflate"),
+    # Longer than a read from the socket, so that its beginning is unpacked before the damage is seen.
+    "a zip that is damaged far inside": packed(_half_of_a_zip() + _NO_BLOCK, "gzip"),
+}
+"""Compressed bodies that begin as they should."""
+
 BROKEN: Final[Mapping[str, WireAnswer]] = {
+    **DAMAGED,
     "a header without a colon": WireAnswer((b"HTTP/1.1 200 OK\r\nnocolon\r\ncontent-length: 2\r\n\r\nok",)),
+    "a zip with a wrong sum": packed(_ZIPPED_OK[:-8] + b"nonsense", "gzip"),
     "a space before the colon": WireAnswer((b"HTTP/1.1 200 OK\r\nx : y\r\ncontent-length: 2\r\n\r\nok",)),
     "a folded header": WireAnswer((b"HTTP/1.1 200 OK\r\nx: y\r\n z\r\ncontent-length: 2\r\n\r\nok",)),
     "only line feeds": WireAnswer((b"HTTP/1.1 200 OK\ncontent-length: 2\n\nok",)),
@@ -150,6 +203,8 @@ BROKEN: Final[Mapping[str, WireAnswer]] = {
             "http/0.9",
             "101 to a request for rest",
             "a broken zip",
+            "a broken zlib",
+            "brotli that is none",
             "a zip of 50 MB",
             "an unknown encoding",
             "more than was announced",

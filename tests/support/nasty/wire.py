@@ -73,6 +73,16 @@ def zipped(content: bytes, status: int = 200, headers: Mapping[str, str] | None 
     return answer(status, gzip.compress(content, mtime=0), {"content-encoding": "gzip", **(headers or {})})
 
 
+def packed(body: bytes, encoding: str, **options: Any) -> WireAnswer:
+    """``body`` as it is, under a header that says how it is compressed; ``options`` are those of ``answer``."""
+    return answer(200, body, {"content-encoding": encoding}, **options)
+
+
+def by_bytes(whole: WireAnswer) -> WireAnswer:
+    """The same answer with each byte in a segment of its own."""
+    return WireAnswer(tuple(bytes([byte]) for byte in whole.data), whole.then)
+
+
 LOGIN_PAGE: Final = (
     b"<!DOCTYPE html><html><head><title>Welcome to the airport</title></head>"
     b"<body><form action='/login'>Please accept</form></body></html>"

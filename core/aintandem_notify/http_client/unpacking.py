@@ -1,0 +1,128 @@
+"""Unpacks answers that are compressed, although every request asks for ``identity``. Pure.
+
+Some gateways compress whether or not they were asked to. gzip and deflate are known here. Brotli and Zstandard
+need libraries that are not installed, so such a body stays as it came.
+"""
+
+import zlib
+from collections.abc import Iterator
+from typing import Final, Self
+
+PIECE_BYTES: Final = 65536
+"""Bytes that are unpacked at a time: a small answer may unpack to gigabytes."""
+MAX_LAYERS: Final = 3
+"""Encodings one inside of the other that are unpacked; with more, the body stays as it came."""
+
+_GZIP: Final = frozenset({"gzip", "x-gzip"})
+_DEFLATE: Final = frozenset({"deflate"})
+_NONE: Final = frozenset({"", "identity"})
+
+_GZIP_FIRST_BYTE: Final = 0x1F
+_GZIP_BITS: Final = 16 + zlib.MAX_WBITS
+
+
+class Unpacker:
+    """Unpacks one body, which arrives in any number of chunks. Without an encoding that it knows, it changes none.
+
+    A body that turns out not to be compressed stays as it came, too: proxies unpack bodies and forget the header.
+    """
+
+    def __init__(self, layers: "tuple[_Layer, ...]" = ()) -> None:
+        self._layers = layers
+
+    @classmethod
+    def for_encoding(cls, content_encoding: str) -> Self:
+        """The unpacker for the value of a ``Content-Encoding`` header, which may be missing or empty."""
+        names = [name.strip().lower() for name in content_encoding.split(",")]
+        known = [name for name in names if name not in _NONE]
+        if len(known) > MAX_LAYERS or not _GZIP.union(_DEFLATE).issuperset(known):
+            return cls()
+        return cls(tuple(_Layer(is_gzip=name in _GZIP) for name in reversed(known)))
+
+    @property
+    def expects_packed(self) -> bool:
+        """True if the header announced a compressed body, so that the body may be longer than the bytes sent."""
+        return bool(self._layers)
+
+    @property
+    def has_unpacked(self) -> bool:
+        """True if the body was compressed, and what came of it is plain."""
+        return any(layer.has_unpacked for layer in self._layers)
+
+    @property
+    def is_complete(self) -> bool:
+        """False if the end of the compressed data is missing, or if they are damaged behind their beginning."""
+        return all(layer.is_complete for layer in self._layers)
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The next pieces of the plain body, each of at most ``PIECE_BYTES`` unless nothing is compressed.
+
+        At least one piece, which may be empty.
+        """
+        pieces = iter((chunk,))
+        for layer in self._layers:
+            pieces = layer.unpack(pieces)
+        return pieces
+
+
+class _Layer:
+    """One encoding around the body."""
+
+    def __init__(self, *, is_gzip: bool) -> None:
+        self._is_gzip = is_gzip
+        self._stream: zlib._Decompress | None = None
+        self._is_plain = False
+        self._is_broken = False
+
+    @property
+    def has_unpacked(self) -> bool:
+        return self._stream is not None
+
+    @property
+    def is_complete(self) -> bool:
+        return self._stream is None or (self._stream.eof and not self._is_broken)
+
+    def unpack(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._is_plain or not chunk:
+                yield chunk
+            elif self._is_broken:
+                yield b""
+            elif self._stream is None:
+                yield from self._begin(chunk)
+            else:
+                yield from self._go_on(self._stream, chunk)
+
+    def _begin(self, chunk: bytes) -> Iterator[bytes]:
+        stream = self._make_stream(chunk[0])
+        try:
+            first = stream.decompress(chunk, PIECE_BYTES) if stream is not None else None
+        except zlib.error:
+            first = None
+        if stream is None or first is None:
+            self._is_plain = True
+            yield chunk
+            return
+        self._stream = stream
+        yield first
+        if len(first) == PIECE_BYTES:
+            yield from self._go_on(stream, stream.unconsumed_tail)
+
+    def _make_stream(self, first_byte: int) -> "zlib._Decompress | None":
+        """None if a body with this first byte is not compressed in the manner that the header names."""
+        if self._is_gzip:
+            return zlib.decompressobj(_GZIP_BITS) if first_byte == _GZIP_FIRST_BYTE else None
+        # RFC 1950 is meant by "deflate", but some servers send RFC 1951, without its header.
+        has_header = first_byte & 0x0F == zlib.DEFLATED and first_byte >> 4 <= 7
+        return zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+
+    def _go_on(self, stream: "zlib._Decompress", packed: bytes) -> Iterator[bytes]:
+        is_over = False
+        while not is_over:
+            try:
+                # Behind the end of the compressed data this gives nothing.
+                piece = stream.decompress(packed, PIECE_BYTES)
+            except zlib.error:
+                self._is_broken, piece = True, b""
+            packed, is_over = stream.unconsumed_tail, len(piece) < PIECE_BYTES
+            yield piece
