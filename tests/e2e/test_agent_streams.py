@@ -84,6 +84,21 @@ async def test_what_waited_for_a_reader_is_written_once_there_is_one(tmp_path: P
     assert [event in output for event in (b'"started"', b'"connected"', b'"stopping"', b'"stopped"')] == [True] * 4
 
 
+async def test_the_journal_gets_priorities_and_the_reason_why_it_does_not_start(tmp_path: Path) -> None:
+    journal = DESCRIPTORS["stderr the journal"].script
+    async with open_raw_orchestrator() as raw:
+        config = write_config(tmp_path, raw.url, FILE_LOG)
+        async with open_agent("run", config, cwd=tmp_path, shell=journal) as agent:
+            assert (await agent.wait_for_log('"connected"')).startswith('<6>{"timestamp"')
+            agent.terminate()
+            assert await agent.wait() == 0
+    # A shell that redirects standard error leaves the variable as it is.
+    refused = await run_command("run", "no.toml", cwd=tmp_path, shell=journal)
+    redirected = await run_command("run", "no.toml", cwd=tmp_path, shell=f"{journal} 2>err.txt")
+    assert (refused.code, redirected.code, redirected.err) == (2, 2, "")
+    assert refused.err == "".join(f"<3>{line}\n" for line in (tmp_path / "err.txt").read_text().splitlines())
+
+
 async def test_the_exit_limit_holds_where_stderr_takes_nothing(tmp_path: Path) -> None:
     """A plugin blocks the event loop, and the log cannot be written."""
     (tmp_path / "plugins").mkdir()

@@ -14,6 +14,7 @@ from typing import IO, Any
 import click
 
 from aintandem_notify.foundation import printable
+from aintandem_notify.foundation.stdio.journal import is_journal, with_priority
 
 
 def echo(line: str = "", *, err: bool = False, **style: Any) -> None:
@@ -32,7 +33,13 @@ def echo_json(json_text: str) -> None:
 
 
 def _print(text: str, *, err: bool, **style: Any) -> None:
-    click.echo(click.style(text, **style) if style else text, err=err)
+    text = click.style(text, **style) if style else text
+    click.echo(_for_stderr(text) if err else text, err=err)
+
+
+def _for_stderr(text: str) -> str:
+    """``text``, or in systemd's journal ``text`` as an error: there it says why a service does not start."""
+    return with_priority("error", text) if is_journal(sys.stderr) else text
 
 
 class PrintableError(click.ClickException):
@@ -49,7 +56,8 @@ class PrintableError(click.ClickException):
         sentence = printable.escape(self._error.format_message())
         self._error.format_message = lambda: sentence  # type: ignore[method-assign]  # click adds the usage
         self._error.show(file=text)
-        click.echo(printable.escape_lines(text.getvalue()), file=file, err=file is None, nl=False)
+        lines = printable.escape_lines(text.getvalue())
+        click.echo(_for_stderr(lines) if file is None else lines, file=file, err=file is None, nl=False)
 
 
 def install_excepthooks() -> None:
@@ -63,4 +71,4 @@ def _print_exception(kind: type[BaseException], error: BaseException | None, tra
 
     text = "".join(traceback.format_exception(kind, error, trace))
     if sys.stderr is not None:
-        sys.stderr.write(printable.escape_lines(redact(text)))
+        sys.stderr.write(_for_stderr(printable.escape_lines(redact(text))))

@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger, Processor
 
 from aintandem_notify.foundation.clock import local_time
 from aintandem_notify.foundation.printable import escape
+from aintandem_notify.foundation.stdio.journal import PRIORITIES, is_journal, with_priority
 from aintandem_notify.foundation.stdio.stderr_thread import plain_loss_notice, threaded_stderr
 from aintandem_notify.log.entries import safe_entry, safe_trace
 from aintandem_notify.log.line_format import OWN_KEYS, json_line, text_line
@@ -32,7 +33,10 @@ def get_logger(name: str) -> FilteringBoundLogger:
 
 
 def configure(level: LogLevel = "info", log_format: LogFormat = "auto", stream: TextIO | None = None) -> None:
-    """Set logging up for the process: to ``stream`` (default: stderr), as text on a terminal, JSON elsewhere."""
+    """Set logging up for the process: to ``stream`` (default: stderr), as text on a terminal, JSON elsewhere.
+
+    Lines for systemd's journal begin with their priority, which the journal takes off.
+    """
     _configure(getattr(logging, level.upper()), log_format, stream)
 
 
@@ -71,6 +75,7 @@ def _configure_structlog(level: int, log_format: LogFormat, stream: TextIO | Non
         _local_stamp if readable else structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         *renderer,
+        *([_with_priority] if is_journal(out) else []),
     ]
     logger = _LineLogger(stream)
     if (threaded := threaded_stderr()) is not None:
@@ -112,6 +117,10 @@ def _text_safe(_logger: object, _method: str, entry: MutableMapping[str, Any]) -
 def _json_safe(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     trace = entry.pop("exception", None)
     return safe_entry(entry, str, OWN_KEYS) | ({} if trace is None else {"exception": safe_trace(trace)})
+
+
+def _with_priority(_logger: object, method: str, line: Any) -> str:
+    return with_priority(method if method in PRIORITIES else "info", line)
 
 
 class _LineLogger:

@@ -21,6 +21,9 @@ class Shell:
 IS_ROOT: Final = hasattr(os, "geteuid") and os.geteuid() == 0
 """Whom no mode of a file hinders."""
 
+_JOURNAL: Final = "export JOURNAL_STREAM=$(stat -L -c %d:%i /dev/fd/2)"
+"""Calls standard error the journal, as systemd does."""
+
 DESCRIPTORS: Final[Mapping[str, Shell]] = {
     "stdin closed": Shell('exec "$@" <&-'),
     "stdout closed": Shell('exec "$@" >&-'),
@@ -32,6 +35,8 @@ DESCRIPTORS: Final[Mapping[str, Shell]] = {
     "both full": Shell('exec "$@" >/dev/full 2>&1'),
     "stdout read-only": Shell('exec "$@" 1</dev/null'),
     "stderr read-only": Shell('exec "$@" 2</dev/null'),
+    "stderr the journal": Shell(f'{_JOURNAL}; exec "$@"'),
+    "the journal, and then stderr closed": Shell(f'{_JOURNAL}; exec "$@" 2>&-'),
     "stdin write-only": Shell('exec "$@" 0>/dev/null'),
     "stdin a folder": Shell('exec "$@" <.', runs=False),  # the interpreter itself refuses to start
     "stdin without end": Shell('exec "$@" </dev/zero'),
