@@ -48,9 +48,10 @@ def test_a_token_has_no_white_space_at_its_ends(tmp_path: Path, name: str, writt
     warnings = secret_warnings(config)
     assert len(warnings) == (name in WITH_WARNING)
     for warning in warnings:
-        assert warning.startswith(f"orchestrator.token: {ORIGINS[written]} ")
-        assert "white space, which is left out" in warning
-        assert "canary0123" not in warning
+        assert warning.key == "orchestrator.token"
+        assert warning.message.startswith(f"{ORIGINS[written]} ")
+        assert "white space, which is left out" in warning.message
+        assert "canary0123" not in warning.message
 
 
 @pytest.mark.parametrize("written", SOURCES)
@@ -76,7 +77,7 @@ def test_a_password_keeps_its_spaces_with_a_warning(tmp_path: Path, name: str, w
     assert password == padded.strip("\r\n\u2028\ufeff\u200b\u200e")
     warnings = secret_warnings(config)
     assert len(warnings) == (password != "canary0123")
-    assert all("canary0123" not in warning for warning in warnings)
+    assert all("canary0123" not in warning.message for warning in warnings)
 
 
 @pytest.mark.parametrize("name", configs.PASSWORDS)
@@ -244,4 +245,5 @@ def test_secrets_of_plugins_are_looked_at_too(tmp_path: Path) -> None:
     text = HEAD.format(login='token = "x"') + '[plugins.slack.team]\nbot_token = { env = "CANARY" }\n'
     config = load_text(tmp_path, text, environ={"CANARY": "canary0123 "})
     (warning,) = secret_warnings(config)
-    assert warning.startswith("plugins.slack.team.bot_token: the environment variable CANARY begins or ends with")
+    assert warning.key == "plugins.slack.team.bot_token"
+    assert warning.message.startswith("the environment variable CANARY begins or ends with white space")

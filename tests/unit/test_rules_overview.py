@@ -7,7 +7,7 @@ import pytest
 from aintandem_notify.config import ProjectConfig
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.rules import Route, Router
-from aintandem_notify.rules.overview import READ_BY_PEOPLE
+from aintandem_notify.rules.overview import READ_BY_PEOPLE, misread_durations
 from support.routing import config, destination, rule, watcher
 
 SLACK, FILE = destination("slack.team"), destination("file_log.audit")
@@ -37,6 +37,56 @@ def test_the_table_has_a_row_for_each_type_and_rule_in_the_order_of_the_types() 
         Route("task_failed", "all", both, Severity.ERROR),
         Route("sandbox_error", "sales", ("slack.team",), Severity.ERROR, projects=("sales-*",)),
         Route("unknown/*", "all", both, Severity.INFO),
+    ]
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "event.duration > 60",
+        "60 < event.duration",
+        "(event.duration or 0) >= 1.5",
+        "event.duration / 1000 > 60",
+        "event['duration'] == 3",
+        "event.wire.duration > 60",
+        'event.wire["duration"] > 60',
+        "event.type == 'task_completed' and not event.duration < 60",
+    ],
+)
+def test_a_comparison_of_the_duration_that_the_orchestrator_sent_is_a_warning(when: str) -> None:
+    (finding,) = misread_durations(config(SLACK, rule("long", "*", "slack.team", when=when)))
+    assert finding.place == ("rules", 0, "when")
+    assert "write run.duration, which is in seconds" in finding.message
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "run.duration > 60",
+        "event.duration is not none",
+        "event.duration is none or run.duration > 60",
+        "event.duration == event.wire.total",
+        "event.message == 'duration > 60' and event.progress > 50",
+        "event.wire.input.duration > 60",
+    ],
+)
+def test_another_use_of_a_duration_is_no_warning(when: str) -> None:
+    assert misread_durations(config(SLACK, rule("long", "*", "slack.team", when=when))) == []
+
+
+def test_texts_and_the_rules_of_instances_are_looked_at_too() -> None:
+    found = misread_durations(
+        config(
+            destination("console.me", events=("*",), when="event.duration > 60"),
+            rule("a", "*", "console.me", title="{{ event.duration | duration }}"),
+            rule("b", "*", "console.me", body="{% if event.duration > 60 %}long{% endif %}{{ event.duration }}"),
+            rule("c", "*", "console.me", body="{{ run.duration | duration }} {{ event.duration }} ms"),
+        )
+    )
+    assert [finding.place for finding in found] == [
+        ("rules", 0, "title"),
+        ("rules", 1, "body"),
+        ("plugins", "console", "me", "when"),
     ]
 
 

@@ -1,6 +1,6 @@
 """The configuration: reads TOML into frozen models, resolves secrets, and reports every error with its line."""
 
-from aintandem_notify.config.load import OfflineConfig, load, load_offline_config
+from aintandem_notify.config.load import OfflineConfig, load, load_offline_config, locate
 from aintandem_notify.config.models import (
     AgentConfig,
     Config,
@@ -60,6 +60,7 @@ __all__ = [
     "json_schema",
     "load",
     "load_offline_config",
+    "locate",
     "parse_duration",
     "state_file",
     "store_location",

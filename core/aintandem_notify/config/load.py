@@ -8,7 +8,7 @@ import os
 import re
 import tomllib
 from ast import literal_eval
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -171,6 +171,21 @@ def _syntax_message(message: str) -> str:
     if (match := _DECLARED_TWICE.fullmatch(message)) is not None:
         message = f"Cannot declare [{dotted(literal_eval(match[1]))}] twice"
     return log.redact(message)
+
+
+def locate(findings: Iterable[Finding], source: Path) -> list[Problem]:
+    """The findings about the valid config ``source`` with their lines, in file order.
+
+    Without lines if the file cannot be read any more, as a pipe that is empty now.
+    """
+    findings = list(findings)
+    if not findings:
+        return []
+    try:
+        text = _read(source)
+    except ConfigError:
+        text = ""
+    return _problems(findings, text)
 
 
 def _problems(findings: list[Finding], text: str) -> list[Problem]:

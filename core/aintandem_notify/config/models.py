@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from aintandem_notify import log
+from aintandem_notify.config.findings import Place
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.config.types.addresses import (
     OFF,
@@ -316,6 +317,11 @@ class InstanceConfig:
     delivers: bool
     settings: PluginConfig
     common: PluginConfig
+
+    @property
+    def place(self) -> Place:
+        """The place of its table in the config."""
+        return ("plugins", *self.name.split("."))
 
     def __eq__(self, other: object) -> bool:
         """True if a reload need not restart the instance. Settings whose comparison raises are unequal."""

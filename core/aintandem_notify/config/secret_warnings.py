@@ -4,34 +4,35 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
+from aintandem_notify.config.findings import Finding, Place
 from aintandem_notify.config.models import Config
 from aintandem_notify.config.types.secret import Secret
 
 
-def secret_warnings(config: Config) -> list[str]:
-    """One sentence for each suspicious secret, with its key and without any part of the secret."""
+def secret_warnings(config: Config) -> list[Finding]:
+    """A finding for each suspicious secret, without any part of the secret."""
     tables = {"orchestrator": config.orchestrator, "connection": config.connection, "agent": config.agent}
     tables |= {"store": config.store}
     named_tables = [
-        *tables.items(),
-        *((f"plugins.{name}", instance.settings) for name, instance in config.instances.items()),
+        *(((name,), table) for name, table in tables.items()),
+        *((instance.place, instance.settings) for instance in config.instances.values()),
     ]
     remarks = [
-        (key, secret.remark) for key_prefix, table in named_tables for key, secret in _secrets(key_prefix, table)
+        (place, secret.remark) for prefix, table in named_tables for place, secret in _secrets(prefix, table)
     ]
-    return list(dict.fromkeys(f"{key}: {remark}" for key, remark in remarks if remark is not None))
+    return list(dict.fromkeys(Finding(place, remark) for place, remark in remarks if remark is not None))
 
 
-def _secrets(key: str, value: object) -> Iterator[tuple[str, Secret]]:
+def _secrets(place: Place, value: object) -> Iterator[tuple[Place, Secret]]:
     match value:
         case Secret():
-            yield key, value
+            yield place, value
         case BaseModel():
             for name in type(value).model_fields:
-                yield from _secrets(f"{key}.{name}", getattr(value, name))
+                yield from _secrets((*place, name), getattr(value, name))
         case Mapping():
             for name, item in value.items():
-                yield from _secrets(f"{key}.{name}", item)
+                yield from _secrets((*place, str(name)), item)
         case list() | tuple():
-            for item in value:
-                yield from _secrets(key, item)
+            for index, item in enumerate(value):
+                yield from _secrets((*place, index), item)

@@ -9,10 +9,10 @@ from typing import Any
 from aintandem_notify import config as configuration
 from aintandem_notify.config import Config
 from aintandem_notify.config.secret_warnings import secret_warnings
-from aintandem_notify.errors import PluginError
+from aintandem_notify.errors import PluginError, Problem
 from aintandem_notify.plugins.discovery.catalog import Catalog, FilePolicy
 from aintandem_notify.plugins.discovery.sources import prints_to_stderr
-from aintandem_notify.rules import JinjaRuleLanguage, Router
+from aintandem_notify.rules import JinjaRuleLanguage, Router, misread_durations
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,11 @@ class LoadedConfig:
     router: Router
     catalog: Catalog
 
-    def warnings(self) -> list[str]:
-        """Probable mistakes that are no errors, one sentence each."""
-        return [*secret_warnings(self.config), *self.router.warnings()]
+    def warnings(self) -> list[Problem]:
+        """Probable mistakes that are no errors, those with a line first."""
+        findings = [*secret_warnings(self.config), *misread_durations(self.config)]
+        located = configuration.locate(findings, self.config.source)
+        return [*located, *map(Problem, self.router.warnings())]
 
 
 def load(

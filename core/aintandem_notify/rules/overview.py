@@ -1,20 +1,28 @@
 """Shows the effective rules to people: the routing as a table, and warnings about probable mistakes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from aintandem_notify.config.findings import Finding, Place
 from aintandem_notify.config.models import Config
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.rules.default_texts import DEFAULT_TEXTS, UNKNOWN_TEXT
 from aintandem_notify.rules.effective_rules import AGENT_RULE, EffectiveRule
 from aintandem_notify.rules.globs import project_matcher
+from aintandem_notify.rules.templating import condition_misreads_duration, template_misreads_duration
 
 FREQUENT_TYPES: Final = frozenset({"output", "step_progress"})
 """Types of which one run can produce thousands."""
 READ_BY_PEOPLE: Final = frozenset({"slack", "desktop_notify"})
 """Plugin types that interrupt a person."""
+
+
+_MISREAD: Final = (
+    "event.duration is the number that the orchestrator sent, often milliseconds; write run.duration, which is "
+    "in seconds"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,18 @@ def warnings(config: Config, rules: Sequence[EffectiveRule]) -> list[str]:
         *_rules_without_effect(table, rules),
         *_destinations_without_rule(config, destinations, table),
     ]
+
+
+def misread_durations(config: Config) -> list[Finding]:
+    """A finding for each condition or text that takes ``event.duration`` for a number of seconds."""
+    texts: list[tuple[Place, str | None, Callable[[str], bool]]] = []
+    for index, rule in enumerate(config.rules):
+        place = ("rules", index)
+        texts += [((*place, "when"), rule.when, condition_misreads_duration)]
+        texts += [((*place, key), getattr(rule, key), template_misreads_duration) for key in ("title", "body")]
+    for instance in config.instances.values():
+        texts += [((*instance.place, "when"), instance.common.when, condition_misreads_duration)]
+    return [Finding(place, _MISREAD) for place, text, misreads in texts if text is not None and misreads(text)]
 
 
 def _frequent_events(config: Config, table: Sequence[Route]) -> Iterator[str]:

@@ -42,6 +42,10 @@ def _parse_template(text: str) -> nodes.Template:
 
 
 def _parse_expression(text: str) -> nodes.Template:
+    return add_charges(_expression_tree(text))
+
+
+def _expression_tree(text: str) -> nodes.Template:
     """A template that assigns the expression to ``result``, as in Jinja2's own ``compile_expression``."""
     parser = Parser(_ENVIRONMENT, text, state="variable")
     expression = parser.parse_expression()
@@ -51,7 +55,7 @@ def _parse_expression(text: str) -> nodes.Template:
     assignment = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
     template = nodes.Template([assignment], lineno=1)
     template.set_environment(_ENVIRONMENT)
-    return add_charges(template)
+    return template
 
 
 class MissingValue(Exception):
@@ -233,6 +237,45 @@ def _name_problems(tree: nodes.Template) -> Iterator[str]:
         names = NAMES.get(owner, frozenset()) if owner not in assigned else frozenset()
         if names and attribute is not None and attribute not in names:
             yield f"{owner} has no {attribute}{did_you_mean(attribute, names)}"
+
+
+def condition_misreads_duration(text: str) -> bool:
+    """True if the valid condition compares ``event.duration`` with a number or formats it as seconds."""
+    return _misreads_duration(_expression_tree(text))
+
+
+def template_misreads_duration(text: str) -> bool:
+    """As ``condition_misreads_duration``, for a valid template."""
+    return _misreads_duration(_ENVIRONMENT.parse(text))
+
+
+def _misreads_duration(tree: nodes.Template) -> bool:
+    compared = (node for node in tree.find_all(nodes.Compare) if _has_number(node) and _has_event_duration(node))
+    formatted = (
+        node
+        for node in tree.find_all(nodes.Filter)
+        if node.name == "duration" and node.node is not None and _has_event_duration(node.node)
+    )
+    return any(compared) or any(formatted)
+
+
+def _has_number(comparison: nodes.Compare) -> bool:
+    numbers = (node.value for node in comparison.find_all(nodes.Const))
+    return any(isinstance(value, int | float) and not isinstance(value, bool) for value in numbers)
+
+
+def _has_event_duration(node: nodes.Node) -> bool:
+    accesses = [node] if isinstance(node, nodes.Getattr | nodes.Getitem) else []
+    accesses += node.find_all((nodes.Getattr, nodes.Getitem))
+    return any(map(_is_event_duration, accesses))
+
+
+def _is_event_duration(access: nodes.Getattr | nodes.Getitem) -> bool:
+    """True for ``event.duration`` and ``event.wire.duration``, which is the same number."""
+    owner, attribute = _attribute_access(access)
+    inner = access.node
+    of_wire = isinstance(inner, nodes.Getattr | nodes.Getitem) and _attribute_access(inner) == ("event", "wire")
+    return attribute == "duration" and (owner == "event" or of_wire)
 
 
 def _attribute_access(node: nodes.Node) -> tuple[str, str | None]:

@@ -8,23 +8,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aintandem_notify.cli.echo import echo, echo_lines
+from aintandem_notify.cli.check_report import problems_report, report_json, valid_report
+from aintandem_notify.cli.echo import echo, echo_json, echo_lines
 from aintandem_notify.cli.options import (
     EXIT_FAILED,
+    EXIT_WRONG,
     config_argument,
     plugin_file_policy,
     run_interruptible,
     terminal_width,
 )
+from aintandem_notify.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aintandem_notify.diagnostics import CheckResult
     from aintandem_notify.plugins.config_loading import LoadedConfig
 
 
 @click.command(epilog="Example:  aintandem-notify check --connect config.toml")
 @config_argument
 @click.option("--connect", is_flag=True, help="Also try the orchestrator and every plugin; nothing is sent.")
-def check(config: Path, connect: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts; also for a wrong CONFIG.")
+def check(config: Path, connect: bool, as_json: bool) -> None:
     """List the problems of CONFIG, or show who is notified.
 
     CONFIG is config.toml by default. One-file plugins beside it are code; they are loaded only if you give CONFIG.
@@ -32,17 +39,28 @@ def check(config: Path, connect: bool) -> None:
     """
     from aintandem_notify.plugins.config_loading import load
 
-    loaded = load(config, file_policy=plugin_file_policy("config"))
-    _describe(loaded)
-    if connect:
-        _connect(loaded)
+    try:
+        loaded = load(config, file_policy=plugin_file_policy("config"))
+    except ConfigError as error:
+        if not as_json:
+            raise
+        echo_json(report_json(problems_report(error)))
+        sys.exit(EXIT_WRONG)
+    warnings = _warnings(loaded)
+    if not as_json:
+        _describe(loaded, warnings)
+    results = _connect(loaded, as_json=as_json) if connect else None
+    if as_json:
+        echo_json(report_json(valid_report(loaded.config, loaded.router.routes_table(), warnings, results)))
+    if results is not None and not all(result.is_ok for result in results):
+        sys.exit(EXIT_FAILED)
 
 
-def _describe(loaded: LoadedConfig) -> None:
+def _describe(loaded: LoadedConfig, warnings: Sequence[Problem]) -> None:
     from aintandem_notify.cli.overview import config_lines, routing_lines
 
-    width = terminal_width()
-    echo(f"{loaded.config.source} is right.")
+    width, source = terminal_width(), str(loaded.config.source)
+    echo(f"{source} is right.")
     echo()
     for line in config_lines(loaded.config, width):
         echo(line)
@@ -51,13 +69,17 @@ def _describe(loaded: LoadedConfig) -> None:
         echo_lines("\nWho is notified\n", bold=True)
     for line in routing_lines(loaded.config, routes, width):
         echo(line)
-    warnings = [*loaded.warnings()]
-    if (few := _too_few_files(loaded)) is not None:
-        warnings.append(few)
     if warnings:
         echo()
     for warning in warnings:
-        echo(f"warning: {warning}", fg="yellow")
+        # A warning about the whole config needs no place.
+        sentence = warning.describe(source) if warning.key else warning.message
+        echo(f"warning: {sentence}", fg="yellow")
+
+
+def _warnings(loaded: LoadedConfig) -> list[Problem]:
+    few = _too_few_files(loaded)
+    return loaded.warnings() + ([] if few is None else [Problem(few)])
 
 
 def _too_few_files(loaded: LoadedConfig) -> str | None:
@@ -68,16 +90,16 @@ def _too_few_files(loaded: LoadedConfig) -> str | None:
     return describe_shortage(len(config.projects), raise_file_limit(), embedded=config.orchestrator.embedded)
 
 
-def _connect(loaded: LoadedConfig) -> None:
+def _connect(loaded: LoadedConfig, *, as_json: bool) -> Sequence[CheckResult]:
     from aintandem_notify import log
     from aintandem_notify.cli.tables import table_lines
     from aintandem_notify.diagnostics import check_all
 
-    echo_lines("\nDoes everything answer?\n", bold=True)
+    if not as_json:
+        echo_lines("\nDoes everything answer?\n", bold=True)
     log.silence()  # the results are printed below
     results = run_interruptible(check_all, loaded)
     rows = [("yes" if result.is_ok else "NO", result.name, result.detail) for result in results]
-    for line in table_lines(rows, terminal_width()):
+    for line in [] if as_json else table_lines(rows, terminal_width()):
         echo(line)
-    if not all(result.is_ok for result in results):
-        sys.exit(EXIT_FAILED)
+    return results

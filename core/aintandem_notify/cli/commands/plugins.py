@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aintandem_notify.cli.control_options import config_and_name, json_option, now, show_facts, show_json
-from aintandem_notify.cli.echo import echo
+from aintandem_notify.cli.echo import echo, echo_json
 from aintandem_notify.cli.options import (
     EXIT_FAILED,
     plugin_file_policy,
@@ -36,7 +36,8 @@ def plugins() -> None:
 )
 @click.argument("config", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
 @plugins_dir_option
-def list_plugins(config: Path | None, plugins_dir: Path) -> None:
+@json_option
+def list_plugins(config: Path | None, plugins_dir: Path, as_json: bool) -> None:
     """List the installed plugins or, with CONFIG, its instances and the result of their set-up.
 
     With CONFIG each instance is set up and torn down again; nothing is sent. One-file plugins come from the folder
@@ -44,9 +45,9 @@ def list_plugins(config: Path | None, plugins_dir: Path) -> None:
     the set-up of an instance fails.
     """
     if config is None:
-        _list_installed(plugins_dir)
+        _list_installed(plugins_dir, as_json=as_json)
     else:
-        _list_instances(config)
+        _list_instances(config, as_json=as_json)
 
 
 @plugins.command(
@@ -92,27 +93,35 @@ def _show_detail(detail: PluginDetailResponse) -> None:
     )
 
 
-def _list_installed(folder: Path) -> None:
+def _list_installed(folder: Path, *, as_json: bool) -> None:
     from aintandem_notify.errors import PluginError
     from aintandem_notify.plugins import Catalog
 
     catalog = Catalog(file_policy=plugin_file_policy("plugins_dir"))
-    rows, not_imported = [], catalog.not_imported(folder)
+    rows, entries, not_imported = [], [], catalog.not_imported(folder)
     for name in catalog.names(folder):
+        origin: str | None = None
+        problem: str | None = None
+        hooks: list[str] = []
         if name in not_imported:
-            rows.append((name, not_imported[name].origin, f"not loaded; if you trust it: --plugins-dir {folder}"))
-            continue
-        try:
-            plugin = catalog.find(name, folder)
-        except PluginError as error:
-            rows.append((name, "cannot be used", error.reason))
-            continue
-        hooks = (["deliver"] if plugin.delivers else []) + sorted(plugin.live_hooks)
-        rows.append((name, plugin.origin, ", ".join(hooks)))
-    _show(("plugin", "from", "hooks"), rows)
+            origin = not_imported[name].origin
+            problem = f"not loaded; if you trust it: --plugins-dir {folder}"
+        else:
+            try:
+                plugin = catalog.find(name, folder)
+                origin = plugin.origin
+                hooks = ["deliver"] * plugin.delivers + sorted(plugin.live_hooks)
+            except PluginError as error:
+                problem = error.reason
+        rows.append((name, origin or "cannot be used", problem or ", ".join(hooks)))
+        entries.append({"name": name, "from": origin, "hooks": hooks, "problem": problem})
+    if as_json:
+        echo_json(json.dumps({"plugins": entries}, indent=2))
+    else:
+        _show(("plugin", "from", "hooks"), rows)
 
 
-def _list_instances(config: Path) -> None:
+def _list_instances(config: Path, *, as_json: bool) -> None:
     from aintandem_notify import log
     from aintandem_notify.diagnostics import start_instances
     from aintandem_notify.plugins import InstanceState
@@ -121,16 +130,27 @@ def _list_instances(config: Path) -> None:
     loaded = load(config)
     log.silence()  # the states are printed below
     statuses = run_interruptible(start_instances, loaded)
-    if not statuses:
-        echo(f"{config} has no plugins; add a table like [plugins.console.me]")
-        return
-    _show(
-        ("instance", "state", "destination", "reason"),
-        [
-            (status.name, status.state, "yes" if status.destination else "no", status.reason or "")
+    if as_json:
+        entries = [
+            {
+                "name": status.name,
+                "state": status.state,
+                "destination": status.destination,
+                "reason": status.reason,
+            }
             for status in statuses
-        ],
-    )
+        ]
+        echo_json(json.dumps({"config": str(config.absolute()), "instances": entries}, indent=2))
+    elif not statuses:
+        echo(f"{config} has no plugins; add a table like [plugins.console.me]")
+    else:
+        _show(
+            ("instance", "state", "destination", "reason"),
+            [
+                (status.name, status.state, "yes" if status.destination else "no", status.reason or "")
+                for status in statuses
+            ],
+        )
     if any(status.state is not InstanceState.LOADED for status in statuses):
         sys.exit(EXIT_FAILED)
 
