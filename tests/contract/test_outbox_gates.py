@@ -14,8 +14,9 @@ from trio.testing import MockClock
 
 from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
+from aintandem_notify.delivery.gate import GateState
 from aintandem_notify.domain.events import AgentEvent
-from aintandem_notify.errors import DestinationBroken, DestinationGone, RetryLater
+from aintandem_notify.errors import DestinationBroken, DestinationGone, Rejected, RetryLater
 from aintandem_notify.foundation.clock import Clock, TrioClock
 from aintandem_notify.store import GateRow, Storage
 from support.outbox import NOW, FakeHost, SetClock, event, inside, memory, queue_up
@@ -245,7 +246,7 @@ async def test_a_name_without_a_worker_is_an_error(autojump_clock: MockClock) ->
 
 
 async def test_rows_are_kept_by_destination_and_variant() -> None:
-    parked = GateRow("parked", 3, NOW, NOW, asked=True, slot_at=NOW, paused=True, last_error="why")
+    parked = GateRow("parked", 3, NOW, NOW, asked=True, slot_at=NOW, paused=True, last_error="why", since=NOW)
     opened = GateRow("open", 0, NOW)
 
     async with memory() as storage:
@@ -296,3 +297,84 @@ async def test_the_same_place_stays_disabled(autojump_clock: MockClock) -> None:
                 await trio.sleep(1)
                 assert await state_of(dispatcher) == "disabled"
         assert len(here.host.tries) == 1
+
+
+async def since_of(dispatcher: Dispatcher) -> float | None:
+    """Seconds after NOW since which the destination is in trouble, by both ways to ask."""
+    (status,), (condition,) = await dispatcher.snapshot(), dispatcher.conditions()
+    assert status.since == condition.since
+    assert (status.state, status.last_error, status.retry_at) == (
+        condition.label,
+        condition.last_error,
+        condition.retry_at,
+    )
+    return None if status.since is None else (status.since - NOW).total_seconds()
+
+
+async def test_trouble_lasts_from_its_first_failure_over_restarts_to_its_end(autojump_clock: MockClock) -> None:
+    busy, broken = RetryLater("busy"), DestinationBroken("revoked")
+    async with world(None, busy, busy, broken, busy, broken, None) as here:
+        await here.queue(2)
+        async with here.agent(rate=Rate(1, 10.0)) as dispatcher:
+            await trio.sleep(1)
+            assert await since_of(dispatcher) is None
+            await trio.sleep(100)
+            assert await state_of(dispatcher) == "parked"
+            assert await since_of(dispatcher) == 10
+        for _ in range(2):
+            async with here.agent() as dispatcher:
+                await trio.sleep(1)
+                assert await state_of(dispatcher) == "parked"
+                assert await since_of(dispatcher) == 10
+        async with here.agent() as dispatcher:
+            await trio.sleep(1)
+            assert await state_of(dispatcher) == "open"
+            assert await since_of(dispatcher) is None
+
+
+async def test_stored_trouble_shows_before_the_plugin_can_be_called(autojump_clock: MockClock) -> None:
+    async with world(DestinationGone("410")) as here:
+        await here.queue()
+        async with here.agent():
+            await trio.sleep(1)
+        here.host.loaded = trio.Event()
+        async with here.agent() as dispatcher:
+            await trio.sleep(1)
+            (condition,) = dispatcher.conditions()
+            assert (condition.label, condition.state, condition.since) == ("disabled", GateState.DISABLED, NOW)
+
+
+async def test_a_refused_message_is_trouble_until_a_success_or_until_a_person_has_seen_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with world(Rejected("no"), Rejected("no")) as here, here.agent() as dispatcher:
+        await here.queue()
+        dispatcher.wake([NAME])
+        await trio.sleep(100)
+        assert (await state_of(dispatcher), await since_of(dispatcher)) == ("open", 0)
+        assert await dispatcher.resume(NAME)
+        assert await since_of(dispatcher) is None
+        assert not await dispatcher.resume(NAME)
+
+
+async def test_a_pause_by_hand_has_its_own_beginning(autojump_clock: MockClock) -> None:
+    async with world() as here, here.agent() as dispatcher:
+        await trio.sleep(50)
+        await dispatcher.pause(NAME)
+        await trio.sleep(50)
+        assert await since_of(dispatcher) == 50
+        await dispatcher.resume(NAME)
+        assert await since_of(dispatcher) is None
+
+
+async def test_a_clock_set_back_makes_no_trouble_younger_than_it_is(autojump_clock: MockClock) -> None:
+    clock = SetClock(NOW)
+    async with world(clock=clock) as here, here.agent() as dispatcher:
+        await trio.sleep(1)
+        await dispatcher.pause(NAME)
+        assert await since_of(dispatcher) == 0
+        await trio.sleep(600)
+        clock.time = NOW - timedelta(hours=20)
+        assert await since_of(dispatcher) == -20 * 3600 - 600
+        clock.time = NOW + timedelta(seconds=600)
+        assert await since_of(dispatcher) == 0

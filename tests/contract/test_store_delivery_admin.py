@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
-from aintandem_notify.store import Claim, DeliveryFilter, DeliveryState, Settlement, Store
+from aintandem_notify.store import Claim, DeliveryFilter, DeliveryState, GivenUp, Settlement, Store
+from aintandem_notify.store.tables import delivery_admin
 from aintandem_notify.store.tables.delivery_admin import DROPPED
 from support.outbox import NOW, claim_all, event, inside, new_store, queue_up
 
@@ -28,8 +30,10 @@ def ids(store: Store, criteria: DeliveryFilter, limit: int = 1000, before: int |
     return inside(lambda opened: opened.delivery_queries.ids(criteria, limit=limit, before=before))(store)
 
 
-def settle(store: Store, claim: Claim, state: DeliveryState, reason: str | None = None) -> None:
-    end = Settlement(claim, state, NOW, NOW, attempts=3, fault="builtins.OSError", fault_count=3, reason=reason)
+def settle(
+    store: Store, claim: Claim, state: DeliveryState, reason: str | None = None, at: datetime = NOW
+) -> None:
+    end = Settlement(claim, state, at, at, attempts=3, fault="builtins.OSError", fault_count=3, reason=reason)
     inside(lambda opened: opened.outbox.settle([end]))(store)
 
 
@@ -168,3 +172,42 @@ def test_pages_contain_each_match_once_in_order(
         assert len(portion) <= size
         matches += portion
     assert matches == sorted(meant, reverse=True)
+
+
+@pytest.mark.usefixtures("any_store")
+def test_given_up_deliveries_are_counted_by_destination() -> None:
+    """Without those that a fallback took over, that were dropped by hand, or that wait again."""
+    store = new_store()
+
+    def given_up(since_s: float = 0) -> dict[str, GivenUp]:
+        since = NOW + timedelta(seconds=since_s)
+        return inside(lambda opened: opened.delivery_queries.given_up_since(since))(store)
+
+    queued(store, 5, (A, B))
+    assert given_up(-3600) == {}
+    for seconds, claim in enumerate(claim_all(A, now=SOON)(store)[:4]):
+        settle(store, claim, DeliveryState.DEAD, f"refused {seconds}", NOW + timedelta(seconds=seconds))
+    first, second, *_ = sorted(ids(store, DeliveryFilter(destination=A)))
+    latest, later = NOW + timedelta(seconds=3), NOW + timedelta(seconds=4)
+    assert given_up() == {A: GivenUp(4, latest, "refused 3")}
+    assert given_up(2) == {A: GivenUp(2, latest, "refused 3")}
+    assert given_up(4) == {}
+    inside(lambda opened: opened.backlog.move_to_fallback({first: "refused"}, "console.c", NOW))(store)
+    inside(lambda opened: opened.delivery_queries.retry([second], now=NOW))(store)
+    other = ids(store, DeliveryFilter(destination=B))[0]
+    inside(lambda opened: opened.delivery_queries.drop([other], now=latest, in_flight=()))(store)
+    assert given_up() == {A: GivenUp(2, latest, "refused 3")}
+    inside(lambda opened: opened.backlog.move_to_fallback({second: "too old"}, B, NOW))(store)
+    inside(lambda opened: opened.delivery_queries.retry([first, second], now=NOW))(store)
+    for claim in claim_all(A, now=SOON)(store)[:2]:
+        settle(store, claim, DeliveryState.DEAD, "refused again", later)
+    assert given_up() == {A: GivenUp(4, later, "refused again")}
+
+
+def test_counting_given_up_deliveries_reads_only_those() -> None:
+    store = new_store()
+    queued(store, 3)
+    for statement in (delivery_admin.GIVEN_UP_SINCE, delivery_admin.GIVEN_UP_REASON):
+        compiled = statement.compile(dialect=sqlite_dialect())
+        plan = store._connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", (0,) * len(compiled.params))
+        assert "USING INDEX deliveries_given_up" in str(plan.all())

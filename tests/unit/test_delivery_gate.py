@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,6 +11,7 @@ from aintandem_notify.delivery.gate import (
     Gate,
     GateState,
     after_restart,
+    date_trouble,
     pause,
     record_verdict,
     resume,
@@ -126,8 +128,45 @@ def test_a_pause_by_hand_holds_whatever_else_holds_and_any_try_leaves_it(state: 
 )
 def test_a_hand_lets_every_destination_be_tried_at_once(state: GateState, then: GateState) -> None:
     gate = resume(Gate(state, 3, NOW, 7.0, "why", pause_requested=True, paused=True))
-    assert gate == Gate(then, 3, 0.0, 7.0, "why")
+    assert gate == Gate(then, 3, 0.0, 7.0, None if state is OPEN else "why")
     assert resume(gate) == gate
+
+
+FIRST, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+TROUBLES = [Action.WAIT, Action.PARK, Action.DISABLE, Action.REFUSE, Action.RETRY, Action.GIVE_UP]
+
+
+@pytest.mark.parametrize("first", TROUBLES)
+@pytest.mark.parametrize("then", TROUBLES)
+def test_trouble_begins_with_the_first_failure_and_ends_with_a_success(first: Action, then: Action) -> None:
+    gate = date_trouble(step(Gate(), first), FIRST)
+    assert gate.since == FIRST
+    gate = date_trouble(step(gate, then), LATER)
+    assert gate.since == FIRST
+    assert after_restart(gate).since == unpark(gate).since == FIRST
+    assert date_trouble(step(gate, Action.DELIVERED), LATER) == Gate()
+    anew = date_trouble(step(step(gate, Action.DELIVERED), then), LATER)
+    assert anew.since == LATER
+
+
+@pytest.mark.parametrize("first", TROUBLES)
+def test_a_pause_by_hand_begins_its_own_trouble_only_if_all_was_well(first: Action) -> None:
+    paused = date_trouble(pause(Gate()), FIRST)
+    assert paused.since == FIRST
+    assert date_trouble(resume(paused), LATER) == Gate()
+    both = date_trouble(pause(date_trouble(step(Gate(), first), FIRST)), LATER)
+    assert both.since == FIRST
+    resumed = date_trouble(resume(both), LATER)
+    assert resumed.since == (None if resumed.state is OPEN else FIRST)
+
+
+def test_a_success_while_it_is_paused_leaves_the_time_of_the_pause() -> None:
+    paused = date_trouble(pause(Gate()), FIRST)
+    assert date_trouble(step(paused, Action.DELIVERED), LATER).since == FIRST
+
+
+def test_a_person_takes_note_of_the_last_error_of_an_open_destination() -> None:
+    assert resume(step(Gate(), Action.REFUSE)) == Gate()
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.delivery.gate import Gate, GateState
+from aintandem_notify.delivery.gate import Gate, GateState, date_trouble
 from aintandem_notify.delivery.gate_rows import MAX_PAUSE_S, from_row, must_be_stored, to_row
 from aintandem_notify.store import GateRow
 from support.outbox import NOW
 
 waits = st.one_of(st.just(0.0), st.floats(0.001, MAX_PAUSE_S, allow_nan=False))
 clocks = st.floats(0.0, 1e7, allow_nan=False)
+ages = st.timedeltas(timedelta(0), timedelta(days=400))
 leaps = st.floats(-4e7, 4e7, allow_nan=False)
 
 
@@ -31,7 +32,7 @@ def gates(draw: st.DrawFn) -> tuple[Gate, float]:
         pause_requested=draw(st.booleans()),
         paused=draw(st.booleans()),
     )
-    return gate, now_s
+    return date_trouble(gate, NOW - draw(ages)), now_s
 
 
 @given(gates(), clocks)
@@ -77,6 +78,13 @@ def test_a_time_that_nobody_can_have_written_is_no_endless_wait() -> None:
 
 def test_a_state_of_another_version_is_open() -> None:
     assert from_row(GateRow("levitating", 1, NOW), 0.0, NOW).state is GateState.OPEN
+
+
+def test_trouble_of_a_row_without_its_beginning_counts_from_the_last_change() -> None:
+    later = NOW + timedelta(hours=1)
+    assert from_row(GateRow("parked", 1, NOW), 0.0, later).since == NOW
+    assert from_row(GateRow("open", 1, NOW, last_error="why"), 0.0, later).since == NOW
+    assert from_row(GateRow("open", 1, NOW, since=NOW), 0.0, later).since is None
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ class DestinationResponse(ResponseModel):
     ``state`` is None without a worker; where no agent runs, it is None if nothing holds the destination back.
 
     ``oldest``: time since which the oldest delivery waits. ``retry_at``: time of the next try after trouble.
+    ``since``: time since which it is in its present trouble; None if it is well.
     """
 
     name: str
@@ -96,6 +97,7 @@ class DestinationResponse(ResponseModel):
     oldest: datetime | None
     last_error: str | None = None
     retry_at: datetime | None = None
+    since: datetime | None = None
 
 
 class StoreResponse(ResponseModel):

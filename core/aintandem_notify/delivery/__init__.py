@@ -5,13 +5,20 @@ and ``settlement`` decide about a delivery after a try, ``gate`` about its desti
 and ``digest`` look after deliveries that wait too long.
 """
 
-from aintandem_notify.delivery.dispatcher import NOT_CONFIGURED, DestinationStatus, Dispatcher, open_dispatcher
+from aintandem_notify.delivery.dispatcher import (
+    NOT_CONFIGURED,
+    DestinationCondition,
+    DestinationStatus,
+    Dispatcher,
+    open_dispatcher,
+)
 from aintandem_notify.delivery.settings import DestinationSettings
 from aintandem_notify.delivery.worker import Deliverer
 
 __all__ = [
     "NOT_CONFIGURED",
     "Deliverer",
+    "DestinationCondition",
     "DestinationSettings",
     "DestinationStatus",
     "Dispatcher",

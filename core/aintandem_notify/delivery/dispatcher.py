@@ -27,6 +27,8 @@ from aintandem_notify.store import QueueStats, Storage, Store, TransactionPurpos
 
 NOT_CONFIGURED: Final = "not configured"
 """The state of a destination that has a queue but is in no known config."""
+CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+"""A wall clock that is set back by more than this does not make trouble younger than it is."""
 POLL_INTERVAL_S: Final = 2.0
 """Seconds between two checks of a shared store: changes by other agents do not wake our workers."""
 CANCEL_GRACE_S: Final = 2.0
@@ -44,6 +46,9 @@ class DestinationStatus:
     tried again only after a person has acted), paused (by a person), draining, or not configured; None
     while it has no worker, as in a reload. ``oldest``: time since which the oldest delivery waits; None for an
     empty queue. ``retry_at``: time of the next try; None if it has no trouble or is not tried automatically.
+
+    ``since``: time since which it is in its present trouble, which is any state but open, or a failure of the last
+    try; None if it is well. Trouble begins with the first failure after the last success, or a pause by hand.
     """
 
     name: str
@@ -52,6 +57,22 @@ class DestinationStatus:
     oldest: datetime | None = None
     last_error: str | None = None
     retry_at: datetime | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationCondition:
+    """The condition of a destination with a worker, without its queue; fields as in ``DestinationStatus``.
+
+    ``label`` is the ``state`` there, ``state`` the one below a pause by hand.
+    """
+
+    name: str
+    label: str
+    state: GateState
+    since: datetime | None
+    last_error: str | None
+    retry_at: datetime | None
 
 
 @dataclass(slots=True)
@@ -59,6 +80,17 @@ class _RunningWorker:
     worker: Worker
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
+    trouble_seen: tuple[datetime, float] | None = None
+    """The gate's ``since``, and the time of trio's clock at which it was seen first."""
+
+    def trouble_since(self, gate: Gate, instant: Instant) -> datetime | None:
+        """Returns the gate's ``since``; an earlier time if the wall clock was set back meanwhile."""
+        if gate.since is None:
+            return None
+        if self.trouble_seen is None or self.trouble_seen[0] != gate.since:
+            self.trouble_seen = (gate.since, instant.now_s)
+        latest = instant.now - timedelta(seconds=instant.now_s - self.trouble_seen[1])
+        return latest if gate.since > latest + CLOCK_TOLERANCE else gate.since
 
     async def run(self) -> None:
         try:
@@ -254,23 +286,34 @@ class Dispatcher:
                     "the queue of a destination that is not configured is kept", name=name, queued=queue.queued
                 )
 
+    def conditions(self) -> tuple[DestinationCondition, ...]:
+        """Returns the condition of each destination with a worker; cheap, without the store.
+
+        On a shared store, changes by other agents are seen after ``POLL_INTERVAL_S``.
+        """
+        instant = Instant(self._clock.now(), trio.current_time())
+        return tuple(_condition(running, running.worker.gate, instant) for running in self._running.values())
+
     async def snapshot(self, configured: Collection[str] = ()) -> tuple[DestinationStatus, ...]:
         """Returns the destinations with a worker, then those with only a queue. Raises StoreError.
 
         ``configured``: all names in the config, with a worker or without.
         """
-        workers = {name: running.worker for name, running in self._running.items()}
+        workers = dict(self._running)
         instant = Instant(self._clock.now(), trio.current_time())
 
         def read(store: Store) -> tuple[dict[str, QueueStats], dict[str, Gate]]:
             with store.transaction(purpose=TransactionPurpose.READ):
                 return store.outbox.queues(), {
-                    name: worker.read_gate(store, instant) for name, worker in workers.items()
+                    name: running.worker.read_gate(store, instant) for name, running in workers.items()
                 }
 
         queues, current_gates = await self._storage.run(read)
         return (
-            *(_status(worker, current_gates[name], queues.get(name), instant) for name, worker in workers.items()),
+            *(
+                _status(running, current_gates[name], queues.get(name), instant)
+                for name, running in workers.items()
+            ),
             *(
                 DestinationStatus(name, None if name in configured else NOT_CONFIGURED, queue.queued, queue.oldest)
                 for name, queue in queues.items()
@@ -287,16 +330,30 @@ def _destinations_with_work(store: Store, *, workers: Mapping[str, Worker], inst
         return store.outbox.destinations_with_work(list(workers))
 
 
-def _status(worker: Worker, gate: Gate, queue: QueueStats | None, instant: Instant) -> DestinationStatus:
+def _condition(running: _RunningWorker, gate: Gate, instant: Instant) -> DestinationCondition:
+    worker = running.worker
     is_tried = gate.state is not GateState.OPEN and math.isfinite(gate.opens_at)
     wait_s = max(0.0, gate.retry_at - instant.now_s)
-    return DestinationStatus(
+    return DestinationCondition(
         name=worker.settings.name,
-        state="draining" if worker.draining else gate.label,
-        queued=queue.queued if queue else 0,
-        oldest=queue.oldest if queue else None,
+        label="draining" if worker.draining else gate.label,
+        state=gate.state,
+        since=running.trouble_since(gate, instant),
         last_error=gate.last_error,
         retry_at=instant.now + timedelta(seconds=wait_s) if is_tried else None,
+    )
+
+
+def _status(running: _RunningWorker, gate: Gate, queue: QueueStats | None, instant: Instant) -> DestinationStatus:
+    condition = _condition(running, gate, instant)
+    return DestinationStatus(
+        name=condition.name,
+        state=condition.label,
+        queued=queue.queued if queue else 0,
+        oldest=queue.oldest if queue else None,
+        last_error=condition.last_error,
+        retry_at=condition.retry_at,
+        since=condition.since,
     )
 
 

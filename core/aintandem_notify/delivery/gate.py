@@ -1,12 +1,13 @@
 """Decides when a destination may be sent to. A gate is immutable; each try gives the next one. Pure.
 
-All times are trio's, in float seconds, so that setting the wall clock changes nothing here. ``gate_rows`` converts
-a gate to a row of the store and back; ``stored_gate`` reads and writes it.
+All times but ``since`` are trio's, in float seconds, so that setting the wall clock changes nothing here.
+``gate_rows`` converts a gate to a row of the store and back; ``stored_gate`` reads and writes it.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -43,13 +44,16 @@ HELD_STATES: Final = frozenset({GateState.PARKED, GateState.DISABLED})
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Whether and when a destination may be sent to. Times are trio's, in seconds.
+    """Whether and when a destination may be sent to. Times are trio's, in seconds, except ``since``.
 
     Nothing is sent before ``retry_at``, the end of the pause after trouble, nor before ``slot_at``, the next send
     that the rate allows. ``failures``: the number of failures in a row.
 
     ``pause_requested``: the destination itself asked for the pause until ``retry_at``.
     ``paused``: an operator has paused it.
+
+    ``since``: the wall-clock time of the first failure after the last success, or of a pause by hand before it;
+    None if the destination is well. ``date_trouble`` sets it.
     """
 
     state: GateState = GateState.OPEN
@@ -59,6 +63,7 @@ class Gate:
     last_error: str | None = None
     pause_requested: bool = False
     paused: bool = False
+    since: datetime | None = None
 
     @property
     def opens_at(self) -> float:
@@ -71,6 +76,11 @@ class Gate:
     def is_flowing(self) -> bool:
         """True if nothing but the rate holds deliveries back."""
         return self.state is GateState.OPEN and not self.paused
+
+    @property
+    def is_well(self) -> bool:
+        """True if the last try did not fail either."""
+        return self.is_flowing and self.last_error is None
 
     @property
     def label(self) -> str:
@@ -129,7 +139,15 @@ def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> 
 
 
 def _reopen(gate: Gate, last_error: str | None) -> Gate:
-    return Gate(slot_at=gate.slot_at, last_error=last_error, paused=gate.paused)
+    since = None if last_error is None and not gate.paused else gate.since
+    return Gate(slot_at=gate.slot_at, last_error=last_error, paused=gate.paused, since=since)
+
+
+def date_trouble(gate: Gate, now: datetime) -> Gate:
+    """Returns the gate with ``since``: ``now`` for trouble that has just begun, None if there is none."""
+    if gate.is_well is (gate.since is None):
+        return gate
+    return replace(gate, since=None if gate.is_well else now)
 
 
 def _back_off(
@@ -156,9 +174,13 @@ def pause(gate: Gate) -> Gate:
 
 
 def resume(gate: Gate) -> Gate:
-    """Returns the gate resumed by an operator: all pauses end, and a destination in trouble is tried at once."""
+    """Returns the gate resumed by an operator: all pauses end, and a destination in trouble is tried at once.
+
+    The last error of an open destination is forgotten: the operator has seen it.
+    """
     state = GateState.PARKED if gate.state is GateState.DISABLED else gate.state
-    return replace(gate, state=state, paused=False, retry_at=0.0, pause_requested=False)
+    last_error = None if state is GateState.OPEN else gate.last_error
+    return replace(gate, state=state, paused=False, retry_at=0.0, pause_requested=False, last_error=last_error)
 
 
 def unpark(gate: Gate) -> Gate:

@@ -2,14 +2,14 @@
 
 A gate has trio's seconds, a row has wall-clock times, which outlive the process. The wall clock may be set in
 between. Set ahead, it ends a pause too early, which costs one try. Set back, it would make a pause endless;
-therefore no pause is longer than it was when it was stored.
+therefore no pause is longer than it was when it was stored. ``since`` is wall-clock time in both.
 """
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from aintandem_notify.delivery.gate import Gate, GateState
+from aintandem_notify.delivery.gate import Gate, GateState, date_trouble
 from aintandem_notify.delivery.judge import MAX_REQUESTED_PAUSE_S
 from aintandem_notify.store import GateRow
 
@@ -33,12 +33,16 @@ def to_row(gate: Gate, now_s: float, now: datetime) -> GateRow:
         slot_at=_wall_time(gate.slot_at - now_s, now),
         paused=gate.paused,
         last_error=gate.last_error,
+        since=gate.since,
     )
 
 
 def from_row(row: GateRow, now_s: float, now: datetime) -> Gate:
-    """Returns the stored gate at ``now``, which is ``now_s`` of trio's clock. An unknown state becomes open."""
-    return Gate(
+    """Returns the stored gate at ``now``, which is ``now_s`` of trio's clock. An unknown state becomes open.
+
+    Trouble of a row without ``since``, from an earlier version, counts from its last change.
+    """
+    gate = Gate(
         state=GateState(row.state) if row.state in list(GateState) else GateState.OPEN,
         failures=row.failures,
         retry_at=_trio_time(row.retry_at, row.updated_at, now_s, now),
@@ -46,7 +50,9 @@ def from_row(row: GateRow, now_s: float, now: datetime) -> Gate:
         last_error=row.last_error,
         pause_requested=row.asked,
         paused=row.paused,
+        since=row.since,
     )
+    return date_trouble(gate, row.updated_at)
 
 
 def must_be_stored(before: Gate, after: Gate, interval_s: float | None) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from aintandem_notify.delivery.gate import HELD_STATES, Gate, GateState, after_restart
+from aintandem_notify.delivery.gate import HELD_STATES, Gate, GateState, after_restart, date_trouble
 from aintandem_notify.delivery.gate_rows import from_row, must_be_stored, to_row
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import GateRow, Store
@@ -66,7 +66,7 @@ class StoredGate:
             if row is not None:
                 self.value = after_restart(from_row(row, instant.now_s, instant.now))
                 if row.address_hash is not None and row.address_hash != self._read_address_hash(store):
-                    self.value = Gate(paused=self.value.paused)  # the row is about another address
+                    self.value = _without_trouble(self.value)  # the row is about another address
                 self._log_held(self.value)
             self._was_read = True
         return self.value
@@ -78,7 +78,8 @@ class StoredGate:
             self._has_looked_for_pause = True
             # A pause by an operator, set while no agent ran or for other settings, holds for these settings, too.
             if store.gates.variants(self._name, paused=True):
-                store.gates.ensure(self._name, to_row(Gate(paused=True), instant.now_s, now), variant)
+                paused = date_trouble(Gate(paused=True), now)
+                store.gates.ensure(self._name, to_row(paused, instant.now_s, now), variant)
                 row = store.gates.read(self._name, variant)
         if lock and row is None and self._interval_s is not None:
             store.gates.ensure(self._name, to_row(Gate(), instant.now_s, now), variant)
@@ -123,6 +124,10 @@ class StoredGate:
                 reason=gate.last_error,
                 until=_UNTIL["paused" if gate.paused else gate.state.value],
             )
+
+
+def _without_trouble(gate: Gate) -> Gate:
+    return Gate(paused=True, since=gate.since) if gate.paused else Gate()
 
 
 def _is_unrestricted(row: GateRow) -> bool:

@@ -6,6 +6,7 @@ result, ``gate`` about the destination, ``fallback``, ``expiry`` and ``digest`` 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
@@ -136,7 +137,7 @@ class Worker:
         def change(store: Store) -> bool:
             with store.transaction(purpose=TransactionPurpose.RECORD):
                 before = self._gate.read(store, instant, lock=True)
-                after = step(before)
+                after = gates.date_trouble(step(before), store.now(instant.now))
                 self._gate.write(store, before, after, instant)
             self._gate.on_committed(after)
             return before != after
@@ -157,8 +158,20 @@ class Worker:
         """Delivers, and gives up deliveries that wait too long, even while the plugin cannot be called."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._expire_waiting)
+            await self._read_stored_gate()
             await self._deliver()
             nursery.cancel_scope.cancel()
+
+    async def _read_stored_gate(self) -> None:
+        """Reads the gate even if the plugin cannot be called yet, so that ``gate`` shows stored trouble."""
+        instant = self._instant()
+
+        def read(store: Store) -> None:
+            with store.transaction(purpose=TransactionPurpose.READ):
+                self._gate.read(store, instant)
+
+        with suppress(StoreError):  # each round reads it, too, and logs the trouble
+            await self._storage.run(read)
 
     async def _expire_waiting(self) -> None:
         await expire_waiting(
@@ -326,6 +339,7 @@ class Worker:
                 gate = gates.record_verdict(gate, outcome.verdict, outcome.at_s, self._chance)
             elif store.is_shared:
                 gate = gates.cancel_probe(gate)
+        gate = gates.date_trouble(gate, store.now(instant.now))
         current = _RoundResult(before, gate, taken_over=len(for_fallback), folded=self._fold(store, gate, instant))
         if limit := self._claim_limit(gate, instant):
             # A store in trouble could not record the results, so only the notice of that trouble is sent.

@@ -7,7 +7,13 @@ from aintandem_notify.store.liveness import LivenessReport, StoreLiveness, open_
 from aintandem_notify.store.storage import Storage, open_storage
 from aintandem_notify.store.store import Store
 from aintandem_notify.store.tables.backlog import Backlog, BacklogSummary
-from aintandem_notify.store.tables.delivery_admin import BulkResult, DeliveryFilter, DeliveryQueries, DeliveryRow
+from aintandem_notify.store.tables.delivery_admin import (
+    BulkResult,
+    DeliveryFilter,
+    DeliveryQueries,
+    DeliveryRow,
+    GivenUp,
+)
 from aintandem_notify.store.tables.delivery_states import DeliveryState
 from aintandem_notify.store.tables.gates import GateRow, Gates
 from aintandem_notify.store.tables.journal import Journal, JournalChanges, WatchProgress
@@ -28,6 +34,7 @@ __all__ = [
     "DeliveryState",
     "GateRow",
     "Gates",
+    "GivenUp",
     "Journal",
     "JournalChanges",
     "LivenessReport",

@@ -22,7 +22,7 @@ from aintandem_notify.control.schemas import (
 )
 from aintandem_notify.delivery import NOT_CONFIGURED
 from aintandem_notify.delivery import gate as gates
-from aintandem_notify.delivery.gate import Gate
+from aintandem_notify.delivery.gate import Gate, date_trouble
 from aintandem_notify.delivery.gate_rows import from_row, to_row
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.store import BulkResult, DeliveryFilter, QueueStats, Store, TransactionPurpose
@@ -114,7 +114,7 @@ class OfflineBackend:
     def _change_variant(self, name: str, variant: str, step: Callable[[Gate], Gate]) -> bool:
         stored = self._store.gates.read(name, variant, lock=self._store.membership is not None)
         before = Gate() if stored is None else from_row(stored, 0.0, self._clock.now())
-        after = step(before)
+        after = date_trouble(step(before), self._clock.now())
         if after != before:
             row = to_row(after, 0.0, self._clock.now())
             row_to_store = replace(row, address_hash=stored.address_hash if stored else None)
@@ -125,7 +125,7 @@ class OfflineBackend:
         """Returns a gate that holds the destination back under any of its settings, if there is one."""
         rows = [self._store.gates.read(name, variant) for variant in self._store.gates.variants(name)]
         stored_gates = [from_row(row, 0.0, self._clock.now()) for row in rows if row is not None]
-        return min(stored_gates, key=lambda gate: gate.is_flowing, default=Gate())
+        return min(stored_gates, key=lambda gate: (gate.is_flowing, gate.is_well), default=Gate())
 
 
 def _destination(name: str, gate: Gate, queue: QueueStats | None, *, configured: bool) -> DestinationResponse:
@@ -135,4 +135,5 @@ def _destination(name: str, gate: Gate, queue: QueueStats | None, *, configured:
         queued=queue.queued if queue else 0,
         oldest=queue.oldest if queue else None,
         last_error=gate.last_error,
+        since=gate.since,
     )

@@ -18,12 +18,15 @@ from aintandem_notify.store.engine.schema import meta, metadata
 MigrationStep = Callable[[Connection], None]
 """Changes tables and rows from one version to the next, inside a transaction."""
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 
 def _add_column(connection: Connection, column: Column[Any]) -> None:
-    definition = CreateColumn(column).compile(dialect=connection.dialect)
-    connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")
+    """Adds the column, unless an earlier step has created its whole table with today's columns."""
+    existing = {column_info["name"] for column_info in inspect(connection).get_columns(column.table.name)}
+    if column.name not in existing:
+        definition = CreateColumn(column).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")
 
 
 def _add_indexes(connection: Connection, table: Table, names: Set[str]) -> None:
@@ -50,15 +53,19 @@ def _to_2(connection: Connection) -> None:
 
 def _to_3(connection: Connection) -> None:
     """Adds the number of projects that an agent can watch."""
-    column = schema.agents.c.places
-    # Step 2 creates the whole table with today's columns.
-    if column.name not in {
-        column_info["name"] for column_info in inspect(connection).get_columns(schema.agents.name)
-    }:
-        _add_column(connection, column)
+    _add_column(connection, schema.agents.c.places)
 
 
-MIGRATION_STEPS: Final[Mapping[int, MigrationStep]] = MappingProxyType({2: _to_2, 3: _to_3})
+def _to_4(connection: Connection) -> None:
+    """Adds the beginning of a destination's trouble, whose trouble it is, and who took over a dead delivery."""
+    for name in ("since", "probe_after", "doubted"):
+        _add_column(connection, schema.gates.c[name])
+    for name in ("taken_over_by", "blame"):
+        _add_column(connection, schema.deliveries.c[name])
+    _add_indexes(connection, schema.deliveries, {"deliveries_given_up"})
+
+
+MIGRATION_STEPS: Final[Mapping[int, MigrationStep]] = MappingProxyType({2: _to_2, 3: _to_3, 4: _to_4})
 """The steps by the version that each leads to."""
 
 _VERSION_KEY: Final = "schema_version"

@@ -133,6 +133,12 @@ gates: Final = Table(
     Column("updated_at", UtcTimestamp, nullable=False),
     # In a store with one owner, a hash of the destination's address; NULL if unknown.
     Column("settings", String(32)),
+    # When its trouble, or a pause by hand, began; NULL if it is well.
+    Column("since", UtcTimestamp),
+    # In trouble, the id of the delivery after which the next probe is looked for; NULL: the first one probes.
+    Column("probe_after", BigInteger),
+    # Whether only that delivery has failed so far, so that the trouble may be its own.
+    Column("doubted", Boolean, nullable=False, server_default=false()),
 )
 
 events: Final = Table(
@@ -213,6 +219,10 @@ deliveries: Final = Table(
     Column("variant", String(32)),
     Column("node", Text),
     Column("claimed_by", String(32)),
+    # The fallback that took over this delivery when it died.
+    Column("taken_over_by", Text),
+    # Failures of the destination that only this delivery may have met; see delivery/judge.
+    Column("blame", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("notification_id", "destination"),
     # The first finds the next delivery, the second an earlier one of its thread.
     Index("deliveries_next", "destination", "state", "id"),
@@ -221,6 +231,8 @@ deliveries: Final = Table(
     # New deliveries are in neither, which saves index writes for each event.
     Index("deliveries_claimed", "claimed_by", **_partial_index("claimed_by IS NOT NULL")),
     Index("deliveries_settled", "settled_at", **_partial_index("settled_at IS NOT NULL")),
+    # For counting those that were given up lately.
+    Index("deliveries_given_up", "settled_at", **_partial_index("state = 'dead' AND taken_over_by IS NULL")),
 )
 
 receipts: Final = Table(

@@ -155,7 +155,7 @@ class Backlog:
         for row in rows:
             outcome = f"{target} has it already" if row.notification_id in existing else f"{target} took over"
             self._notification_cache.remove(row.destination, row.notification_id)
-            mark_dead(self._connection, [row.id], now, f"{reasons[row.id]}; {outcome}")
+            mark_dead(self._connection, [row.id], now, f"{reasons[row.id]}; {outcome}", target)
 
     def count_if_over(self, destination: str, *, threshold: int, older_than: datetime) -> int | None:
         """The queue's length; None unless it is above ``threshold`` and some were queued before ``older_than``."""

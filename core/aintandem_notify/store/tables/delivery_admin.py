@@ -10,7 +10,7 @@ from heapq import nlargest
 from typing import Any, Final
 
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, literal_column, select, update
 
 from aintandem_notify.domain.event_redaction import redact_notification_json
 from aintandem_notify.log import redact
@@ -63,6 +63,15 @@ class DeliveryRow:
     receipt: Mapping[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The deliveries of a destination that were given up: their number, and time and reason of the newest."""
+
+    count: int
+    last_at: datetime
+    reason: str
+
+
 @dataclass(slots=True)
 class BulkResult:
     """The result of a retry or drop: the changed ids, their destinations, and the reasons for refused ids."""
@@ -98,6 +107,26 @@ _EARLIER_IN_THREAD: Final = (
     .where(earlier_c.destination == deliveries_c.destination, earlier_c.thread == deliveries_c.thread)
     .where(earlier_c.state == DeliveryState.QUEUED.value, earlier_c.id < deliveries_c.id)
     .where(earlier_c.node.is_not_distinct_from(deliveries_c.node))
+)
+# The state is no parameter: only so the databases see that the partial index fits.
+_GIVEN_UP: Final = and_(
+    deliveries_c.state == literal_column("'dead'"),
+    deliveries_c.taken_over_by.is_(None),
+    deliveries_c.reason.is_distinct_from(DROPPED),
+)
+# An expression, not the column: SQLite would group along an index that has all deliveries.
+_DESTINATION_TO_COUNT: Final = deliveries_c.destination + literal_column("''")
+GIVEN_UP_SINCE: Final = (
+    select(_DESTINATION_TO_COUNT, func.count(), func.max(deliveries_c.settled_at))
+    .where(_GIVEN_UP, deliveries_c.settled_at >= bindparam("since"))
+    .group_by(_DESTINATION_TO_COUNT)
+    .order_by(_DESTINATION_TO_COUNT)
+)
+GIVEN_UP_REASON: Final = (
+    select(deliveries_c.reason)
+    .where(_GIVEN_UP, deliveries_c.settled_at == bindparam("at"), deliveries_c.destination == bindparam("name"))
+    .order_by(deliveries_c.id.desc())
+    .limit(1)
 )
 
 
@@ -143,6 +172,17 @@ class DeliveryQueries:
         row = self._connection.execute(_DELIVERY_ROWS.where(deliveries_c.id == delivery)).one_or_none()
         return None if row is None else _delivery_row(row)
 
+    def given_up_since(self, since: datetime) -> dict[str, GivenUp]:
+        """The deliveries that were given up at ``since`` or later, by destination.
+
+        Omits those that a fallback took over, and those that an operator dropped. Cheap: reads only those rows.
+        """
+        given_up: dict[str, GivenUp] = {}
+        for name, count, last_at in self._connection.execute(GIVEN_UP_SINCE, {"since": since}).all():
+            reason = self._connection.execute(GIVEN_UP_REASON, {"at": last_at, "name": name}).scalar_one()
+            given_up[name] = GivenUp(count, last_at, redact(reason or ""))
+        return given_up
+
     def blocked_by(self, delivery: int) -> int | None:
         """The id of the delivery in the same thread that must be sent first; None if there is none."""
         earlier: int | None = self._connection.execute(
@@ -174,6 +214,8 @@ class DeliveryQueries:
             "reason": None,
             "settled_at": None,
             "plain": False,
+            "blame": 0,
+            "taken_over_by": None,
             "claimed_by": None,
         }
         return self._change(ids, fresh, _retry_refusal)

@@ -33,7 +33,14 @@ NOTIFICATION_CONTENTS: Final = (
 """The stored notifications with these ``ids``, and their events."""
 
 
-def mark_dead(connection: Connection, ids: Sequence[int], now: datetime, reason: str) -> None:
-    """Marks these deliveries dead."""
-    dead = {"state": DeliveryState.DEAD.value, "reason": reason, "settled_at": now}
+def mark_dead(
+    connection: Connection, ids: Sequence[int], now: datetime, reason: str, taken_over_by: str | None = None
+) -> None:
+    """Marks these deliveries dead. ``taken_over_by``: the fallback that has the notification now."""
+    dead = {
+        "state": DeliveryState.DEAD.value,
+        "reason": reason,
+        "settled_at": now,
+        "taken_over_by": taken_over_by,
+    }
     connection.execute(update(schema.deliveries).where(deliveries_c.id.in_(ids)).values(dead))

@@ -17,6 +17,7 @@ class GateRow:
     Nothing is sent before ``retry_at`` (after a failure) and ``slot_at`` (rate limit); None means no wait.
     ``asked``: the destination itself asked for ``retry_at``. Nothing at all is sent while ``paused``, which an
     operator sets. ``address_hash``: a hash of the destination's address at that time, None if unknown.
+    ``since``: the time since which the destination is in trouble, or paused; None if it is well, or unknown.
     """
 
     state: str
@@ -28,6 +29,7 @@ class GateRow:
     paused: bool = False
     last_error: str | None = None
     address_hash: str | None = None
+    since: datetime | None = None
 
 
 _STATE_COLUMNS: Final = {
@@ -40,6 +42,7 @@ _STATE_COLUMNS: Final = {
     "paused": "paused",
     "last_error": "last_error",
     "address_hash": "settings",
+    "since": "since",
 }
 """The fields of ``GateRow`` in order, each with its column."""
 

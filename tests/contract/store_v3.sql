@@ -1,0 +1,18 @@
+CREATE TABLE agent_destinations ( agent_id VARCHAR(32) NOT NULL, destination TEXT NOT NULL, variant VARCHAR(32) NOT NULL, PRIMARY KEY (agent_id, destination) );
+CREATE TABLE agents ( id VARCHAR(32) NOT NULL, node TEXT NOT NULL, entries VARCHAR(32) NOT NULL, version TEXT NOT NULL, projects INTEGER NOT NULL, started_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, places INTEGER, PRIMARY KEY (id), UNIQUE (node) );
+CREATE TABLE deliveries ( id INTEGER NOT NULL, notification_id VARCHAR(64) NOT NULL, destination TEXT NOT NULL, thread TEXT NOT NULL, state VARCHAR(16) NOT NULL, due_at BIGINT NOT NULL, attempts INTEGER NOT NULL, fault TEXT, fault_count INTEGER NOT NULL, reason TEXT, created_at BIGINT NOT NULL, settled_at BIGINT, severity VARCHAR(16), plain BOOLEAN DEFAULT 0 NOT NULL, instead_of TEXT, variant VARCHAR(32), node TEXT, claimed_by VARCHAR(32), PRIMARY KEY (id), UNIQUE (notification_id, destination) );
+CREATE TABLE events ( id INTEGER NOT NULL, "key" VARCHAR(32) NOT NULL, project_id TEXT, type TEXT NOT NULL, family VARCHAR(16) NOT NULL, run_id TEXT, occurred_at BIGINT NOT NULL, received_at BIGINT NOT NULL, caught_up BOOLEAN NOT NULL, wire TEXT NOT NULL, PRIMARY KEY (id), UNIQUE ("key") );
+CREATE TABLE gates ( destination TEXT NOT NULL, variant VARCHAR(32) NOT NULL, state VARCHAR(16) NOT NULL, failures INTEGER NOT NULL, retry_at BIGINT, asked BOOLEAN DEFAULT 0 NOT NULL, slot_at BIGINT, paused BOOLEAN DEFAULT 0 NOT NULL, last_error TEXT, updated_at BIGINT NOT NULL, settings VARCHAR(32), PRIMARY KEY (destination, variant) );
+CREATE TABLE meta ( "key" VARCHAR(64) NOT NULL, value TEXT NOT NULL, PRIMARY KEY ("key") );
+CREATE TABLE notifications ( id VARCHAR(64) NOT NULL, event_key VARCHAR(32) NOT NULL, rule TEXT NOT NULL, created_at BIGINT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (id) );
+CREATE TABLE projects ( id TEXT NOT NULL, seen_until BIGINT NOT NULL, watched_since BIGINT, owner VARCHAR(32), PRIMARY KEY (id) );
+CREATE TABLE receipts ( destination TEXT NOT NULL, thread TEXT NOT NULL, receipt TEXT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (destination, thread) );
+CREATE TABLE runs ( project_id TEXT NOT NULL, kind VARCHAR(16) NOT NULL, id TEXT NOT NULL, attempt INTEGER NOT NULL, state VARCHAR(16) NOT NULL, name TEXT NOT NULL, workflow_id TEXT, created_at BIGINT, started_at BIGINT, ended_at BIGINT, updated_at BIGINT, step TEXT, progress FLOAT, output_tail TEXT NOT NULL, PRIMARY KEY (project_id, kind, id, attempt) );
+CREATE INDEX deliveries_claimed ON deliveries (claimed_by) WHERE claimed_by IS NOT NULL;
+CREATE INDEX deliveries_next ON deliveries (destination, state, id);
+CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX deliveries_thread ON deliveries (destination, thread, state, id);
+CREATE INDEX events_output ON events (id) WHERE type = 'output';
+CREATE INDEX notifications_event ON notifications (event_key);
+CREATE INDEX projects_owner ON projects (owner, id);
+INSERT INTO meta VALUES ('schema_version', '3');
