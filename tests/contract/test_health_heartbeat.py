@@ -1,24 +1,28 @@
-"""Pings over a real socket: sent while the agent is well; the log says when they stop."""
+"""Pings over a real socket, in virtual time: their method, path, query and text, and the log about them."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import trio
 from structlog.testing import capture_logs
+from trio.testing import MockClock
 
+from aintandem_notify import log
 from aintandem_notify.config import AgentConfig, Secret
-from aintandem_notify.health import heartbeat
+from aintandem_notify.domain.health import WELL, Health, HealthState, Reason, ReasonId
 from aintandem_notify.health.heartbeat import Heartbeat, open_heartbeat
 from aintandem_notify.http_client import HttpClient
-from support.http_server import LoopbackServer, Reply, open_server
+from support.http_server import Answer, LoopbackServer, Received, Reply, open_server
 
-PATH = "/ping/5f0c-canary"
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every ping here gets a response, so a busy machine may take its time."""
-    monkeypatch.setattr(heartbeat, "TIMEOUT_S", 300.0)
+UUID = "5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278"
+CHECK = f"/ping/{UUID}"
+PLAIN = "/canary/ping"
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+STARTING = Health(HealthState.DEGRADED, (Reason(ReasonId.STARTING, "not connected yet", NOW),))
+DEGRADED = Health(HealthState.DEGRADED, (Reason(ReasonId.LINK, "p1: the link is down", NOW, "p1"),))
+FAILING = Health(HealthState.FAILING, (Reason(ReasonId.LOGIN, "the login is refused", NOW),))
 
 
 @pytest.fixture
@@ -27,89 +31,194 @@ async def server() -> AsyncIterator[LoopbackServer]:
         yield server
 
 
-def config(url: str) -> AgentConfig:
-    """Settings with a shorter interval than a config may have."""
-    return AgentConfig.model_construct(heartbeat_url=Secret(url), heartbeat_interval=0.01)
+class Monitored:
+    """An agent whose health and settings a test sets, and its heartbeat to the server."""
+
+    def __init__(self, server: LoopbackServer, http: HttpClient, clock: MockClock) -> None:
+        self.health = WELL
+        self.config = AgentConfig()
+        self._server = server
+        self._clock = clock
+        self._heartbeat = Heartbeat(lambda: self.config, lambda: self.health, http)
+
+    def set(self, path: str, **keys: Any) -> None:
+        """Replaces the settings, as a reload does."""
+        self.config = AgentConfig(heartbeat_url=Secret(self._server.base + path), **keys)
+
+    async def live(self, seconds: int, health: Health | None = None) -> list[str]:
+        """Lets time pass second by second. Returns the requests as ``GET /path`` or ``POST /path: text``."""
+        self.health = health or self.health
+        before = len(self._server.requests)
+        for _ in range(seconds):
+            await self._heartbeat.beat()
+            self._clock.jump(1)
+        return [shown(request) for request in self._server.requests[before:]]
 
 
-class Agent:
-    """The parts that the dead man's switch reads."""
+def shown(request: Received) -> str:
+    text = request.body.decode().replace("\n", " | ")
+    return f"{request.method} {request.path}" + (f": {text}" if request.method == "POST" else "")
 
-    def __init__(self, url: str) -> None:
-        self.config = config(url)
-        self.problem: str | None = None
 
-    def settings(self) -> AgentConfig:
-        return self.config
-
-    def trouble(self) -> str | None:
-        return self.problem
+# pytest-trio uses a clock only if the test itself names it.
+@pytest.fixture
+async def monitored(server: LoopbackServer, mock_clock: MockClock) -> AsyncIterator[Monitored]:
+    async with HttpClient() as http:
+        yield Monitored(server, http, mock_clock)
 
 
 def logged_messages(lines: Sequence[Mapping[str, object]]) -> list[object]:
     """The logged messages, in order; checks that none contains the URL."""
     assert "canary" not in str(lines)
+    assert UUID not in str(lines)
     return [line["event"] for line in lines]
 
 
-async def test_pings_come_again_and_again_until_the_end(server: LoopbackServer) -> None:
-    agent = Agent(server.base + PATH)
-    async with HttpClient() as http, open_heartbeat(agent.settings, trouble=agent.trouble, http=http):
-        await server.wait_for_requests(3)
-    assert {(request.method, request.path) for request in server.requests} == {("GET", PATH)}
+async def test_a_life_with_the_conventions(monitored: Monitored, mock_clock: MockClock) -> None:
+    monitored.set(f"{CHECK}?rid={UUID}")
+    query, since = f"?rid={UUID}", "since 2026-03-01T12:00:00Z"
+    assert await monitored.live(30, STARTING) == [f"GET {CHECK}/start{query}"]
+    assert await monitored.live(61, WELL) == [f"GET {CHECK}{query}"] * 2
+    link = f"degraded | p1: the link is down (link, {since})"
+    assert await monitored.live(30, DEGRADED) == [f"POST {CHECK}/log{query}: {link}"]
+    assert await monitored.live(31) == [f"POST {CHECK}{query}: {link}"]
+    login = f"failing | the login is refused (login, {since})"
+    assert await monitored.live(61, FAILING) == [f"POST {CHECK}/fail{query}: {login}"] * 2
+    assert await monitored.live(1, DEGRADED) == [f"POST {CHECK}{query}: {link}"]
+    assert await monitored.live(1, WELL) == [f"POST {CHECK}/log{query}: well"]
 
 
-async def test_a_reload_counts_from_the_next_ping(server: LoopbackServer) -> None:
-    agent = Agent(server.base + PATH)
-    async with HttpClient() as http, open_heartbeat(agent.settings, trouble=agent.trouble, http=http):
-        await server.wait_for_requests(1)
-        agent.config = config(server.base + "/other")
-        await server.wait_until(lambda: server.requests[-1].path == "/other")
+async def test_a_life_with_plain_pings(monitored: Monitored, mock_clock: MockClock) -> None:
+    monitored.set(PLAIN + "?status=up&msg=OK&ping=")
+    ping = f"GET {PLAIN}?status=up&msg=OK&ping="
+    with capture_logs() as lines:
+        assert await monitored.live(30, STARTING) == []
+        assert await monitored.live(61, WELL) == [ping] * 2
+        assert await monitored.live(120, FAILING) == []
+        assert await monitored.live(61, DEGRADED) == [ping] * 2
+    assert logged_messages(lines) == ["no heartbeats while the agent is failing", "heartbeats go on"]
 
 
-async def test_without_an_address_nothing_is_sent(autojump_clock: trio.testing.MockClock) -> None:
-    asked = []
-    async with (
-        HttpClient() as http,
-        open_heartbeat(AgentConfig, trouble=lambda: asked.append("trouble"), http=http),
-    ):
-        await trio.sleep(3600)
-    assert asked == []
+async def test_the_style_of_the_config_decides_before_the_look_of_the_address(
+    monitored: Monitored, mock_clock: MockClock
+) -> None:
+    monitored.set(CHECK, heartbeat_style="plain")
+    assert await monitored.live(1, WELL) == [f"GET {CHECK}"]
+    assert await monitored.live(70, FAILING) == []
+    monitored.set(PLAIN, heartbeat_style="healthchecks")
+    (ping,) = await monitored.live(1)
+    assert ping.startswith(f"POST {PLAIN}/fail: failing")
 
 
-async def test_none_while_something_is_wrong_and_that_is_said_once(server: LoopbackServer) -> None:
-    agent = Agent(server.base + PATH)
-    url = Secret(server.base + PATH)
-    async with HttpClient() as http:
-        beating = Heartbeat(agent.settings, agent.trouble, http)
-        agent.problem = "the disk is full"
-        with capture_logs() as lines:
-            for _ in range(3):
-                await beating.ping_if_well(url)
-            assert server.requests == []
-            agent.problem = None
-            for _ in range(2):
-                await beating.ping_if_well(url)
-        assert len(server.requests) == 2
-    assert logged_messages(lines) == ["no heartbeats until all is well again", "all is well, heartbeats go on"]
-    assert lines[0]["reason"] == "the disk is full"
+async def test_a_reload_counts_within_a_second(monitored: Monitored, mock_clock: MockClock) -> None:
+    assert await monitored.live(10) == []
+    monitored.set(PLAIN, heartbeat_interval="1h")
+    assert await monitored.live(100) == [f"GET {PLAIN}"]
+    monitored.set("/other", heartbeat_interval="1h")
+    assert await monitored.live(100) == ["GET /other"]
+    monitored.set("/other", heartbeat_interval="40s")
+    assert await monitored.live(1) == ["GET /other"]
+    monitored.config = AgentConfig()
+    assert await monitored.live(3600) == []
+    # The agent is not new, so this is no start.
+    monitored.set(CHECK)
+    assert await monitored.live(1) == [f"GET {CHECK}"]
 
 
-@pytest.mark.parametrize("down", [False, True])
-async def test_a_ping_that_fails_is_said_once(down: bool, server: LoopbackServer) -> None:
-    agent = Agent(server.base + PATH)
-    url = Secret(server.base + PATH)
-    async with HttpClient() as http:
-        beating = Heartbeat(agent.settings, agent.trouble, http)
-        if down:
-            await server.go_down()
-        else:
-            server.replies.extend([Reply(404), Reply(302)])
-        with capture_logs() as lines:
-            for _ in range(2):
-                await beating.ping_if_well(url)
-            if down:
-                await server.come_up()
-            for _ in range(2):
-                await beating.ping_if_well(url)
+async def test_a_service_that_only_looks_like_healthchecks_gets_plain_pings(
+    monitored: Monitored, server: LoopbackServer, mock_clock: MockClock
+) -> None:
+    server.respond = lambda request: Reply(200 if request.path == CHECK else 404, b"beat")
+    monitored.set(CHECK)
+    with capture_logs() as lines:
+        assert await monitored.live(10, WELL) == [f"GET {CHECK}/start", f"GET {CHECK}"]
+        assert await monitored.live(100, FAILING) == []
+        assert await monitored.live(1, DEGRADED) == [f"GET {CHECK}"]
+    assert logged_messages(lines)[0] == "heartbeat_url gets plain pings only: its service does not know /start"
+
+
+async def test_a_check_that_does_not_exist_keeps_the_conventions(
+    monitored: Monitored, server: LoopbackServer, mock_clock: MockClock
+) -> None:
+    server.respond = lambda _request: Reply(404, b"not found")
+    monitored.set(CHECK)
+    await monitored.live(10, WELL)
+    server.respond = lambda _request: Reply(200, b"OK")
+    (ping,) = await monitored.live(1, FAILING)
+    assert ping.startswith(f"POST {CHECK}/fail")
+
+
+NOT_COUNTED: list[tuple[Answer, str]] = [
+    (Reply(200, b"OK (not found)"), "no such check"),
+    (Reply(200, b"OK (rate limited)"), "OK (rate limited)"),
+    (Reply(404, b"not found"), "HTTP 404"),
+    (Reply(302, b""), "HTTP 302"),
+    (Reply(200, b"<html>Log in to the network</html>"), "a web page"),
+]
+
+
+@pytest.mark.parametrize(("answer", "words"), NOT_COUNTED)
+async def test_a_ping_that_does_not_count_is_warned_of_once_and_again_after_it_did(
+    answer: Answer, words: str, monitored: Monitored, server: LoopbackServer, mock_clock: MockClock
+) -> None:
+    monitored.set(CHECK)
+    with capture_logs() as lines:
+        for respond in (answer, Reply(200, b"OK"), answer):
+            server.respond = lambda _request, respond=respond: respond  # type: ignore[misc]
+            await monitored.live(150, WELL)
+    warning, end = "the heartbeat did not arrive", "heartbeats arrive again"
+    assert logged_messages(lines) == [warning, end, warning]
+    assert words in str(lines[0]["reason"])
+
+
+async def test_a_check_that_does_not_exist_is_warned_of_even_after_other_trouble(
+    monitored: Monitored, server: LoopbackServer, mock_clock: MockClock
+) -> None:
+    monitored.set(CHECK)
+    with capture_logs() as lines:
+        await server.go_down()
+        await monitored.live(61, WELL)
+        await server.come_up()
+        for body in (b"OK (not found)", b"OK (rate limited)", b"OK (not found)"):
+            server.respond = lambda _request, body=body: Reply(200, body)  # type: ignore[misc]
+            await monitored.live(61)
+    assert logged_messages(lines) == ["the heartbeat did not arrive"] * 2
+    assert "no such check" in str(lines[1]["reason"])
+
+
+async def test_a_service_that_is_down_is_warned_of_once(
+    monitored: Monitored, server: LoopbackServer, mock_clock: MockClock
+) -> None:
+    monitored.set(PLAIN)
+    await server.go_down()
+    with capture_logs() as lines:
+        await monitored.live(200, WELL)
+        await server.come_up()
+        await monitored.live(100)
     assert logged_messages(lines) == ["the heartbeat did not arrive", "heartbeats arrive again"]
+
+
+async def test_no_secret_is_in_a_text(monitored: Monitored, server: LoopbackServer, mock_clock: MockClock) -> None:
+    log.register_secret("canary-of-the-heartbeat")
+    monitored.set(CHECK)
+    text = "cannot log in with canary-of-the-heartbeat"
+    await monitored.live(1, Health(HealthState.FAILING, (Reason(ReasonId.LOGIN, text, NOW),)))
+    assert b"cannot log in" in server.requests[-1].body
+    assert b"canary" not in server.requests[-1].body
+
+
+async def test_pings_come_again_and_again_until_the_end(server: LoopbackServer) -> None:
+    config = AgentConfig.model_construct(
+        heartbeat_url=Secret(server.base + PLAIN), heartbeat_interval=0.5, heartbeat_style="auto"
+    )
+    async with HttpClient() as http, open_heartbeat(lambda: config, health=lambda: WELL, http=http):
+        await server.wait_for_requests(3)
+    assert {shown(request) for request in server.requests} == {f"GET {PLAIN}"}
+
+
+async def test_without_an_address_nobody_is_asked(autojump_clock: MockClock) -> None:
+    def health() -> Health:
+        raise AssertionError("nobody wants it")
+
+    async with HttpClient() as http, open_heartbeat(AgentConfig, health=health, http=http):
+        await trio.sleep(3600)

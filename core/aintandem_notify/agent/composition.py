@@ -16,11 +16,12 @@ from aintandem_notify.agent.agent import Agent
 from aintandem_notify.agent.reloading import open_reloads
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config, Secret, store_location
-from aintandem_notify.control.health import reason_not_to_ping
+from aintandem_notify.control.health import reason_not_to_ping, trouble
 from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import Dispatcher, open_dispatcher
 from aintandem_notify.domain.events import AgentEvent, LoginFailedEvent
+from aintandem_notify.domain.health import WELL, Health, HealthState, Reason, ReasonId
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.open_files import NO_LIMIT, FileBudget
@@ -117,9 +118,7 @@ async def open_agent(
         await enter(
             open_heartbeat(
                 lambda: agent.loaded.config.agent,
-                trouble=lambda: reason_not_to_ping(
-                    agent.projects(), liveness.latest(), clock.now(), agent.unwatched()
-                ),
+                health=lambda: _health(agent, liveness, clock),
                 http=http,
             )
         )
@@ -148,6 +147,17 @@ async def _orchestrator(config: Config, blocks: AsyncExitStack) -> tuple[str, Cr
 def _login_refused(announce: Callable[[AgentEvent], None], event: LoginFailedEvent) -> None:
     _log.error("the orchestrator refuses our login", reason=event.reason)
     announce(event)
+
+
+def _health(agent: Agent, liveness: StoreLiveness, clock: Clock) -> Health:
+    """Returns the health for the heartbeat: failing with trouble, and starting until a project is connected."""
+    facts = agent.projects(), liveness.latest(), clock.now(), agent.unwatched()
+    reason = reason_not_to_ping(*facts)
+    if reason is None:
+        return WELL
+    if trouble(*facts) is None:
+        return Health(HealthState.DEGRADED, (Reason(ReasonId.STARTING, reason, clock.now()),))
+    return Health(HealthState.FAILING, (Reason(ReasonId.LINK, reason, clock.now()),))
 
 
 def _access(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import platformdirs
 from pydantic import (
@@ -272,10 +272,20 @@ class AgentConfig(Table):
     )
     heartbeat_url: Annotated[Secret | None, AfterValidator(heartbeat_address)] = Field(
         None,
-        description="a URL to fetch regularly while all is well; the dead man's switch behind it alerts otherwise",
+        description=(
+            "a URL to ping regularly unless the agent is failing; the dead man's switch behind it alerts otherwise"
+        ),
+    )
+    heartbeat_style: Literal["auto", "healthchecks", "plain"] = Field(
+        "auto",
+        description=(
+            "healthchecks: also /start, /fail and /log behind heartbeat_url, with the reasons; "
+            "plain: only heartbeat_url itself, and nothing while the agent is failing; "
+            "auto: healthchecks for an address that looks like one of healthchecks.io, else plain"
+        ),
     )
     heartbeat_interval: Annotated[Duration, AfterValidator(_at_least_a_second)] = Field(
-        60.0, description="pause between two requests to heartbeat_url, at least 1s"
+        60.0, description="pause between two pings, at least 1s"
     )
 
 

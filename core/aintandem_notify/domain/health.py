@@ -19,7 +19,7 @@ class HealthState(StrEnum):
     DEGRADED = "degraded"
     """It works, but something that is wanted does not."""
     FAILING = "failing"
-    """It cannot do its job until somebody helps: it is not ready, and its heartbeat stops."""
+    """It cannot do its job until somebody helps: it is not ready, and its heartbeat reports a failure."""
 
 
 class ReasonId(StrEnum):
