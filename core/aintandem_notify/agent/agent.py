@@ -1,6 +1,6 @@
 """Starts, reloads and stops the agent's parts in the right order. ``composition`` builds them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -21,6 +21,7 @@ from aintandem_notify.domain.events import AgentStartedEvent, AgentStoppedEvent
 from aintandem_notify.domain.reload import RefusedReload, ReloadResult
 from aintandem_notify.errors import ConfigError, StoreError
 from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.foundation.loop_watchdog import Block
 from aintandem_notify.ingest import Ingest
 from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, PluginHost
@@ -50,6 +51,8 @@ class Agent:
         self._dispatcher = dispatcher
         self._clock = clock
         self.phase = "starting"
+        self.last_block: Callable[[], Block | None] = lambda: None
+        """Returns the last time that the event loop was blocked; None if it never was, or if nobody watches it."""
         self._fleet: Fleet | None = None
         self._refused_reload: RefusedReload | None = None
         self.reloads: Final = ReloadQueue(self._reload)

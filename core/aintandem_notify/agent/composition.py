@@ -24,6 +24,7 @@ from aintandem_notify.domain.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.domain.health import WELL, Health, HealthState, Reason, ReasonId
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.foundation.loop_watchdog import open_loop_watchdog
 from aintandem_notify.foundation.open_files import NO_LIMIT, FileBudget
 from aintandem_notify.health.heartbeat import open_heartbeat
 from aintandem_notify.http_client import HttpClient
@@ -55,15 +56,17 @@ async def open_agent(
     chance: Chance,
     systemd: Systemd | None = None,
     files: FileBudget = NO_LIMIT,
+    watch_loop: bool = False,
 ) -> AsyncIterator[Agent]:
     """Runs the agent during the block, with as many connections as ``files`` allows.
 
-    Its end is a good shutdown.
+    ``watch_loop``: a thread names the code that blocks the event loop. Its end is a good shutdown.
     """
     systemd = systemd or Systemd()
     config = loaded.config
     async with AsyncExitStack() as blocks:
         enter = blocks.enter_async_context
+        watchdog = await enter(open_loop_watchdog()) if watch_loop else None
         storage = await enter(open_storage(_store(config, blocks), clock=clock, reserve_bytes=RESERVE_BYTES))
         places = None if math.isinf(files.links) else int(files.links)
         member = await enter(open_membership(storage, node_name(config), places=places))
@@ -85,6 +88,8 @@ async def open_agent(
         )
         await enter(watch_trouble(storage, announce=announce, commit=ingest.commit, clock=clock))
         host = await enter(open_host(loaded.catalog, http=http, clock=clock, announce=announce, chance=chance))
+        if watchdog is not None:
+            watchdog.blame = host.culprit
         dispatcher = await enter(
             open_dispatcher(storage=storage, host=host, clock=clock, chance=chance, announce=announce)
         )
@@ -93,6 +98,8 @@ async def open_agent(
             url, login, http=http, clock=clock, chance=chance, announce=partial(_login_refused, announce)
         )
         agent = Agent(loaded, ingest=ingest, host=host, dispatcher=dispatcher, clock=clock, member=member)
+        if watchdog is not None:
+            agent.last_block = watchdog.last_block
         interval_s = min(CHECK_INTERVAL_S, (systemd.watchdog_s or math.inf) / 2)
         liveness = await enter(
             open_liveness(storage, on_answer=lambda: agent.report(systemd), interval_s=interval_s)

@@ -85,7 +85,7 @@ async def _main(loaded: LoadedConfig, reload_requests: SighupReceiver, files: Fi
     with stop_signals(lambda: loaded.config.delivery.drain_timeout + EXIT_GRACE_S) as stop:
         systemd = Systemd.from_environ(os.environ)
         async with open_agent(
-            loaded, clock=SystemClock(), chance=random.random, systemd=systemd, files=files
+            loaded, clock=SystemClock(), chance=random.random, systemd=systemd, files=files, watch_loop=True
         ) as agent:
             systemd.ready()
             async with trio.open_nursery() as nursery:

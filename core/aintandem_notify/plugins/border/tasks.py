@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -11,6 +12,8 @@ from aintandem_notify.plugins.border.instance_border import Border
 
 T = TypeVar("T")
 
+RUNNING_INSTANCE: Final = ContextVar[str]("RUNNING_INSTANCE")
+"""The plugin instance for which a task runs; also set in every task that such a task starts."""
 SLOW_STEP_S: Final = 1.0
 """Seconds between two awaits of a plugin after which it is reported: nothing else runs meanwhile."""
 
@@ -27,6 +30,7 @@ async def run_contained(
     results: list[T] = []
 
     async def run() -> None:
+        RUNNING_INSTANCE.set(border.plugin)
         results.append(await work())
 
     try:

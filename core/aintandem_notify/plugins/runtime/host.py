@@ -12,7 +12,10 @@ from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.foundation.loop_watchdog import Culprit, LoopStack
 from aintandem_notify.http_client import HttpClient
+from aintandem_notify.plugins.border.blocking_code import culprit_in
+from aintandem_notify.plugins.border.tasks import RUNNING_INSTANCE
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.runtime.calls import STUCK_AFTER_S, DeliveryResult
 from aintandem_notify.plugins.runtime.instance import Instance, SharedServices
@@ -145,6 +148,12 @@ class PluginHost:
     def snapshot(self) -> tuple[InstanceStatus, ...]:
         """The status of each instance, in the order of their start."""
         return tuple(instance.status for instance in self._instances.values())
+
+    def culprit(self, stack: LoopStack) -> Culprit | None:
+        """The instance whose code runs in the stack, with its line; None if it is no plugin's. For any thread."""
+        running = stack.context.get(RUNNING_INSTANCE) if stack.context is not None else None
+        files = {each.name: each.source_files for each in tuple(self._instances.values())}
+        return culprit_in(stack, files, running)
 
     def _instance(self, name: str) -> Instance:
         if name not in self._instances:

@@ -16,7 +16,13 @@ from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.plugins.border import Border, LifespanFailed, PluginUnusable, describe_plugin_error
+from aintandem_notify.plugins.border import (
+    Border,
+    LifespanFailed,
+    PluginUnusable,
+    SourceFiles,
+    describe_plugin_error,
+)
 from aintandem_notify.plugins.border.tasks import run_contained
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.discovery.registry import Hook, Registry
@@ -112,6 +118,11 @@ class Instance:
     def has_live_hooks(self) -> bool:
         """True if the plugin has live hooks."""
         return bool(self._descriptor.live_hooks)
+
+    @property
+    def source_files(self) -> SourceFiles:
+        """The files of the plugin's code."""
+        return self._descriptor.source_files
 
     @property
     def status(self) -> InstanceStatus:
