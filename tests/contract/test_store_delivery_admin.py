@@ -71,14 +71,16 @@ def test_a_row_has_its_notification_and_receipt() -> None:
     assert entry.content is not None
     assert entry.content["title"] == claim.notification.title
     assert inside(lambda opened: opened.delivery_queries.get(delivery + 1))(store) is None
-    assert inside(lambda opened: opened.delivery_queries.page(ALL, limit=10))(store) == [entry]
+    assert inside(lambda opened: opened.delivery_queries.rows([delivery]))(store) == [entry]
 
 
 @pytest.mark.usefixtures("any_store")
 def test_a_prefix_of_a_notification_id_finds_its_deliveries() -> None:
     store = new_store()
     queued(store, 5, (A, B))
-    entries = inside(lambda opened: opened.delivery_queries.page(ALL, limit=100))(store)
+    entries = inside(lambda opened: opened.delivery_queries.rows(opened.delivery_queries.ids(ALL, limit=100)))(
+        store
+    )
     for entry in entries:
         for prefix in (entry.notification_id, entry.notification_id[:12]):
             meant = {entry.id for entry in entries if entry.notification_id.startswith(prefix)}
@@ -158,7 +160,9 @@ def test_pages_contain_each_match_once_in_order(
         if state is not DeliveryState.QUEUED:
             settle(store, claim_all(name, now=moment)(store)[-1], state)
     criteria = DeliveryFilter(destination, states, since, until)
-    everything = inside(lambda opened: opened.delivery_queries.page(ALL, limit=100))(store)
+    everything = inside(lambda opened: opened.delivery_queries.rows(opened.delivery_queries.ids(ALL, limit=100)))(
+        store
+    )
     meant = [
         entry.id
         for entry in everything

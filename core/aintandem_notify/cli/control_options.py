@@ -30,7 +30,7 @@ json_option = click.option(
 
 
 def filter_options(states: Iterable[str]) -> Callable[[F], F]:
-    """Adds the options that select deliveries by destination, time and state (one or more of ``states``)."""
+    """Adds the options that select deliveries by destination, run, time and state (one or more of ``states``)."""
     options = (
         click.option(
             "--state",
@@ -44,6 +44,18 @@ def filter_options(states: Iterable[str]) -> Callable[[F], F]:
             "--since",
             metavar="TIME",
             help='Only those that were queued since then: "2h" ago, or "2026-03-01T12:00".',
+        ),
+        click.option(
+            "--task",
+            metavar="NAME",
+            callback=_reject_empty,
+            help="Only those about this task, workflow or sandbox: its id or name, or a glob.",
+        ),
+        click.option(
+            "--project",
+            metavar="NAME",
+            callback=_reject_empty,
+            help="Only those about this project: its id or name, or a glob.",
         ),
         click.option(
             "--destination",
@@ -111,13 +123,20 @@ def parse_time_option(text: str | None, option: str) -> datetime | None:
 
 
 def filter_from_options(
-    destination: str | None, since: str | None, until: str | None, states: Iterable[str] = ()
+    destination: str | None,
+    since: str | None,
+    until: str | None,
+    project: str | None = None,
+    task: str | None = None,
+    states: Iterable[str] = (),
 ) -> DeliveryFilter:
     """Returns the filter that the options describe."""
     from aintandem_notify.store import DeliveryFilter, DeliveryState
 
     return DeliveryFilter(
         destination=destination,
+        project=project,
+        task=task,
         states=tuple(DeliveryState(state) for state in states),
         since=parse_time_option(since, "--since"),
         until=parse_time_option(until, "--until"),

@@ -57,14 +57,52 @@ ELIGIBLE_STATES: Final = {
 """The states that each action applies to. A filter selects only deliveries in these states."""
 
 
-def page(store: Store, delivery_filter: DeliveryFilter, *, limit: int, before: int | None) -> DeliveryPageResponse:
-    """Returns up to ``limit`` matching deliveries with an id below ``before``, the newest first."""
+@dataclass(frozen=True, slots=True)
+class PageSearch:
+    """A page that is being searched for: what was found so far, newest first, and whether the search goes on.
+
+    ``rows`` may have one more than ``limit``, which shows that there is another page.
+    """
+
+    delivery_filter: DeliveryFilter
+    limit: int
+    before: int | None
+    rows: tuple[DeliveryRow, ...] = ()
+    is_complete: bool = False
+
+    def response(self) -> DeliveryPageResponse:
+        """Returns the page."""
+        has_more = len(self.rows) > self.limit
+        return DeliveryPageResponse(
+            deliveries=tuple(DeliveryResponse.model_validate(_fields(row)) for row in self.rows[: self.limit]),
+            next=self.rows[self.limit - 1].id if has_more else None,
+        )
+
+
+def search_on(store: Store, search: PageSearch, configured: Collection[str]) -> PageSearch:
+    """Returns ``search`` with the next matching deliveries; call it again until it is complete.
+
+    Each call is a short transaction. Raises RequestRefused if the filter names a destination that is neither
+    ``configured`` nor in the store.
+    """
+    missing = search.limit + 1 - len(search.rows)
     with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
-        entries = store.delivery_queries.page(delivery_filter, limit=limit + 1, before=before)
-    return DeliveryPageResponse(
-        deliveries=tuple(DeliveryResponse.model_validate(_fields(entry)) for entry in entries[:limit]),
-        next=entries[limit - 1].id if len(entries) > limit else None,
-    )
+        _require_known(store, search.delivery_filter, configured)
+        scan = store.delivery_queries.scan(search.delivery_filter, limit=missing, before=search.before)
+        rows = (*search.rows, *store.delivery_queries.rows(scan.ids))
+    is_complete = scan.before is None or len(rows) > search.limit
+    return replace(search, rows=rows, before=scan.before, is_complete=is_complete)
+
+
+def _require_known(store: Store, delivery_filter: DeliveryFilter, configured: Collection[str]) -> None:
+    name = delivery_filter.destination
+    if name is None or name in configured:
+        return
+    known = list(dict.fromkeys([*configured, *store.delivery_queries.destinations()]))
+    if name not in known:
+        raise RequestRefused(
+            f"there is no destination {name}; there are: {', '.join(known) or 'none'}", status=404
+        )
 
 
 def show(store: Store, reference: str, in_flight_ids: Collection[int] = ()) -> DeliveryDetailResponse:
@@ -153,21 +191,24 @@ def apply_to_batch(
     before: int | None,
     now: datetime,
     in_flight: Callable[[], Collection[int]],
+    configured: Collection[str],
 ) -> BatchResult:
     """Retries or drops the next batch of matching deliveries.
 
     Call it again with the returned ``before`` until that is None. Raises RequestRefused if the action applies to
-    none of the states in the filter.
+    none of the states in the filter, or if the filter names a destination that is neither ``configured`` nor in
+    the store.
     """
     states = ELIGIBLE_STATES[action] & (set(delivery_filter.states) or ELIGIBLE_STATES[action])
     if not states:
         raise RequestRefused(f"{action} is for deliveries that are {_join_with_or(ELIGIBLE_STATES[action])}")
     with store.transaction(fenced=False):
-        ids = store.delivery_queries.ids(
+        _require_known(store, delivery_filter, configured)
+        scan = store.delivery_queries.scan(
             replace(delivery_filter, states=tuple(states)), limit=MAX_BATCH, before=before
         )
-        result = _apply_to_ids(store, action, ids, now, in_flight)
-    return BatchResult(result, ids[-1] if len(ids) == MAX_BATCH else None)
+        result = _apply_to_ids(store, action, scan.ids, now, in_flight)
+    return BatchResult(result, scan.before)
 
 
 def _apply_to_ids(

@@ -83,6 +83,12 @@ def project_matcher(globs: Sequence[str] | None) -> Callable[[Project | None], b
     return lambda project: project is not None and bool(pattern.match(project.id) or pattern.match(project.name))
 
 
+def is_named(text: str, names: Iterable[str | None]) -> bool:
+    """True if one of ``names`` is ``text``, or matches it as a glob. Names that are None match nothing."""
+    pattern = re.compile(translate(text))
+    return any(name is not None and (name == text or bool(pattern.match(name))) for name in names)
+
+
 class EventFilter:
     """Selects the events that a plugin without ``deliver`` sees, by its ``events`` and ``projects``.
 

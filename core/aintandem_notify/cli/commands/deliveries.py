@@ -36,7 +36,9 @@ DROPPED = ("queued",)
 arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] ID")
 many_ids_arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] [ID]...")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
-all_option = click.option("--all", "everything", is_flag=True, help="All, of any destination, state and time.")
+all_option = click.option(
+    "--all", "everything", is_flag=True, help="All, of any destination, run, state and time."
+)
 
 
 @click.group(
@@ -105,7 +107,8 @@ def show(arguments: tuple[str, ...], as_json: bool) -> None:
 def retry(**options: Any) -> None:
     """Queue dead or folded deliveries again, as if they were new.
 
-    Give their IDs, or select them with --destination, --state, --since and --until. An ID is the number that list
+    Give their IDs, or select them with --destination, --project,
+    --task, --state, --since and --until. An ID is the number that list
     shows, or the beginning of the notification's id. Exits with 1 if one of the IDs was left alone.
     """
     from aintandem_notify.control.deliveries import AdminAction
@@ -122,7 +125,8 @@ def retry(**options: Any) -> None:
 def drop(**options: Any) -> None:
     """Give up queued deliveries. They are dead then, and can be retried.
 
-    Give their IDs, or select them with --destination, --state, --since and --until. An ID is the number that list
+    Give their IDs, or select them with --destination, --project,
+    --task, --state, --since and --until. An ID is the number that list
     shows, or the beginning of the notification's id. Exits with 1 if one of the IDs was left alone.
     """
     from aintandem_notify.control.deliveries import AdminAction
@@ -146,7 +150,9 @@ def _apply(
 
     config, ids = config_and_names(arguments, "")
     if bool(ids) == bool(everything or states or any(where.values())):
-        raise click.UsageError("Name IDs, or else --destination, --state, --since, --until or --all.")
+        raise click.UsageError(
+            "Name IDs, or else --destination, --project, --task, --state, --since, --until or --all."
+        )
     states_to_change = sorted(states or ELIGIBLE_STATES[action])
     delivery_filter = filter_from_options(**where, states=states_to_change)
     if not ids and not yes:

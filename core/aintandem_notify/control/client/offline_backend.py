@@ -67,7 +67,10 @@ class OfflineBackend:
 
     def page(self, delivery_filter: DeliveryFilter, *, limit: int, before: int | None) -> DeliveryPageResponse:
         """Returns up to ``limit`` matching deliveries with an id below ``before``, the newest first."""
-        return deliveries.page(self._store, delivery_filter, limit=limit, before=before)
+        search = deliveries.PageSearch(delivery_filter, limit, before)
+        while not search.is_complete:
+            search = deliveries.search_on(self._store, search, self._instances)
+        return search.response()
 
     def show(self, reference: str) -> DeliveryDetailResponse:
         """Returns everything about one delivery."""
@@ -84,7 +87,13 @@ class OfflineBackend:
         batches: list[BulkResult] = []
         while True:
             batch = deliveries.apply_to_batch(
-                self._store, action, delivery_filter, before=before, now=now, in_flight=tuple
+                self._store,
+                action,
+                delivery_filter,
+                before=before,
+                now=now,
+                in_flight=tuple,
+                configured=self._instances,
             )
             batches.append(batch.result)
             if (before := batch.before) is None:

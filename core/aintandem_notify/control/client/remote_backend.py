@@ -114,6 +114,8 @@ class RemoteBackend:
 def _filter_fields(delivery_filter: DeliveryFilter) -> dict[str, str]:
     fields = {
         "destination": delivery_filter.destination,
+        "project": delivery_filter.project,
+        "task": delivery_filter.task,
         "state": ",".join(delivery_filter.states) or None,
         "since": None if delivery_filter.since is None else delivery_filter.since.isoformat(),
         "until": None if delivery_filter.until is None else delivery_filter.until.isoformat(),

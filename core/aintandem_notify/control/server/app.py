@@ -106,12 +106,14 @@ class _ControlApi:
         return await plugin_detail(self._access, request.path_params["name"])
 
     async def page(self, request: Request) -> DeliveryPageResponse:
-        """GET /deliveries?destination=&state=&since=&until=&limit=&before="""
+        """GET /deliveries?destination=&project=&task=&state=&since=&until=&limit=&before="""
         delivery_filter = filter_from_query(request.query_params)
         limit, before = page_bounds(request.query_params)
-        return await self._access.storage.run(
-            partial(deliveries.page, delivery_filter=delivery_filter, limit=limit, before=before)
-        )
+        search = deliveries.PageSearch(delivery_filter, limit, before)
+        while not search.is_complete:
+            step = partial(deliveries.search_on, search=search, configured=self._access.pausable())
+            search = await self._access.storage.run(step)
+        return search.response()
 
     async def show(self, request: Request) -> DeliveryDetailResponse:
         """GET /deliveries/{id}"""
@@ -152,6 +154,7 @@ class _ControlApi:
                 before=before,
                 now=now,
                 in_flight=access.in_flight,
+                configured=access.pausable(),
             )
             batch = await access.storage.run(step)
             batches.append(batch.result)

@@ -22,7 +22,7 @@ BODY_TIMEOUT_S: Final = 10.0
 DEFAULT_PAGE_SIZE: Final = 50
 """Deliveries on a page if the query has no ``limit``."""
 
-FILTER_KEYS: Final = frozenset({"destination", "state", "since", "until"})
+FILTER_KEYS: Final = frozenset({"destination", "project", "task", "state", "since", "until"})
 """The keys of a filter."""
 PAGE_KEYS: Final = FILTER_KEYS | {"limit", "before"}
 """The keys of a query for a page."""
@@ -57,12 +57,14 @@ async def read_json_object(request: Request) -> dict[str, Any]:
 
 
 def filter_from_query(values: Mapping[str, Any]) -> DeliveryFilter:
-    """Returns the filter of destination, state (one or several, separated by commas), since, until (ISO 8601).
+    """Returns the filter of destination, project, task, state (several with commas), since, until (ISO 8601).
 
     An empty value is refused: it is more likely a mistake than a wish for all.
     """
     return DeliveryFilter(
         destination=_text(values, "destination"),
+        project=_text(values, "project"),
+        task=_text(values, "task"),
         states=_states(values),
         since=_time(values, "since"),
         until=_time(values, "until"),

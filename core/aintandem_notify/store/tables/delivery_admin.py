@@ -14,22 +14,43 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, literal
 
 from aintandem_notify.domain.event_redaction import redact_notification_json
 from aintandem_notify.log import redact
+from aintandem_notify.rules.globs import is_named
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.tables.delivery_states import DeliveryState
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 
+MAX_SCANNED: Final = 1000
+"""Notifications that one search by name reads; our limit, so that the agent's own work waits only milliseconds."""
 DROPPED: Final = "dropped by hand"
 """The reason of a delivery that an operator dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """Selects deliveries: None and an empty ``states`` mean all; ``since`` ≤ queued at < ``until``."""
+    """Selects deliveries: None and an empty ``states`` mean all; ``since`` ≤ queued at < ``until``.
+
+    ``project`` is an id, a name or a glob over both; so is ``task``, also over workflows and sandboxes.
+    """
 
     destination: str | None = None
     states: tuple[DeliveryState, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
+    project: str | None = None
+    task: str | None = None
+
+    @property
+    def has_names(self) -> bool:
+        """True if it selects by texts of notifications, for which there is no index."""
+        return self.project is not None or self.task is not None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryScan:
+    """Matching ids, newest first. The search goes on below the id ``before``; None: it has ended."""
+
+    ids: list[int]
+    before: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +168,32 @@ class DeliveryQueries:
             name = self._connection.execute(first.where(deliveries_c.destination > name)).scalar_one()
         return destinations
 
+    def scan(self, criteria: DeliveryFilter, *, limit: int, before: int | None = None) -> DeliveryScan:
+        """Up to ``limit`` matching ids that are less than ``before``.
+
+        With names in ``criteria`` it reads at most ``MAX_SCANNED`` notifications, so it may find fewer than there are.
+        """
+        if not criteria.has_names:
+            found = self.ids(criteria, limit=limit, before=before)
+            return DeliveryScan(found, found[-1] if len(found) == limit else None)
+        candidates = self.ids(criteria, limit=MAX_SCANNED, before=before)
+        found = self._named(candidates, criteria)
+        if len(found) > limit:
+            return DeliveryScan(found[:limit], found[limit - 1])
+        return DeliveryScan(found, candidates[-1] if len(candidates) == MAX_SCANNED else None)
+
+    def _named(self, ids: list[int], criteria: DeliveryFilter) -> list[int]:
+        """Those of ``ids`` whose notification is about the project and the task."""
+        query = (
+            select(deliveries_c.id, deliveries_c.thread, schema.notifications.c.content)
+            .outerjoin(schema.notifications, schema.notifications.c.id == deliveries_c.notification_id)
+            .where(deliveries_c.id.in_(ids))
+            .order_by(deliveries_c.id.desc())
+        )
+        return [row.id for row in self._connection.execute(query) if _is_about(row, criteria)]
+
     def ids(self, criteria: DeliveryFilter, *, limit: int, before: int | None = None) -> list[int]:
-        """The newest ``limit`` ids that match and are less than ``before``, newest first."""
+        """The newest ``limit`` ids less than ``before`` that match in all but the names, newest first."""
         names = self.destinations() if criteria.destination is None else [criteria.destination]
         # One index look-up for each destination and state, so that no other rows are read.
         matches = (
@@ -159,9 +204,8 @@ class DeliveryQueries:
         )
         return nlargest(limit, matches)
 
-    def page(self, criteria: DeliveryFilter, *, limit: int, before: int | None = None) -> list[DeliveryRow]:
-        """The deliveries with the ids that ``ids`` returns."""
-        ids = self.ids(criteria, limit=limit, before=before)
+    def rows(self, ids: Collection[int]) -> list[DeliveryRow]:
+        """The deliveries with these ids, newest first."""
         rows = self._connection.execute(
             _DELIVERY_ROWS.where(deliveries_c.id.in_(ids)).order_by(deliveries_c.id.desc())
         )
@@ -264,6 +308,20 @@ def _newest(name: str, state: DeliveryState, criteria: DeliveryFilter, limit: in
     if criteria.until is not None:
         conditions.append(deliveries_c.created_at < criteria.until)
     return select(deliveries_c.id).where(*conditions).order_by(deliveries_c.id.desc()).limit(limit)
+
+
+def _is_about(row: Any, criteria: DeliveryFilter) -> bool:
+    content = _parse_object(row.content)
+    if content is None:  # pruned: the thread still has the ids
+        project_id, _, run_id, _ = row.thread.rsplit("/", 3) if row.thread.count("/") >= 3 else (None,) * 4
+        projects, runs = [project_id], [run_id]
+    else:
+        project, run = content.get("project") or {}, content.get("run") or {}
+        projects = [project.get("id"), project.get("name"), run.get("project_id")]
+        runs = [run.get("id"), run.get("name"), run.get("workflow_id")]
+    return (criteria.project is None or is_named(criteria.project, projects)) and (
+        criteria.task is None or is_named(criteria.task, runs)
+    )
 
 
 def _retry_refusal(row: Any) -> str | None:
