@@ -5,6 +5,8 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,17 +25,20 @@ from aintandem_notify.control.client.backend import (
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.schemas import PauseResponse
+from aintandem_notify.delivery.gate import GateState
 from aintandem_notify.errors import ConfigError, StoreDamaged, StoreError
 from aintandem_notify.store import (
     DeliveryFilter,
     DeliveryState,
+    GateRow,
     Storage,
     Store,
     latest_quarantined_name,
     open_storage,
 )
+from aintandem_notify.store.tables import delivery_admin
 from support.control import DESTINATION, open_scene
-from support.outbox import event, queue_up
+from support.outbox import NOW, event, inside, queue_up
 
 T = TypeVar("T")
 Ask = Callable[[Callable[[ControlBackend], T]], Awaitable[T]]
@@ -106,6 +111,117 @@ async def test_deliveries_are_listed_in_pages(config: Path) -> None:
     )
     assert ([entry.id for entry in page.deliveries], page.next) == ([1], None)
     assert (page.deliveries[0].title, page.deliveries[0].state) == ("task_failed t0", DeliveryState.QUEUED)
+
+
+NAMED = [
+    event("task_failed", "train-1", task="Train the big model"),
+    event("task_failed", "train-2", task="Train the [small] model", project="p2"),
+    event("workflow_execution_failed", executionId="exec-7", workflowId="nightly"),
+    event("sandbox_error", sandboxId="box-9"),
+]
+"""Their deliveries get the ids 4 to 7, after those of ``three_waiting``."""
+
+
+@pytest.mark.parametrize(
+    ("selection", "ids"),
+    [
+        (DeliveryFilter(task="train-1"), [4]),
+        (DeliveryFilter(task="train-*"), [5, 4]),
+        (DeliveryFilter(task="Train the big model"), [4]),
+        (DeliveryFilter(task="Train the [small] model"), [5]),
+        (DeliveryFilter(task="Train*"), [5, 4]),
+        (DeliveryFilter(task="exec-7"), [6]),
+        (DeliveryFilter(task="nightly"), [6]),
+        (DeliveryFilter(task="box-?"), [7]),
+        (DeliveryFilter(task="train"), []),
+        (DeliveryFilter(task="TRAIN-1"), []),
+        (DeliveryFilter(task="["), []),
+        (DeliveryFilter(project="p2"), [5]),
+        (DeliveryFilter(project="Sal*"), [7, 6, 5, 4, 3, 2, 1]),
+        (DeliveryFilter(project="p2", task="train-1"), []),
+        (DeliveryFilter(task="t?", destination=OTHER), [3, 2, 1]),
+        (DeliveryFilter(task="t*", states=(DeliveryState.DEAD,)), []),
+    ],
+)
+async def test_deliveries_are_selected_by_project_and_task(
+    tmp_path: Path, selection: DeliveryFilter, ids: list[int]
+) -> None:
+    async with open_scene(tmp_path) as scene:
+        await three_waiting(scene.storage)
+        await scene.storage.run(queue_up(NAMED, (OTHER,)))
+        page = await call(scene.config, lambda backend: backend.page(selection, limit=200, before=None))
+    assert ([entry.id for entry in page.deliveries], page.next) == (ids, None)
+    queued = replace(selection, states=())
+    dropped = await call(scene.config, lambda backend: backend.apply_to_all(AdminAction.DROP, queued))  # offline
+    assert selection.states or dropped.ids == tuple(sorted(ids))
+
+
+async def test_a_search_by_name_goes_on_until_its_page_is_full(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_admin, "MAX_SCANNED", 1)
+    selection = DeliveryFilter(task="t[02]")
+    page = await call(config, lambda backend: backend.page(selection, limit=1, before=None))
+    assert ([entry.id for entry in page.deliveries], page.next) == ([3], 3)
+    page = await call(config, lambda backend: backend.page(selection, limit=1, before=page.next))
+    assert ([entry.id for entry in page.deliveries], page.next) == ([1], None)
+    dropped = await call(config, lambda backend: backend.apply_to_all(AdminAction.DROP, selection))
+    assert dropped.ids == (1, 3)
+
+
+@pytest.mark.parametrize("name", ["slack.nobody", "slack", "Slack.other"])
+async def test_a_destination_that_nobody_knows_is_refused_with_the_names(config: Path, name: str) -> None:
+    unknown = DeliveryFilter(destination=name)
+    questions: list[Callable[[ControlBackend], object]] = [
+        lambda backend: backend.page(unknown, limit=9, before=None),
+        lambda backend: backend.apply_to_all(AdminAction.DROP, unknown),
+        lambda backend: backend.apply_to_all(AdminAction.RETRY, unknown),
+    ]
+    for question in questions:
+        with pytest.raises(RequestRefused) as caught:
+            await call(config, question)
+        assert caught.value.status == 404
+        assert str(caught.value) == f"there is no destination {name}; there are: {DESTINATION}, {OTHER}"
+
+
+async def test_a_configured_destination_without_a_delivery_has_none(config: Path) -> None:
+    none = await call(
+        config, lambda backend: backend.page(DeliveryFilter(destination=DESTINATION), limit=9, before=None)
+    )
+    assert none.deliveries == ()
+
+
+async def test_a_destination_with_history_only_is_known(config: Path) -> None:
+    name_other_otherwise(config)
+    page = await call(
+        config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), limit=9, before=None)
+    )
+    assert len(page.deliveries) == 3
+
+
+async def test_destinations_are_listed(config: Path) -> None:
+    await call(config, partial(_set_paused, paused=True))
+    listed = (await call(config, lambda backend: backend.destinations())).destinations
+    by_name = {entry.name: entry for entry in listed}
+    assert by_name.keys() == {DESTINATION, OTHER}
+    paused, other = by_name[DESTINATION], by_name[OTHER]
+    assert (paused.state, paused.queued, paused.oldest, paused.retry_at) == ("paused", 0, None, None)
+    assert paused.since is not None
+    assert (other.queued, other.oldest) == (3, NOW)
+
+
+async def test_a_backing_off_destination_is_listed_with_its_next_try(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    row = GateRow(
+        GateState.BACKING_OFF, 3, now, retry_at=now + timedelta(hours=2), last_error="HTTP 503", since=now
+    )
+    async with offline(tmp_path), open_storage(tmp_path / "store.db") as storage:
+        await storage.run(inside(lambda store: store.gates.write(OTHER, row, "")))
+    listed = (await call(tmp_path / "config.toml", lambda backend: backend.destinations())).destinations
+    (entry,) = (entry for entry in listed if entry.name == OTHER)
+    assert (entry.state, entry.last_error, entry.since) == ("backing off", "HTTP 503", now)
+    assert entry.retry_at is not None
+    assert abs(entry.retry_at - row.retry_at) < timedelta(seconds=1)  # type: ignore[operator]  # it is set above
 
 
 async def test_one_is_shown(config: Path) -> None:

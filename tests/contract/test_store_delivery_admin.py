@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
 from aintandem_notify.store import Claim, DeliveryFilter, DeliveryState, GivenUp, Settlement, Store
+from aintandem_notify.store.engine import schema
 from aintandem_notify.store.tables import delivery_admin
-from aintandem_notify.store.tables.delivery_admin import DROPPED
+from aintandem_notify.store.tables.delivery_admin import DROPPED, DeliveryScan
 from support.outbox import NOW, claim_all, event, inside, new_store, queue_up
 
 A, B = "file_log.a", "slack.b"
@@ -56,6 +58,33 @@ def test_deliveries_are_found_by_destination_state_and_time() -> None:
     assert ids(store, DeliveryFilter(since=NOW + timedelta(seconds=1))) == [fourth, third]
     assert ids(store, DeliveryFilter(until=NOW + timedelta(seconds=1))) == [second, first]
     assert ids(store, ALL, before=third) == [second, first]
+
+
+@pytest.mark.usefixtures("any_store")
+def test_a_search_by_name_reads_a_bounded_number_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = new_store()
+    first, second, third = queued(store)
+    monkeypatch.setattr(delivery_admin, "MAX_SCANNED", 2)
+    scan = inside(lambda opened: opened.delivery_queries.scan(DeliveryFilter(task="t0"), limit=5))(store)
+    assert scan == DeliveryScan([], second)
+    scan = inside(lambda opened: opened.delivery_queries.scan(DeliveryFilter(task="t0"), limit=5, before=second))(
+        store
+    )
+    assert scan == DeliveryScan([first], None)
+    scan = inside(lambda opened: opened.delivery_queries.scan(DeliveryFilter(task="t*"), limit=1))(store)
+    assert scan == DeliveryScan([third], third)
+
+
+@pytest.mark.usefixtures("any_store")
+def test_a_delivery_without_its_notification_is_found_by_its_ids() -> None:
+    store = new_store()
+    *_, newest = queued(store)
+    inside(lambda opened: opened._connection.execute(delete(schema.notifications)))(store)
+    for criteria in (DeliveryFilter(task="t2"), DeliveryFilter(project="p", task="t2")):
+        scan = inside(lambda opened, criteria=criteria: opened.delivery_queries.scan(criteria, limit=9))(store)  # type: ignore[misc]
+        assert scan.ids == [newest]
+    gone = inside(lambda opened: opened.delivery_queries.scan(DeliveryFilter(project="Sales"), limit=9))(store)
+    assert gone.ids == []
 
 
 @pytest.mark.usefixtures("any_store")

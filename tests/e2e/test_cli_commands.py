@@ -33,6 +33,7 @@ COMMANDS: Sequence[tuple[str, ...]] = [
     ("deliveries", "retry"),
     ("deliveries", "drop"),
     ("destinations",),
+    ("destinations", "list"),
     ("destinations", "pause"),
     ("destinations", "resume"),
     ("plugins",),

@@ -59,7 +59,7 @@ ELIGIBLE_STATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PageSearch:
-    """A page that is being searched for: what was found so far, newest first, and whether the search goes on.
+    """A page that is being searched for, with the rows of the search so far, newest first.
 
     ``rows`` may have one more than ``limit``, which shows that there is another page.
     """

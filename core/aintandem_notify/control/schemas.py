@@ -100,6 +100,12 @@ class DestinationResponse(ResponseModel):
     since: datetime | None = None
 
 
+class DestinationListResponse(ResponseModel):
+    """All destinations of the config, and those that only have a queue in the store."""
+
+    destinations: tuple[DestinationResponse, ...]
+
+
 class StoreResponse(ResponseModel):
     """The store's name, and the reason why it does not work (None: it works)."""
 

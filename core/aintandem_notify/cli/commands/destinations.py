@@ -1,19 +1,66 @@
 """``aintandem-notify destinations``."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
-from aintandem_notify.cli.control_options import config_and_names, json_option, show_json
+from aintandem_notify.cli.control_options import config_and_names, json_option, now, show_json, show_table
 from aintandem_notify.cli.echo import echo
+from aintandem_notify.cli.options import config_argument
+
+if TYPE_CHECKING:
+    from aintandem_notify.control.schemas import DestinationResponse
 
 names_argument = click.argument("arguments", nargs=-1, metavar="[CONFIG] NAME...")
 
 
 @click.group(epilog="Example:  aintandem-notify destinations pause config.toml slack.team")
 def destinations() -> None:
-    """Pause destinations, and resume them.
+    """List destinations, pause and resume them.
 
     Asks the running agent; if none runs, changes its store for the next agent.
     """
+
+
+@destinations.command(
+    "list",
+    short_help="Show their state and queue.",
+    epilog="Example:  aintandem-notify destinations list config.toml",
+)
+@config_argument
+@json_option
+def list_destinations(config: Path, as_json: bool) -> None:
+    """List the destinations: their state and since when, their queue, the next try and the last error.
+
+    If no agent runs, it lists all plugin instances, since only an agent knows which of them are destinations. The
+    state is then empty unless something holds the destination back.
+    """
+    from aintandem_notify.control.client.backend import open_backend
+
+    with open_backend(config) as backend:
+        response = backend.destinations()
+    if as_json:
+        show_json(response)
+        return
+    if not response.destinations:
+        echo("there are no destinations", err=True)
+    columns = ("destination", "state", "since", "queued", "oldest", "next try", "last error")
+    show_table(None, columns, map(_row, response.destinations))
+
+
+def _row(destination: DestinationResponse) -> tuple[str, ...]:
+    from aintandem_notify.cli.times import ago
+
+    moment = now()
+    since, oldest, next_try = (
+        "-" if time is None else ago(time, moment)
+        for time in (destination.since, destination.oldest, destination.retry_at)
+    )
+    state, error = destination.state or "-", destination.last_error or ""
+    return (destination.name, state, since, str(destination.queued), oldest, next_try, error)
 
 
 @destinations.command(

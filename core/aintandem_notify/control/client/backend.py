@@ -18,6 +18,7 @@ from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
     DeliveryPageResponse,
+    DestinationListResponse,
     PauseResponse,
     PluginDetailResponse,
     StatusResponse,
@@ -50,6 +51,10 @@ class ControlBackend(Protocol):
 
     def plugin(self, name: str) -> PluginDetailResponse:
         """Returns everything about a plugin instance. Raises RequestRefused where no agent runs."""
+        ...
+
+    def destinations(self) -> DestinationListResponse:
+        """Returns the destinations of the config, and those that only have a queue."""
         ...
 
     def page(self, delivery_filter: DeliveryFilter, *, limit: int, before: int | None) -> DeliveryPageResponse:

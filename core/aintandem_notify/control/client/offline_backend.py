@@ -1,7 +1,9 @@
 """The backend where no agent runs: gives the same responses from the store alone."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ from aintandem_notify.control.schemas import (
     DeliveryDetailResponse,
     DeliveryPageResponse,
     DestinationChange,
+    DestinationListResponse,
     DestinationResponse,
     PauseResponse,
     PluginDetailResponse,
@@ -22,7 +25,7 @@ from aintandem_notify.control.schemas import (
 )
 from aintandem_notify.delivery import NOT_CONFIGURED
 from aintandem_notify.delivery import gate as gates
-from aintandem_notify.delivery.gate import Gate, date_trouble
+from aintandem_notify.delivery.gate import Gate, GateState, date_trouble
 from aintandem_notify.delivery.gate_rows import from_row, to_row
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.store import BulkResult, DeliveryFilter, QueueStats, Store, TransactionPurpose
@@ -42,21 +45,30 @@ class OfflineBackend:
     def status(self) -> StatusResponse:
         """Returns the queues and the gates that hold them back."""
         with self._store.transaction(purpose=TransactionPurpose.READ, fenced=False):
-            queues = self._store.outbox.queues()
-            names = dict.fromkeys([*self._instances, *queues])
-            destination_gates = {name: self._gate(name) for name in names}
+            destinations = self._destinations()
             peers = peers_of(self._store, self._clock.now())
         return StatusResponse(
             config=str(self._config.absolute()),
             agent=None,
             trouble=NO_AGENT,
-            destinations=tuple(
-                _destination(name, destination_gates[name], queues.get(name), configured=name in self._instances)
-                for name in names
-                if name in queues or destination_gates[name] != Gate()
-            ),
+            destinations=tuple(entry for entry in destinations if entry != _untouched(entry.name)),
             store=StoreResponse(name=self._store.name),
             peers=peers,
+        )
+
+    def destinations(self) -> DestinationListResponse:
+        """Returns all instances of the config, and those that only have a queue.
+
+        Only an agent knows which instances are destinations.
+        """
+        with self._store.transaction(purpose=TransactionPurpose.READ, fenced=False):
+            return DestinationListResponse(destinations=self._destinations())
+
+    def _destinations(self) -> tuple[DestinationResponse, ...]:
+        queues, now = self._store.outbox.queues(), self._clock.now()
+        return tuple(
+            _destination(name, self._gate(name), queues.get(name), now, configured=name in self._instances)
+            for name in dict.fromkeys([*self._instances, *queues])
         )
 
     def plugin(self, name: str) -> PluginDetailResponse:  # noqa: ARG002  # the signature of the protocol
@@ -137,12 +149,21 @@ class OfflineBackend:
         return min(stored_gates, key=lambda gate: (gate.is_flowing, gate.is_well), default=Gate())
 
 
-def _destination(name: str, gate: Gate, queue: QueueStats | None, *, configured: bool) -> DestinationResponse:
+def _untouched(name: str) -> DestinationResponse:
+    """The response for a destination without a queue that nothing has held back."""
+    return DestinationResponse(name=name, state=None, queued=0, oldest=None)
+
+
+def _destination(
+    name: str, gate: Gate, queue: QueueStats | None, now: datetime, *, configured: bool
+) -> DestinationResponse:
+    is_tried = gate.state is not GateState.OPEN and math.isfinite(gate.opens_at)
     return DestinationResponse(
         name=name,
         state=(None if gate.is_flowing else gate.label) if configured else NOT_CONFIGURED,
         queued=queue.queued if queue else 0,
         oldest=queue.oldest if queue else None,
         last_error=gate.last_error,
+        retry_at=now + timedelta(seconds=max(0.0, gate.retry_at)) if is_tried else None,
         since=gate.since,
     )

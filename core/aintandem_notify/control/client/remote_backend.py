@@ -13,6 +13,7 @@ from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
     DeliveryPageResponse,
+    DestinationListResponse,
     PauseResponse,
     PluginDetailResponse,
     ResponseModel,
@@ -43,6 +44,10 @@ class RemoteBackend:
     def plugin(self, name: str) -> PluginDetailResponse:
         """Returns everything about a plugin instance."""
         return self._call(PluginDetailResponse, "GET", f"/plugins/{quote(name, safe='')}")
+
+    def destinations(self) -> DestinationListResponse:
+        """Returns the destinations of the config, and those that only have a queue."""
+        return self._call(DestinationListResponse, "GET", "/destinations")
 
     def page(self, delivery_filter: DeliveryFilter, *, limit: int, before: int | None) -> DeliveryPageResponse:
         """Returns up to ``limit`` matching deliveries with an id below ``before``, the newest first."""

@@ -23,6 +23,8 @@ from aintandem_notify.control.schemas import (
     DeliveryDetailResponse,
     DeliveryPageResponse,
     DestinationChange,
+    DestinationListResponse,
+    DestinationResponse,
     PauseResponse,
     PluginDetailResponse,
     ResponseModel,
@@ -68,6 +70,7 @@ def build_app(access: AgentAccess, *, token: str, address: str) -> ASGIApp:
             for method, path, endpoint in (
                 ("GET", "/status", api.status),
                 ("GET", "/plugins/{name:path}", api.plugin),
+                ("GET", "/destinations", api.destinations),
                 ("GET", "/deliveries", api.page),
                 ("GET", "/deliveries/{id:path}", api.show),
                 ("POST", "/deliveries/retry", partial(api.apply, AdminAction.RETRY)),
@@ -104,6 +107,11 @@ class _ControlApi:
     async def plugin(self, request: Request) -> PluginDetailResponse:
         """GET /plugins/{name}"""
         return await plugin_detail(self._access, request.path_params["name"])
+
+    async def destinations(self, _request: Request) -> DestinationListResponse:
+        """GET /destinations"""
+        snapshot = await self._access.destinations()
+        return DestinationListResponse(destinations=tuple(map(DestinationResponse.model_validate, snapshot)))
 
     async def page(self, request: Request) -> DeliveryPageResponse:
         """GET /deliveries?destination=&project=&task=&state=&since=&until=&limit=&before="""

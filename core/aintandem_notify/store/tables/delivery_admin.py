@@ -171,7 +171,7 @@ class DeliveryQueries:
     def scan(self, criteria: DeliveryFilter, *, limit: int, before: int | None = None) -> DeliveryScan:
         """Up to ``limit`` matching ids that are less than ``before``.
 
-        With names in ``criteria`` it reads at most ``MAX_SCANNED`` notifications, so it may find fewer than there are.
+        With names in ``criteria`` it reads at most ``MAX_SCANNED`` notifications, so it may find fewer at once.
         """
         if not criteria.has_names:
             found = self.ids(criteria, limit=limit, before=before)
