@@ -1,8 +1,11 @@
 """A store on PostgreSQL: opening, losing the connection and reconnecting, and the encoding of texts."""
 
+import re
 import sys
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any, Never
 
 import psycopg
 import pytest
@@ -16,8 +19,10 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.store import JournalChanges, Store
 from aintandem_notify.store.engine import database
 from aintandem_notify.store.engine.migrations import SCHEMA_VERSION
-from aintandem_notify.store.engine.postgres_errors import message_for
-from aintandem_notify.store.engine.postgres_text_codec import (
+from aintandem_notify.store.engine.postgres import pooler
+from aintandem_notify.store.engine.postgres.errors import message_for
+from aintandem_notify.store.engine.postgres.pooler import POOLER_MESSAGE
+from aintandem_notify.store.engine.postgres.text_codec import (
     ESCAPE,
     ESCAPED_ESCAPE,
     ESCAPED_NUL,
@@ -25,7 +30,8 @@ from aintandem_notify.store.engine.postgres_text_codec import (
     encode_text,
 )
 from support.outbox import NOW, claim_all, event, inside, queue_up
-from support.postgres import Postgres
+from support.pgbouncer import pooled
+from support.postgres import MAX_WAIT_S, Postgres
 
 
 def reason(url: str) -> str:
@@ -106,8 +112,8 @@ def test_an_unknown_parameter() -> None:
 
 def test_without_the_driver_the_error_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     # Loaded only if an earlier test has opened such a store.
-    monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres", raising=False)
-    monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres_errors")
+    monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres.database", raising=False)
+    monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres.errors")
     monkeypatch.setitem(sys.modules, "psycopg", None)
     assert reason("postgresql://u:geheim@h/db") == f"store h/db: {database.NEEDS_EXTRA}"
 
@@ -145,6 +151,74 @@ def test_a_transaction_need_not_wait_for_the_disk(postgres_url: str) -> None:
             with store.transaction(durable=durable):
                 values = store._connection.execute(text("SHOW synchronous_commit")).scalar_one()
             assert values == expected
+
+
+ONE_SESSION = {"pool_size": 1}
+IN_TURNS = {"pool_size": 3, "round_robin": True}
+
+
+@contextmanager
+def busy(url: str, clients: int) -> Iterator[None]:
+    """So many other clients have each been served by a session of their own, and rest now."""
+    with ExitStack() as stack:
+        others = [stack.enter_context(psycopg.connect(url)) for _ in range(clients)]
+        for other in others:
+            other.execute("SELECT 1")
+        for other in others:
+            other.rollback()
+        yield
+
+
+@pytest.mark.parametrize(
+    ("pool_mode", "clients", "settings"),
+    [
+        ("transaction", 0, {}),
+        ("transaction", 3, {}),
+        ("transaction", 0, ONE_SESSION),
+        ("transaction", 1, ONE_SESSION),
+        ("transaction", 3, IN_TURNS),
+        ("statement", 0, {}),
+    ],
+)
+def test_a_pooler_that_lends_sessions_out_is_named(
+    pool_mode: str, clients: int, settings: dict[str, Any], postgres_url: str
+) -> None:
+    with pooled(postgres_url, pool_mode, **settings) as url, busy(url, clients):
+        message = reason(url)
+    assert re.fullmatch(rf"store localhost/test_\d+: {re.escape(POOLER_MESSAGE)}", message)
+
+
+@pytest.mark.parametrize("settings", [{}, ONE_SESSION, IN_TURNS])
+def test_a_pooler_that_gives_each_client_a_session_is_as_good_as_none(
+    settings: dict[str, Any], postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With one session for all there is none for a second connection, which waits for it.
+    monkeypatch.setattr(pooler, "ANSWER_TIMEOUT_S", 0.01 if settings is ONE_SESSION else MAX_WAIT_S)
+    with pooled(postgres_url, "session", **settings) as url, closing(Store(url)) as store:
+        queue_up([event("task_failed")])(store)
+        for _ in range(10):  # the driver prepares statements that it sees often
+            assert inside(lambda store: store.journal.journaled_keys([event("task_failed").key]))(store)
+
+
+def test_without_a_pooler_one_connection_is_enough(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[psycopg.Connection[Any]] = []
+    connect = psycopg.connect
+
+    def record(*arguments: Any, **options: Any) -> psycopg.Connection[Any]:
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(psycopg, "connect", record)
+    with closing(Store(postgres_url)):
+        assert len(opened) == 1
+
+
+def test_a_second_connection_that_is_refused_is_no_reason_to_refuse_the_store(postgres_url: str) -> None:
+    def refused() -> Never:
+        raise psycopg.OperationalError("too many connections")
+
+    with pooled(postgres_url, "session") as url, psycopg.connect(url) as first:
+        assert not pooler.lends_out_sessions(first, refused)
 
 
 @given(
@@ -197,6 +271,8 @@ def test_odd_texts_in_every_place(postgres_url: str, odd: str) -> None:
         (psycopg.errors.ConnectionFailure(), "connection was lost"),
         (psycopg.errors.DataCorrupted(), "damaged"),
         (psycopg.errors.UniqueViolation("words"), "the database refused: UniqueViolation"),
+        (psycopg.errors.DuplicatePreparedStatement(), "pool_mode = session"),
+        (psycopg.errors.InvalidSqlStatementName(), "pool_mode = session"),
         (psycopg.OperationalError("server closed the connection unexpectedly"), "connection was lost"),
         (psycopg.OperationalError("the connection is closed"), "connection was lost"),
         (

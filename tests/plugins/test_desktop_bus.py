@@ -359,6 +359,10 @@ UNUSABLE_ADDRESSES = (
     "unix:path=/nowhere/b%C3%BCs",
     f"unix:path=/{'x' * 200}",
     "unix:path=/nowhere%00bus",
+    "unix:path=/nowhere/%zz",
+    "unix:path=/nowhere/\udcff",
+    "unix:path=\ud800",
+    "=,=",
     "unix:abstract=nowhere",
     "/run/user/1000/bus",
 )

@@ -145,7 +145,7 @@ def postgres() -> Iterator[Postgres]:
 @contextmanager
 def patient_stores() -> Iterator[None]:
     """Raises the timeouts of stores in this process, for machines that give it no processor for some seconds."""
-    from aintandem_notify.store.engine import postgres
+    from aintandem_notify.store.engine.postgres import database as postgres
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(postgres._CONNECTION_PARAMETERS, "connect_timeout", str(MAX_WAIT_S))

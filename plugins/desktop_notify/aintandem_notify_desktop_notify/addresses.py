@@ -50,7 +50,7 @@ def _address(entry: str, folder: str) -> BusAddress:
         # Only the transport is named, because a command line may follow.
         return BusAddress(_readable(transport) + colon, None)
     values = dict(pair.partition("=")[::2] for pair in keys.split(","))
-    decoded = {key.strip(): os.fsdecode(unquote_to_bytes(value)) for key, value in values.items()}
+    decoded = {key.strip(): _unescaped(value) for key, value in values.items()}
     if path := decoded.get("path"):
         return BusAddress(_readable(path), path)
     if name := decoded.get("abstract"):
@@ -58,6 +58,14 @@ def _address(entry: str, folder: str) -> BusAddress:
     if decoded.get("runtime") == "yes" and (usual := _usual_socket(folder)) is not None:
         return BusAddress(_readable(usual), usual)
     return BusAddress(_readable(entry), None)
+
+
+def _unescaped(value: str) -> str:
+    """``value`` without escapes; empty if no file can have such a name."""
+    try:
+        return os.fsdecode(unquote_to_bytes(os.fsencode(value)))
+    except UnicodeEncodeError:
+        return ""
 
 
 def _usual_socket(folder: str) -> str | None:

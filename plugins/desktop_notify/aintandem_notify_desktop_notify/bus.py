@@ -20,6 +20,9 @@ CONNECT_TIMEOUT_S: Final = 3.0
 """Seconds that each address gets, so that the next one is tried within the deadline of a delivery."""
 
 
+OnSignal = Callable[[Message], None]
+
+
 class BusLost(Exception):
     """There is no bus, or it refused us, or it closed the connection."""
 
@@ -27,13 +30,13 @@ class BusLost(Exception):
 class Bus:
     """A connection to the session bus. ``id`` identifies the bus: after a new login it is another one."""
 
-    def __init__(self, connection: DBusConnection, on_signal: Callable[[Message], None]) -> None:
+    def __init__(self, connection: DBusConnection, on_signal: OnSignal) -> None:
         self._connection = connection
         self._on_signal = on_signal
         self.id = ""
 
     @classmethod
-    async def connect(cls, environ: Mapping[str, str], on_signal: Callable[[Message], None]) -> Self:
+    async def connect(cls, environ: Mapping[str, str], on_signal: OnSignal = lambda _signal: None) -> Self:
         """Connect to the first address that answers; raises ``BusLost``, which names those that were tried.
 
         ``on_signal`` gets the signals that arrive before the reply to a call.
@@ -56,7 +59,7 @@ class Bus:
         raise BusLost(f"the session bus does not answer: {'; '.join(failures)}")
 
     @classmethod
-    async def _connect_to(cls, path: str, on_signal: Callable[[Message], None]) -> Self:
+    async def _connect_to(cls, path: str, on_signal: OnSignal) -> Self:
         with trio.move_on_after(CONNECT_TIMEOUT_S):
             stream = await _open_socket(path)
             bus = cls(DBusConnection(stream.socket), on_signal)

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from sqlalchemy import Connection
 
 from aintandem_notify.errors import StoreError
-from aintandem_notify.store.engine.postgres_url import display_name_of, is_postgres_url
+from aintandem_notify.store.engine.postgres.url import display_name_of, is_postgres_url
 from aintandem_notify.store.engine.quarantine import latest_quarantined
 from aintandem_notify.store.engine.reserve import Reserve
 from aintandem_notify.store.engine.sqlite import SqliteDatabase, sqlite_path_of
@@ -68,7 +68,7 @@ def open_database(url: str | Path, *, reserve_bytes: int = 0, quarantines_damage
     """
     if isinstance(url, str) and is_postgres_url(url):
         try:
-            from aintandem_notify.store.engine.postgres import PostgresDatabase
+            from aintandem_notify.store.engine.postgres.database import PostgresDatabase
         except ImportError as error:
             raise StoreError(f"store {display_name_of(url)}: {NEEDS_EXTRA}") from error
         return PostgresDatabase(url)

@@ -2,7 +2,7 @@
 
 The store uses one connection, which also holds its advisory locks. When it breaks, the current transaction fails
 and the next one opens a new connection. The agent needs this connection for as long as it runs, so a pooler in
-transaction mode does not work.
+transaction mode does not work; ``postgres_pooler`` notices one.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from secrets import token_hex
 from typing import Any, Final
 
+import psycopg
 from sqlalchemy import Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
@@ -17,9 +18,10 @@ from sqlalchemy.pool import NullPool
 from aintandem_notify.errors import StoreError
 from aintandem_notify.store.engine.database_errors import translate_driver_errors
 from aintandem_notify.store.engine.migrations import create, upgrade
-from aintandem_notify.store.engine.postgres_errors import translate_errors
-from aintandem_notify.store.engine.postgres_text_codec import register_text_codec
-from aintandem_notify.store.engine.postgres_url import display_name_of, parse_postgres_url
+from aintandem_notify.store.engine.postgres.errors import translate_errors
+from aintandem_notify.store.engine.postgres.pooler import POOLER_MESSAGE, lends_out_sessions
+from aintandem_notify.store.engine.postgres.text_codec import register_text_codec
+from aintandem_notify.store.engine.postgres.url import display_name_of, parse_postgres_url
 from aintandem_notify.store.engine.reserve import Reserve
 from aintandem_notify.store.engine.schema import SALT_KEY, meta
 
@@ -75,6 +77,7 @@ class PostgresDatabase:
         with translate_errors(self.name):
             self.connection = _engine(parsed).connect()
             try:
+                self._require_session(parsed)
                 self._upgrade_schema()
             except BaseException:
                 self.close()
@@ -101,6 +104,13 @@ class PostgresDatabase:
         self.connection.close()
         self.connection.engine.dispose()
 
+    def _require_session(self, url: URL) -> None:
+        driver: Any = self.connection.connection.driver_connection
+        _, parameters = self.connection.dialect.create_connect_args(url)
+        every_parameter: Any = {**parameters, **_parameters_beside(url)}
+        if lends_out_sessions(driver, lambda: psycopg.connect(**every_parameter)):
+            raise StoreError(f"store {self.name}: {POOLER_MESSAGE}")
+
     def _upgrade_schema(self) -> None:
         connection = self.connection
         with connection.begin():
@@ -120,6 +130,11 @@ class PostgresDatabase:
                 raise StoreError(f"store {self.name}: {error}") from error
 
 
+def _parameters_beside(url: URL) -> dict[str, str]:
+    """Our parameters, without those that the url has, too."""
+    return {key: value for key, value in _CONNECTION_PARAMETERS.items() if key not in url.query}
+
+
 def _engine(url: URL) -> Engine:
     engine = create_engine(
         url,
@@ -127,7 +142,7 @@ def _engine(url: URL) -> Engine:
         paramstyle="format",  # rows go to the driver as tuples
         hide_parameters=True,  # keeps the texts of tasks out of errors
         use_native_hstore=False,  # saves a query at each connection
-        connect_args={key: value for key, value in _CONNECTION_PARAMETERS.items() if key not in url.query},
+        connect_args=_parameters_beside(url),
     )
 
     translate_driver_errors(engine)

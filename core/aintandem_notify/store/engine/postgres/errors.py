@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from aintandem_notify.errors import StoreError, StoreFull
 from aintandem_notify.log import redact_start
 from aintandem_notify.store.engine.database_errors import statement_failed
+from aintandem_notify.store.engine.postgres.pooler import POOLER_MESSAGE
 
 SQLSTATE_MESSAGES: Final[Mapping[str, str]] = {
     "28": "it refused the login; check user and password in [store] url",
@@ -25,6 +26,9 @@ SQLSTATE_MESSAGES: Final[Mapping[str, str]] = {
     "25P03": "the connection was lost: a transaction took too long",
     "57P": "the connection was lost: the database ends or restarts",
     "08": "the connection was lost",
+    # A prepared statement of another connection, or none where ours was.
+    "42P05": POOLER_MESSAGE,
+    "26000": POOLER_MESSAGE,
     "XX001": "it is damaged; see the log of the database",
     "XX002": "it is damaged; see the log of the database",
 }
@@ -39,6 +43,9 @@ _MESSAGES_WITHOUT_SQLSTATE: Final[Mapping[str, re.Pattern[str]]] = {
     "53300": re.compile(r"too many (clients|connections)|remaining connection slots"),
     "08": re.compile(r"connection (unexpectedly|is (closed|lost))|(lost|broken|consuming input|sending) "),
 }
+
+# PgBouncer's text; its SQLSTATE says the same as that of a lost connection.
+_STATEMENT_POOLING: Final = re.compile(r"statement pooling mode")
 
 _MAX_ERROR_CHARACTERS: Final = 2000
 """Characters of an error that are searched; libpq's texts are shorter."""
@@ -68,10 +75,12 @@ def _to_store_error(name: str, error: BaseException | None) -> StoreError:
 def message_for(error: BaseException | None) -> str:
     """The operator's message for an error of psycopg; never contains a parameter of the statement."""
     state = getattr(error, "sqlstate", None) or ""
+    error_text = " ".join(str(error)[:_MAX_ERROR_CHARACTERS].split())
+    if _STATEMENT_POOLING.search(error_text):
+        return POOLER_MESSAGE
     for length in (5, 3, 2):
         if len(state) == 5 and state[:length] in SQLSTATE_MESSAGES:
             return SQLSTATE_MESSAGES[state[:length]]
-    error_text = " ".join(str(error)[:_MAX_ERROR_CHARACTERS].split())
     if not state and isinstance(error, OperationalError):
         messages = (
             SQLSTATE_MESSAGES[state]

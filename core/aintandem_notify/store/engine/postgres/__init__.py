@@ -1,0 +1,1 @@
+"""PostgreSQL as the store: connecting through psycopg, its errors, and texts that it cannot hold."""
