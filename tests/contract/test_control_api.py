@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
+from aintandem_notify.control.client import remote_backend
+from aintandem_notify.control.client.backend import reload_agent
 from aintandem_notify.control.deliveries import MAX_BATCH
 from aintandem_notify.control.discovery import control_file, find_endpoint
+from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.server.request_parsing import MAX_BODY_BYTES
-from aintandem_notify.errors import PluginError, RetryLater
+from aintandem_notify.domain.reload import ReloadAbandonedError, ReloadResult
+from aintandem_notify.errors import PluginError, Problem, RetryLater
 from aintandem_notify.foundation.http_server import server
 from aintandem_notify.orchestrator import ConnectionState, UnwatchedProjects
 from aintandem_notify.store import DeliveryState, Settlement
@@ -87,6 +92,7 @@ async def test_it_is_there_for_as_long_as_the_agent(tmp_path: Path) -> None:
         ("POST", "/deliveries/drop"),
         ("POST", "/destinations/pause"),
         ("POST", "/destinations/resume"),
+        ("POST", "/reload"),
         ("GET", "/nothing"),
     ],
 )
@@ -503,6 +509,8 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
                 wake=lambda _names: None,
                 pause=scene.dispatcher.pause,
                 resume=scene.dispatcher.resume,
+                reload=scene.reload,
+                wait_set_up=trio.lowlevel.checkpoint,
             )
             async with open_control(access, ("127.0.0.1", occupied.getsockname()[1])):
                 assert (await scene.request("GET", "/healthz", token=None))[0] == 200
@@ -529,3 +537,95 @@ async def test_a_client_that_takes_no_answer_does_not_hold_the_end_back(
             assert (await scene.request("GET", "/healthz", token=None))[0] == 200
         # The client is still there, and most of its first answer has not left.
         assert find_endpoint(control_file(scene.config)) is None
+
+
+async def test_a_reload_that_was_taken_names_its_changes(scene: Scene) -> None:
+    async def reload() -> ReloadResult:
+        return ReloadResult(at=NOW, config="/etc/c.toml", restarted=(DESTINATION,), changed=("[log]",))
+
+    scene.reload = reload
+    status, answer = await scene.request("POST", "/reload", {})
+    assert status == 200
+    assert (answer["taken"], answer["restarted"], answer["changed"]) == (True, [DESTINATION], ["[log]"])
+    assert answer["not_running"] == []
+
+
+async def test_a_reload_that_was_refused_names_its_problems(scene: Scene) -> None:
+    async def reload() -> ReloadResult:
+        return ReloadResult(at=NOW, config="/etc/c.toml", problems=(Problem("unknown key", "log.levle", 3),))
+
+    scene.reload = reload
+    status, answer = await scene.request("POST", "/reload")
+    assert (status, answer["taken"]) == (200, False)
+    assert answer["problems"] == [
+        {"file": "/etc/c.toml", "line": 3, "key": "log.levle", "sentence": "unknown key"}
+    ]
+
+
+async def test_a_reload_takes_no_fields(scene: Scene) -> None:
+    status, answer = await scene.request("POST", "/reload", {"config": "/etc/passwd"})
+    assert status == 400
+    assert "takes no fields" in answer["error"]
+
+
+async def test_a_reload_while_the_agent_stops_is_refused(scene: Scene) -> None:
+    async def reload() -> ReloadResult:
+        raise ReloadAbandonedError
+
+    scene.reload = reload
+    assert await scene.request("POST", "/reload") == (
+        503,
+        {"error": "the agent is stopping, so it does not read its config again"},
+    )
+
+
+async def test_a_reload_that_takes_long_is_waited_for_while_others_are_answered(scene: Scene) -> None:
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def reload() -> ReloadResult:
+        begun.set()
+        await go_on.wait()
+        return ReloadResult(at=NOW, config="/etc/c.toml")
+
+    scene.reload = reload
+    answers = list[int]()
+
+    async def ask() -> None:
+        status, _ = await scene.request("POST", "/reload")
+        answers.append(status)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await begun.wait()
+        assert (await scene.request("GET", "/status"))[0] == 200
+        go_on.set()
+    assert answers == [200]
+
+
+async def test_a_command_does_not_wait_for_a_reload_without_end(scene: Scene) -> None:
+    scene.reload = trio.sleep_forever
+    ask = partial(reload_agent, scene.config, timeout_s=0.05, on_slow=lambda: None)
+    with pytest.raises(RequestRefused, match="has not finished after"):
+        await trio.to_thread.run_sync(ask)
+
+
+async def test_a_command_says_that_it_still_waits(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_backend, "SLOW_S", 0.0)
+    heard = trio.Event()
+
+    async def reload() -> ReloadResult:
+        await heard.wait()
+        return ReloadResult(at=NOW, config="/etc/c.toml")
+
+    scene.reload = reload
+    ask = partial(
+        reload_agent, scene.config, timeout_s=600.0, on_slow=lambda: trio.from_thread.run_sync(heard.set)
+    )
+    assert (await trio.to_thread.run_sync(ask)).taken
+
+
+async def test_a_command_gets_the_result_of_a_reload(scene: Scene) -> None:
+    ask = partial(reload_agent, scene.config, timeout_s=600.0, on_slow=lambda: None)
+    response = await trio.to_thread.run_sync(ask)
+    assert response.taken
+    assert response.config == "/etc/notify/config.toml"

@@ -1,7 +1,7 @@
 """Runs the control API over parts that a test controls: real store and dispatcher, fake projects and plugins."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.reload import ReloadResult
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, InstanceStatus
 from aintandem_notify.store import Storage, StoreLiveness, open_storage
@@ -26,6 +27,10 @@ from support.outbox import NOW, FakeHost, SetClock
 DESTINATION = "file_log.a"
 _PATIENCE_S = 300.0
 """Seconds that store and plugin may take for their part of a response, on a busy machine."""
+
+
+async def _unchanged() -> ReloadResult:
+    return ReloadResult(at=NOW, config="/etc/notify/config.toml")
 
 
 @dataclass
@@ -40,6 +45,7 @@ class Scene:
     projects: list[ProjectStatus] = field(default_factory=list)
     unwatched: UnwatchedProjects | None = None
     phase: str = "running"
+    reload: Callable[[], Awaitable[ReloadResult]] = _unchanged
     facts: Callable[[], dict[str, Any]] = dict
     configured: tuple[str, ...] = (DESTINATION,)
 
@@ -130,6 +136,8 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
             wake=dispatcher.wake,
             pause=dispatcher.pause,
             resume=dispatcher.resume,
+            reload=lambda: scene.reload(),
+            wait_set_up=trio.lowlevel.checkpoint,
         )
         dispatcher.start(DestinationSettings(DESTINATION, max_age=3600))
         # After its first look, the worker finds queued deliveries only when a test wakes it.

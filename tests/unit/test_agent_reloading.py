@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from aintandem_notify.agent.reloading import ReloadAbandonedError, ReloadQueue, open_reloads
+from aintandem_notify.agent.reloading import ReloadQueue, open_reloads
 from aintandem_notify.agent.settings import reload_result
 from aintandem_notify.agent.systemd import Systemd
-from aintandem_notify.domain.reload import RefusedReload, ReloadResult
+from aintandem_notify.domain.reload import RefusedReload, ReloadAbandonedError, ReloadResult
+from aintandem_notify.errors import Problem
 from aintandem_notify.plugins.config_loading import load
 from support.datagrams import bound_socket
 
@@ -113,10 +114,10 @@ async def test_systemd_hears_of_each_reload(tmp_path: Path, autojump_clock: trio
 
 def test_a_refused_reload_counts_from_the_first_until_one_is_taken() -> None:
     later = NOW + timedelta(hours=1)
-    wrong = ReloadResult(at=NOW, config="c", problems=("c.toml:3: a", "c.toml:4: b"))
+    wrong = ReloadResult(at=NOW, config="c.toml", problems=(Problem("wrong", "log", 3), Problem("too")))
     restart = ReloadResult(at=later, config="c", restart_needed=("[store]", "[control]"))
     first = RefusedReload.after(wrong, None)
-    assert first == RefusedReload("c.toml:3: a (and 1 more)", NOW)
+    assert first == RefusedReload("c.toml:3: log: wrong (and 1 more)", NOW)
     assert RefusedReload.after(restart, first) == RefusedReload("a restart is needed for [store], [control]", NOW)
     assert RefusedReload.after(TAKEN, first) is None
     assert not wrong.is_taken

@@ -4,6 +4,8 @@ import configparser
 import json
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,6 +101,65 @@ def test_the_service_of_the_machine_runs_as_the_user_that_is_made_for_it() -> No
     assert f"\nUser={name}\n" in unit
     assert home == f"/var/lib/{name}"
     assert f"\nStateDirectory={name}\n" in unit
+
+
+def shell_lines(heading: str) -> list[str]:
+    """The lines of all shell blocks under a heading of the page about running the agent."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [line for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+
+
+def installs() -> list[str]:
+    """The calls of install(1) in the section about systemd."""
+    return [part.strip() for line in shell_lines("systemd") for part in line.split("&&") if "install -" in part]
+
+
+def test_every_install_command_of_the_page_works_on_a_machine_without_folders_for_it(tmp_path: Path) -> None:
+    # Debian 12 has /etc/systemd/system, but no /etc/sysusers.d.
+    (tmp_path / "etc" / "systemd" / "system").mkdir(parents=True)
+    (tmp_path / "config.toml").touch()
+    group = "-g aintandem-notify"
+    commands = [
+        line.replace(group, "").replace("~", str(tmp_path)).replace(" /etc", f" {tmp_path}/etc")
+        for line in installs()
+    ]
+    assert len(commands) == 5
+    assert any(group in line for line in installs())
+    (tmp_path / "packaging").symlink_to(PACKAGING)
+    for command in commands:
+        subprocess.run(shlex.split(command), cwd=tmp_path, check=True, timeout=60)
+    assert (tmp_path / "etc" / "sysusers.d" / f"{PROGRAM}.conf").is_file()
+    assert (tmp_path / ".config" / "systemd" / "user" / f"{PROGRAM}.service").is_file()
+
+
+SYSUSERS = PACKAGING / "systemd" / f"{PROGRAM}.sysusers"
+
+
+def test_the_user_is_described_in_words_that_systemd_252_knows() -> None:
+    # Its manual has the types u, g, m and r; "u!" came with 257. A line has type, name, id, GECOS, home and shell.
+    lines = [line for line in SYSUSERS.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    for line in lines:
+        type_, name, identifier, *rest = shlex.split(line)
+        assert type_ in {"u", "g", "m", "r"}
+        assert re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}", name)
+        assert identifier == "-" or identifier.isdigit()
+        assert len(rest) <= 3
+        assert ":" not in "".join(rest)
+    assert f"systemd-sysusers /etc/sysusers.d/{PROGRAM}.conf" in shell_lines("systemd")
+
+
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd is not installed")
+def test_systemd_makes_the_user(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["systemd-sysusers", "--dry-run", f"--root={tmp_path}", "-"],
+        input=SYSUSERS.read_bytes(),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"Creating user 'aintandem-notify'" in done.stdout + done.stderr
 
 
 def test_the_image_is_built_from_files_of_the_repository() -> None:

@@ -1,6 +1,6 @@
 """Starts, reloads and stops the agent's parts in the right order. ``composition`` builds them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -19,7 +19,7 @@ from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.delivery import Dispatcher
 from aintandem_notify.domain.events import AgentStartedEvent, AgentStoppedEvent
 from aintandem_notify.domain.reload import RefusedReload, ReloadResult
-from aintandem_notify.errors import ConfigError, StoreError
+from aintandem_notify.errors import ConfigError, Problem, StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.loop_watchdog import Block
 from aintandem_notify.ingest import Ingest
@@ -130,12 +130,12 @@ class Agent:
         return result
 
     async def _take_or_refuse(self, old: LoadedConfig, new: LoadedConfig | ConfigError) -> ReloadResult:
-        now, source = self._clock.now(), str(old.config.source)
+        now, source = self._clock.now(), str(old.config.base_dir / old.config.source.name)
         if isinstance(new, ConfigError):
-            problems = tuple(log.redact(problem.describe(new.source)) for problem in new.problems)
+            problems = _without_secrets(new.problems)
             for problem in problems:
-                _log.error("reload refused, nothing is applied", problem=problem)
-            return ReloadResult(at=now, config=source, problems=problems)
+                _log.error("reload refused, nothing is applied", problem=problem.describe(new.source))
+            return ReloadResult(at=now, config=new.source, problems=problems)
         if changes := changes_needing_restart(old.config, new.config):
             _log.error("reload refused, nothing is applied: restart needed", changed=changes)
             return ReloadResult(at=now, config=source, restart_needed=changes)
@@ -144,11 +144,11 @@ class Agent:
         result = reload_result(old, new, failed, now)
         log.configure(new.config.log.level, new.config.log.format)
         problems = await self._apply(new, result)
-        _log.info("reloaded", config=source)
+        _log.info("reloaded", config=str(new.config.source))
         return replace(result, problems=problems)
 
-    async def _apply(self, new: LoadedConfig, changes: ReloadResult) -> tuple[str, ...]:
-        """Applies the changes. Returns the problems that kept the projects as they were."""
+    async def _apply(self, new: LoadedConfig, changes: ReloadResult) -> tuple[Problem, ...]:
+        """Applies the changes. Returns the problems for which the projects stay as they were."""
         after = instance_settings(new)
         self.loaded = new
         self._host.catalog = new.catalog
@@ -167,7 +167,7 @@ class Agent:
                 await self._fleet.set_projects(new.config.projects, new.config.connection)
             except ConfigError as error:
                 _log.error("the projects are watched as before", reason=str(error))
-                return tuple(f"the projects are watched as before: {line}" for line in str(error).splitlines())
+                return _without_secrets(error.problems)
         return ()
 
     def projects_hash(self) -> str:
@@ -186,3 +186,7 @@ class Agent:
         await self._host.start(instance.config)
         if instance.destination is not None:
             self._dispatcher.start(instance.destination, partial(address_hash_of, instance.config))
+
+
+def _without_secrets(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(replace(problem, message=log.redact(problem.message)) for problem in problems)

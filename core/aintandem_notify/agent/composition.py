@@ -195,4 +195,6 @@ def _access(
         wake=dispatcher.wake,
         pause=dispatcher.pause,
         resume=dispatcher.resume,
+        reload=agent.reload,
+        wait_set_up=host.wait_set_up,
     )

@@ -12,7 +12,7 @@ import trio
 from aintandem_notify import log
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config
-from aintandem_notify.domain.reload import ReloadResult
+from aintandem_notify.domain.reload import ReloadAbandonedError, ReloadResult
 from aintandem_notify.errors import ConfigError
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.plugins.config_loading import LoadedConfig, load
@@ -21,10 +21,6 @@ SLOW_RELOAD_S: Final = 10.0
 """Seconds after which the log mentions that a reload is still reading the config."""
 
 _log = log.get_logger(__name__)
-
-
-class ReloadAbandonedError(Exception):
-    """The agent stops, so it reads no config any more."""
 
 
 @dataclass(slots=True)

@@ -241,3 +241,39 @@ class PauseResponse(ResponseModel):
     """The result of a pause or resume: the destinations in the order of the request."""
 
     destinations: tuple[DestinationChange, ...]
+
+
+class ProblemResponse(ResponseModel):
+    """A mistake in a config: its place and a sentence; keys as in ``check --json``. ``line`` None: unknown."""
+
+    file: str
+    line: int | None
+    key: str
+    sentence: str
+
+
+class NotRunningResponse(ResponseModel):
+    """A plugin instance that was started and does not run (yet), and the reason."""
+
+    name: str
+    reason: str
+
+
+class ReloadResponse(ResponseModel):
+    """The outcome of a reload; fields as in ``ReloadResult``. ``taken``: the file is now the config in use.
+
+    ``not_running`` are those of the started and restarted instances that do not run.
+    """
+
+    taken: bool
+    at: datetime
+    config: str
+    problems: tuple[ProblemResponse, ...] = ()
+    restart_needed: tuple[str, ...] = ()
+    started: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    restarted: tuple[str, ...] = ()
+    not_running: tuple[NotRunningResponse, ...] = ()
+    projects_added: tuple[str, ...] = ()
+    projects_removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()

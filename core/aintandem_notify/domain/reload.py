@@ -3,19 +3,25 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from aintandem_notify.errors import Problem
+
+
+class ReloadAbandonedError(Exception):
+    """The agent stops, so it reads no config any more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadResult:
     """The changes of one reload, or the reasons for its refusal.
 
-    ``problems`` are lines as ``check`` prints them, without secrets. ``restart_needed`` names the tables and keys
-    whose change only a restart applies. ``restarted`` has the instances that changed, and failed ones that
-    are tried again. ``changed`` names the tables with a change, as ``[[rules]]``, except those of instances.
+    ``config`` is the file, and ``problems`` are the mistakes in it, without secrets. ``restart_needed`` names the
+    tables and keys whose change only a restart applies. ``restarted`` has the instances that changed, and failed
+    ones that are tried again. ``changed`` names the tables with a change, as ``[[rules]]``, but none of instances.
     """
 
     at: datetime
     config: str
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     restart_needed: tuple[str, ...] = ()
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
@@ -36,7 +42,7 @@ class ReloadResult:
         if not self.problems:
             return None
         more = len(self.problems) - 1
-        return self.problems[0] + (f" (and {more} more)" if more else "")
+        return self.problems[0].describe(self.config) + (f" (and {more} more)" if more else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 A store has one owner. Commands therefore ask the running agent, and open the store only where no agent runs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
@@ -21,6 +21,7 @@ from aintandem_notify.control.schemas import (
     DestinationListResponse,
     PauseResponse,
     PluginDetailResponse,
+    ReloadResponse,
     StatusResponse,
 )
 from aintandem_notify.errors import StoreInUse
@@ -105,6 +106,22 @@ def check_health(config: Path, path: str) -> str | None:
     if endpoint is None:
         raise RequestRefused("no agent runs with this config, or its control API is off", status=503)
     return RemoteBackend(endpoint).health(path)
+
+
+def reload_agent(config: Path, *, timeout_s: float, on_slow: Callable[[], None]) -> ReloadResponse:
+    """Has the running agent read its config again, and returns the outcome.
+
+    Calls ``on_slow`` once if that takes a while. Raises RequestRefused if no agent runs, or if it has not finished
+    after ``timeout_s`` seconds.
+    """
+    endpoint = find_endpoint(control_file(config))
+    if endpoint is None:
+        raise RequestRefused(
+            "no agent runs with this config, or its control API is off; such an agent reads its config again on "
+            "SIGHUP, and its log has the result",
+            status=503,
+        )
+    return RemoteBackend(endpoint).reload(timeout_s=timeout_s, on_slow=on_slow)
 
 
 def status_without_store(config: Path, reason: str) -> StatusResponse:

@@ -1,6 +1,8 @@
 """The backend of a running agent: sends each operation as a request to its control API."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -16,6 +18,7 @@ from aintandem_notify.control.schemas import (
     DestinationListResponse,
     PauseResponse,
     PluginDetailResponse,
+    ReloadResponse,
     ResponseModel,
     StatusResponse,
 )
@@ -28,6 +31,10 @@ ANSWER_TIMEOUT_S: Final = 30.0
 """Seconds that a response may take. A change of 100,000 deliveries takes several."""
 MAX_RESPONSE_BYTES: Final = 32 * 2**20
 
+SLOW_S: Final = 2.0
+"""Seconds after which the person who waits for a reload gets a word."""
+
+A = TypeVar("A")
 R = TypeVar("R", bound=ResponseModel)
 
 
@@ -80,40 +87,75 @@ class RemoteBackend:
         reason: str | None = _json_object(self._request("GET", path, None)).get("reason")
         return reason
 
-    def _call(self, kind: type[R], method: str, path: str, body: Mapping[str, Any] | None = None) -> R:
-        response = self._request(method, path, body)
-        if response.status != 200:
+    def reload(self, *, timeout_s: float, on_slow: Callable[[], None]) -> ReloadResponse:
+        """Has the agent read its config again. Calls ``on_slow`` once if that takes more than ``SLOW_S``.
+
+        Raises RequestRefused if the agent has not finished after ``timeout_s`` seconds.
+        """
+
+        async def ask() -> HttpAnswer | None:
+            answer: HttpAnswer | None = None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_call_after, SLOW_S, on_slow)
+                with trio.move_on_after(timeout_s):
+                    answer = await self._send("POST", "/reload", {}, timeout_s=math.inf)
+                nursery.cancel_scope.cancel()
+            return answer
+
+        if (answer := self._run(ask)) is None:
             raise RequestRefused(
-                str(_json_object(response).get("error", f"HTTP {response.status}")), status=response.status
+                f"the agent has not finished after {timeout_s:g} s and goes on; its log will have the result",
+                status=504,
             )
-        try:
-            return kind.from_json(response.body)
-        except ValueError:
-            raise RequestRefused(
-                "the agent answers in a way that this version does not understand", status=502
-            ) from None
+        return _parse(ReloadResponse, answer)
+
+    def _call(self, kind: type[R], method: str, path: str, body: Mapping[str, Any] | None = None) -> R:
+        return _parse(kind, self._request(method, path, body))
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> HttpAnswer:
-        endpoint = self._endpoint
+        return self._run(partial(self._send, method, path, body))
 
-        async def send() -> HttpAnswer:
-            async with HttpClient() as http:
-                return await http.request(
-                    method,
-                    endpoint.address + path,
-                    headers={"Authorization": f"Bearer {endpoint.token}"},
-                    json=body,
-                    timeout=ANSWER_TIMEOUT_S,
-                    max_body=MAX_RESPONSE_BYTES,
-                )
-
+    def _run(self, ask: Callable[[], Awaitable[A]]) -> A:
         try:
-            return trio.run(send)
-        except HttpFailed as error:
-            address, pid = endpoint.address, endpoint.pid
+            return trio.run(ask)
+        except* HttpFailed as errors:
+            error = errors.exceptions[0]
+            address, pid = self._endpoint.address, self._endpoint.pid
             raise RequestRefused(
-                f"an agent runs (process {pid}) but does not answer at {address}: {error.reason}", status=503
+                f"an agent runs (process {pid}) but does not answer at {address}: {error}", status=503
             ) from None
+
+    async def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, *, timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> HttpAnswer:
+        async with HttpClient() as http:
+            return await http.request(
+                method,
+                self._endpoint.address + path,
+                headers={"Authorization": f"Bearer {self._endpoint.token}"},
+                json=body,
+                timeout=timeout_s,
+                max_body=MAX_RESPONSE_BYTES,
+            )
+
+
+def _parse(kind: type[R], response: HttpAnswer) -> R:
+    """Returns the response of this kind. Raises RequestRefused with the agent's sentence if it is an error."""
+    if response.status != 200:
+        raise RequestRefused(
+            str(_json_object(response).get("error", f"HTTP {response.status}")), status=response.status
+        )
+    try:
+        return kind.from_json(response.body)
+    except ValueError:
+        raise RequestRefused(
+            "the agent answers in a way that this version does not understand", status=502
+        ) from None
+
+
+async def _call_after(seconds: float, function: Callable[[], None]) -> None:
+    await trio.sleep(seconds)
+    function()
 
 
 def _filter_fields(delivery_filter: DeliveryFilter) -> dict[str, str]:

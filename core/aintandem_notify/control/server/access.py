@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aintandem_notify.delivery import DestinationStatus
+from aintandem_notify.domain.reload import ReloadResult
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator import ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceStatus
@@ -20,7 +21,8 @@ class AgentAccess:
     Call ``in_flight`` in the store's worker thread, where no claim happens at the same time. ``destinations``
     raises StoreError. ``pause`` and ``resume`` return whether anything changed; they raise StoreError, and
     LookupError for a name that is not ``pausable``. ``diagnose`` calls a plugin instance and lets its exceptions
-    through.
+    through. ``reload`` raises ReloadAbandonedError if the agent stops. ``wait_set_up`` returns once no instance is
+    being set up for the first time.
     """
 
     config: Path
@@ -40,3 +42,5 @@ class AgentAccess:
     wake: Callable[[Iterable[str]], None]
     pause: Callable[[str], Awaitable[bool]]
     resume: Callable[[str], Awaitable[bool]]
+    reload: Callable[[], Awaitable[ReloadResult]]
+    wait_set_up: Callable[[], Awaitable[None]]

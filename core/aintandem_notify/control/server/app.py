@@ -27,6 +27,7 @@ from aintandem_notify.control.schemas import (
     DestinationResponse,
     PauseResponse,
     PluginDetailResponse,
+    ReloadResponse,
     ResponseModel,
     StatusResponse,
     printable_json,
@@ -34,6 +35,7 @@ from aintandem_notify.control.schemas import (
 from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.auth import PUBLIC_PATHS, authorize
 from aintandem_notify.control.server.plugins import plugin_detail
+from aintandem_notify.control.server.reload import reload_config
 from aintandem_notify.control.server.request_parsing import (
     PAGE_KEYS,
     check_query,
@@ -77,6 +79,7 @@ def build_app(access: AgentAccess, *, token: str, address: str) -> ASGIApp:
                 ("POST", "/deliveries/drop", partial(api.apply, AdminAction.DROP)),
                 ("POST", "/destinations/pause", partial(api.set_paused, access.pause)),
                 ("POST", "/destinations/resume", partial(api.set_paused, access.resume)),
+                ("POST", "/reload", api.reload),
             )
         ),
     ]
@@ -181,6 +184,12 @@ class _ControlApi:
             except LookupError:  # a reload has removed it meanwhile
                 raise self._unknown_destination_error(name) from None
         return PauseResponse(destinations=tuple(changes))
+
+    async def reload(self, request: Request) -> ReloadResponse:
+        """POST /reload"""
+        if await read_json_object(request):
+            raise RequestRefused("/reload takes no fields: the agent reads the config that it was started with")
+        return await reload_config(self._access)
 
     def _unknown_destination_error(self, *names: str) -> RequestRefused:
         known = ", ".join(self._access.pausable()) or "none"
