@@ -618,9 +618,9 @@ async def test_a_command_says_that_it_still_waits(scene: Scene, monkeypatch: pyt
         return ReloadResult(at=NOW, config="/etc/c.toml")
 
     scene.reload = reload
-    ask = partial(
-        reload_agent, scene.config, timeout_s=600.0, on_slow=lambda: trio.from_thread.run_sync(heard.set)
-    )
+    token = trio.lowlevel.current_trio_token()
+    # The command runs a loop of its own in its thread.
+    ask = partial(reload_agent, scene.config, timeout_s=600.0, on_slow=lambda: token.run_sync_soon(heard.set))
     assert (await trio.to_thread.run_sync(ask)).taken
 
 
