@@ -90,6 +90,14 @@ MISTAKES = [
         "[connection]\nreconnect_max_delay = '500ms'",
         "6: connection.reconnect_max_delay: reconnect_initial_delay is longer than reconnect_max_delay",
     ),
+    (
+        "[plugins.slack.team]\nevents = ['*']\nmention = ['here', '{{ evnt.error }}']",
+        "7: plugins.slack.team.mention: there is no evnt; did you mean event?",
+    ),
+    (
+        "[plugins.slack.team]\n[[rules]]\nname = 'r'\nevents = ['*']\nnotify = ['slack.team']\nmention = ['{{ x']",
+        "10: rules[0].mention[0]: no Jinja2 template: unexpected end, expected 'end of print statement'",
+    ),
     ("[store]\nkeep = '23h'", "6: store.keep: should be at least 1d"),
     ("[store]\nurl = 'state.db'", f"6: store.url: {STORE_URL}"),
     ("[store]\nurl = 'sqlite:///'", f"6: store.url: {STORE_URL}"),

@@ -246,6 +246,78 @@ def test_a_rule_writes_its_own_text() -> None:
     assert ("Project", "Sales pipeline") in notification.fields
 
 
+def mentioned(*mention: str, **fields: Any) -> tuple[str, ...]:
+    settings = config(SLACK, rule("r", "task/*", "slack.team", mention=mention))
+    return only(routed(settings, happening("task_failed", **fields))).mentions
+
+
+def test_a_mention_is_a_template() -> None:
+    assert mentioned("{{ event.wire.owner }}", "U1", owner="U23") == ("U23", "U1")
+    assert mentioned("{% if run.attempt > 9 %}U1{% endif %}", "U2") == ("U2",)
+    assert mentioned("{{ event.wire.owner }}") == ()
+    assert mentioned("{{ event.wire.owner }}", owner="  anna\n\x1b[1mmay ") == ("anna may",)
+    assert len(mentioned("{{ event.wire.owner }}", owner="x" * 5000)[0]) <= 200
+
+
+def test_the_mentions_of_an_instance_are_templates_too() -> None:
+    settings = config(destination("slack.team", events=("task_failed",), mention=("{{ event.wire.owner }}",)))
+    assert only(routed(settings, happening("task_failed", owner="U23"))).mentions == ("U23",)
+
+
+EVERYBODY_IN_AN_EVENT = [
+    *(
+        "here",
+        "channel",
+        "everyone",
+        "@here",
+        " @Channel ",
+        "<!channel>",
+        "<!here|here>",
+        "EVERYONE",
+        "he\u200bre",
+    ),
+    *("U1 @channel", "\uff48\uff45\uff52\uff45", "@everyone,U1", "channel\n"),
+]
+
+
+@pytest.mark.parametrize("text", EVERYBODY_IN_AN_EVENT)
+def test_no_text_of_an_event_mentions_everybody(text: str) -> None:
+    assert mentioned("{{ event.wire.owner }}", "U1", owner=text) == ("U1",)
+    assert mentioned("@{{ event.wire.owner | trim }}", owner=text) == ()
+    assert mentioned("{{ event.wire.owner or 'U2' }}", owner=text) == ()
+
+
+def test_no_text_of_an_event_completes_a_mention_of_everybody() -> None:
+    assert mentioned("he{{ event.wire.owner }}", owner="re") == ()
+    assert mentioned("{{ 'chan' ~ event.wire.owner }}", owner="nel") == ()
+
+
+def test_a_template_may_mention_everybody_by_its_own_words() -> None:
+    assert mentioned("{{ 'here' if event.error else 'U1' }}") == ("here",)
+    assert mentioned("{% if event.error %}channel{% endif %}") == ("channel",)
+    assert mentioned("{{ event.wire.owner or 'here' }}", owner="everyone") == ()
+    assert mentioned("here", "channel") == ("here", "channel")
+
+
+def test_a_mention_that_raises_is_left_out_and_logged_once() -> None:
+    settings = config(SLACK, rule("r", "task/*", "slack.team", mention=("{{ 1 / event.progress }}", "U1")))
+    router = Router(settings)
+    event = happening("task_failed")
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            sent = router.route(event, run_of(event), project_of(event), NOW)
+            assert only(sent).mentions == ("U1",)
+    (line,) = logs
+    assert (line["part"], line["so"]) == ("mention", "it mentions nobody")
+
+
+def test_without_texts_of_events_only_constant_mentions_stay() -> None:
+    settings = config(SLACK, rule("r", "task/*", "slack.team", mention=("here", "{{ run.name }}")))
+    event = happening("task_failed")
+    sent = Router(settings).route_without_texts(event, run_of(event), project_of(event), NOW)
+    assert only(sent).mentions == ("here",)
+
+
 def test_an_empty_title_is_no_title_but_an_empty_body_is_one() -> None:
     settings = config(
         SLACK, rule("r", "task/*", "slack.team", title=" {{ event.image }} ", body="{{ event.image }}")

@@ -135,7 +135,11 @@ class RuleConfig(Table):
     severity: Severity | None = Field(
         None, description="the severity of the notifications; by default that of the event type"
     )
-    mention: tuple[str, ...] = Field((), description="people to mention, for destinations that support it")
+    mention: tuple[Template, ...] = Field(
+        (),
+        description="people to mention, for destinations that support it; each is a Jinja2 template",
+        examples=[["here"], ["{{ event.wire.owner }}"]],
+    )
     title: Template | None = Field(None, description="a Jinja2 template; every event type has a good default")
     body: Template | None = Field(None, description="a Jinja2 template; every event type has a good default")
 

@@ -2,9 +2,18 @@
 
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationInfo, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
-from aintandem_notify.config.types.context import in_config
+from aintandem_notify.config.types.context import ValidationContext, in_config
 from aintandem_notify.config.types.values import Duration, EventGlob, Expression, PositiveDuration, Rate
 from aintandem_notify.domain.notification import Severity
 
@@ -56,7 +65,9 @@ class PluginConfig(BaseModel):
     severity: Severity | None = Field(
         None, description="the severity of the instance's own rule; by default that of the event type"
     )
-    mention: tuple[str, ...] = Field((), description="people that the instance's own rule mentions")
+    mention: tuple[str, ...] = Field(
+        (), description="people that the instance's own rule mentions; each is a Jinja2 template"
+    )
     timeout: PositiveDuration = Field(30.0, description="how long one delivery or hook call may take")
     rate: Rate | None = Field(None, description='the largest rate of deliveries, as "1/s"; unlimited by default')
     max_age: Duration | None = Field(
@@ -76,3 +87,13 @@ class PluginConfig(BaseModel):
             '"never" disables it; by default as the plugin sets it, and 50 if it sets nothing'
         ),
     )
+
+    # Not in the type of the key: plugins repeat that type where they set a default.
+    @field_validator("mention")
+    @classmethod
+    def _check_templates(cls, mention: tuple[str, ...], info: ValidationInfo[Any]) -> tuple[str, ...]:
+        language = ValidationContext.of(info).language
+        for text in mention:
+            if language is not None and (problem := language.template_problem(text)) is not None:
+                raise ValueError(problem)
+        return mention

@@ -84,6 +84,10 @@ def misread_durations(config: Config) -> list[Finding]:
         place = ("rules", index)
         texts += [((*place, "when"), rule.when, condition_misreads_duration)]
         texts += [((*place, key), getattr(rule, key), template_misreads_duration) for key in ("title", "body")]
+        texts += [
+            ((*place, "mention", entry), text, template_misreads_duration)
+            for entry, text in enumerate(rule.mention)
+        ]
     for instance in config.instances.values():
         texts += [((*instance.place, "when"), instance.common.when, condition_misreads_duration)]
     return [Finding(place, _MISREAD) for place, text, misreads in texts if text is not None and misreads(text)]

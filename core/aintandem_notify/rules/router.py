@@ -28,7 +28,9 @@ from aintandem_notify.rules.templating import (
     Render,
     compile_address,
     compile_expression,
+    compile_mention,
     compile_template,
+    is_constant,
 )
 
 MAX_TITLE_CHARACTERS: Final = 500
@@ -54,6 +56,7 @@ class _CompiledRule:
     when: Condition | None
     title: Render | None
     body: Render | None
+    mentions: tuple[Render, ...]
 
     @classmethod
     def of(cls, definition: EffectiveRule) -> "_CompiledRule":
@@ -63,6 +66,7 @@ class _CompiledRule:
             None if definition.when is None else compile_expression(definition.when),
             None if definition.title is None else compile_template(definition.title),
             None if definition.body is None else compile_template(definition.body),
+            tuple(map(compile_mention, definition.mention)),
         )
 
 
@@ -186,7 +190,7 @@ class Router:
             body=default_texts.body(shown_context) if body is None else formats.cut_end(body, MAX_TEXT_CHARACTERS),
             fields=default_texts.fields(shown_context),
             url=self._url(names),
-            mentions=definition.mention,
+            mentions=self._mentions(rule, names),
             event=event,
             run=run,
             project=project,
@@ -197,6 +201,12 @@ class Router:
     def _text(self, render: Render | None, names: Scope, rule: str, part: str) -> str | None:
         """The rule's own text; None if it has none, or if rendering raised."""
         return None if render is None else self._evaluate(render, names, rule, part, default=None)
+
+    def _mentions(self, rule: _CompiledRule, names: Scope) -> tuple[str, ...]:
+        """The people to mention, without entries that are empty for this event."""
+        name = rule.definition.name
+        rendered = (self._evaluate(render, names, name, "mention", default="") for render in rule.mentions)
+        return tuple(mention for mention in rendered if mention)
 
     def _url(self, names: Scope) -> str | None:
         """The link for people; None unless it renders to a web address and the event has every value in it."""
@@ -232,6 +242,7 @@ _CONSEQUENCES: Final = {
     "when": "the rule counts as a match",
     "title": "the default title is used",
     "body": "the default body is used",
+    "mention": "it mentions nobody",
     "console_url": "notifications have no link",
 }
 
@@ -247,7 +258,7 @@ def _notification_without_texts(
             thread=_thread(event, run),
             severity=rule.definition.severity or default_texts.severity(event),
             title="",
-            mentions=rule.definition.mention,
+            mentions=tuple(filter(is_constant, rule.definition.mention)),
             event=event,
             run=run,
             project=project,

@@ -5,6 +5,7 @@ time a field that the event does not have is None, and None is printed as nothin
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -25,6 +26,12 @@ from aintandem_notify.rules.template_sandbox import STATIC_COST, Sandbox, add_ch
 
 MAX_TEXT_CHARACTERS: Final = 65_536
 """Characters of one rendered text; our limit, twice that of the most generous destination."""
+
+MAX_MENTION_CHARACTERS: Final = 200
+"""Characters of one rendered mention; our limit, more than any name has."""
+
+EVERYBODY: Final = frozenset({"here", "channel", "everyone"})
+"""The words that mention more than one person or group."""
 
 RENDER_ERRORS: Final = (Exception,)
 """The errors of a running template or expression: it calls code that is not ours and may raise anything."""
@@ -80,6 +87,35 @@ def compile_address(text: str) -> Render:
 def compile_template(text: str) -> Render:
     """Compile a template; raises jinja2's TemplateSyntaxError."""
     return _renderer(_compile(_ENVIRONMENT, _parse_template(text)))
+
+
+def compile_mention(text: str) -> Render:
+    """As ``compile_template``, for a person to mention: one line, empty if it mentions nobody.
+
+    No text of an event mentions everybody: the result has a word of ``EVERYBODY`` only if ``text`` itself has it.
+    """
+    if is_constant(text):
+        return lambda _scope: text
+    render = compile_template(text)
+    tree = _ENVIRONMENT.parse(text)
+    own_texts = [node.data for node in tree.find_all(nodes.TemplateData)]
+    own_texts += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
+    not_allowed = EVERYBODY - {word for own in own_texts for word in _words(own)}
+
+    def mention(scope: Scope) -> str:
+        name = formats.one_line(render(scope), MAX_MENTION_CHARACTERS)
+        return "" if not_allowed & _words(name) else name
+
+    return mention
+
+
+def is_constant(text: str) -> bool:
+    """True if the template has the same result for every event: it is plain text."""
+    return "{" not in text
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 @lru_cache(maxsize=512)
@@ -147,7 +183,7 @@ class JinjaRuleLanguage:
         return _problem(text, _parse_expression, compile_expression, "no Jinja2 expression")
 
     def template_problem(self, text: str) -> str | None:
-        """The problem with a ``title``, ``body`` or ``console_url``; None if it is fine."""
+        """The problem with a ``title``, ``body``, ``mention`` or ``console_url``; None if it is fine."""
         return _problem(text, _parse_template, compile_template, "no Jinja2 template")
 
 

@@ -24,7 +24,7 @@ class RuleLanguage(Protocol):
         ...
 
     def template_problem(self, text: str) -> str | None:
-        """Check a ``title``, ``body`` or ``console_url``."""
+        """Check a ``title``, ``body``, ``mention`` or ``console_url``."""
         ...
 
 
