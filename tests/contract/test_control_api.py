@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from aintandem_notify.control.deliveries import MAX_BATCH
 from aintandem_notify.control.discovery import control_file, find_endpoint
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.server.request_parsing import MAX_BODY_BYTES
+from aintandem_notify.domain.health import Health, HealthState, Reason, ReasonId
 from aintandem_notify.domain.reload import ReloadAbandonedError, ReloadResult
 from aintandem_notify.errors import PluginError, Problem, RetryLater
 from aintandem_notify.foundation.http_server import server
@@ -114,27 +116,61 @@ async def test_health_needs_no_token_but_the_right_host(scene: Scene, path: str)
     assert (await scene.request("GET", path, token=None, headers={"Host": "evil.example"}))[0] == 403
 
 
-async def test_ready_means_that_all_is_connected(scene: Scene) -> None:
-    scene.projects = [project("p"), project("q", ConnectionState.RECONNECTING)]
-    assert await scene.request("GET", "/readyz", token=None) == (
-        503,
-        {"ok": False, "reason": "1 of 2 projects are not connected"},
-    )
+REFUSED = Reason(ReasonId.LOGIN, "the orchestrator refuses the login: wrong password of admin", NOW)
+LOST = Reason(ReasonId.LINK, "project p has no link: connection refused", NOW, "p")
+
+
+async def test_ready_means_neither_failing_nor_starting(scene: Scene) -> None:
+    scene.health = Health(HealthState.DEGRADED, (LOST,))
+    assert await scene.request("GET", "/readyz", token=None) == (200, {"ok": True, "reason": None})
+    scene.health = Health(HealthState.FAILING, (REFUSED, LOST))
+    assert (await scene.request("GET", "/readyz", token=None))[0] == 503
     assert (await scene.request("GET", "/healthz", token=None))[0] == 200
+    scene.health = Health(HealthState.DEGRADED, (Reason(ReasonId.STARTING, "not connected yet", NOW),))
+    assert (await scene.request("GET", "/readyz", token=None))[1]["reason"] == "degraded: starting"
     scene.phase = "stopping"
     assert (await scene.request("GET", "/readyz", token=None))[1]["reason"] == "the agent is stopping"
 
 
-async def test_what_no_agent_has_a_place_for_is_shown_and_is_not_ready(scene: Scene) -> None:
+async def test_only_who_has_the_token_learns_the_reasons(scene: Scene) -> None:
+    scene.health = Health(HealthState.FAILING, (REFUSED, LOST, LOST))
+    kinds = (await scene.request("GET", "/readyz", token=None))[1]["reason"]
+    assert kinds == "failing: login, link"
+    assert (await scene.request("GET", "/readyz", token="guessed"))[1]["reason"] == kinds
+    details = f"failing: {REFUSED.text}; {LOST.text}; {LOST.text}"
+    assert (await scene.request("GET", "/readyz"))[1]["reason"] == details
+    environ = {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
+    ended = await run_command("status", "--ready", cwd=scene.config.parent, environ=environ)
+    assert (ended.code, ended.err.strip()) == (1, details)
+
+
+async def test_status_shows_the_health_with_its_reasons(scene: Scene) -> None:
+    assert (await scene.request("GET", "/status"))[1]["health"] == {"state": "well", "ready": True, "reasons": []}
+    scene.health = Health(HealthState.FAILING, (REFUSED, LOST))
+    status = (await scene.request("GET", "/status"))[1]
+    assert status["trouble"] == f"failing: {REFUSED.text}; {LOST.text}"
+    since = "2026-01-01T00:00:00Z"
+    assert status["health"] == {
+        "state": "failing",
+        "ready": False,
+        "reasons": [
+            {"id": "login", "subject": None, "text": REFUSED.text, "since": since},
+            {"id": "link", "subject": "p", "text": LOST.text, "since": since},
+        ],
+    }
+    scene.health = replace(scene.health, reasons=tuple(replace(LOST, text=f"p{number}") for number in range(22)))
+    environ = {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
+    lines = (await run_command("status", cwd=scene.config.parent, environ=environ)).out.splitlines()
+    assert lines[1] == "failing"
+    assert lines[2].startswith("  p0 (link, ")
+    assert lines[22] == "  and 2 more; --json lists all"
+
+
+async def test_projects_that_no_agent_has_a_place_for_are_counted(scene: Scene) -> None:
     assert (await scene.request("GET", "/status"))[1]["unwatched"] is None
     scene.unwatched = UnwatchedProjects(31, NOW)
-    assert await scene.request("GET", "/readyz", token=None) == (
-        503,
-        {"ok": False, "reason": "projects that no agent on the store has a place for: 31"},
-    )
     status = (await scene.request("GET", "/status"))[1]
     assert status["unwatched"]["projects"] == 31
-    assert status["trouble"] is None
     environ = {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
     detail = (await run_command("status", cwd=scene.config.parent, environ=environ)).out
     assert "31 of no agent  unwatched" in detail
@@ -469,7 +505,7 @@ async def test_a_store_in_trouble_is_a_sentence_and_status_still_answers(scene: 
     status, answer = await scene.request("GET", "/status")
     assert status == 200
     assert "moved, deleted or replaced" in answer["store"]["trouble"]
-    assert answer["trouble"] == answer["store"]["trouble"]
+    assert answer["trouble"] == answer["store"]["trouble"]  # while the health has not seen it yet
     assert answer["destinations"] == []
     (tmp_path / "away.db").rename(tmp_path / "store.db")
     assert (await scene.request("GET", "/deliveries"))[0] == 200
@@ -499,6 +535,7 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
                 storage=scene.storage,
                 liveness=None,  # type: ignore[arg-type]
                 phase=str,
+                health=Health,
                 projects=tuple,
                 unwatched=lambda: None,
                 plugins=tuple,

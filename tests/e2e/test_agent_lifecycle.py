@@ -157,7 +157,7 @@ async def test_a_refused_login_is_told_once(tmp_path: Path) -> None:
             del raw.rest["POST /api/auth/login"]
             await ended_well(agent)
     assert [line["event"]["type"] for line in lines] == ["login_failed"]
-    assert sum("Invalid credentials" in line for line in agent.stderr) == 1
+    assert sum("refuses our login" in line for line in agent.stderr) == 1
 
 
 async def test_a_failed_plugin_that_was_mended_is_loaded_by_a_reload(tmp_path: Path) -> None:

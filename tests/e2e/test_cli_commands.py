@@ -119,7 +119,7 @@ async def test_check_shows_what_is_watched_and_who_gets_told_what(tmp_path: Path
         "the agent's own trouble: to console.here, file_log.audit",
         "  critical  login_failed",
         "  error     plugin_failed, destination_parked, store_degraded",
-        "  warning   feed_gap",
+        "  warning   agent_degraded, feed_gap",
     ]
 
 

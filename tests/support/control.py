@@ -11,14 +11,15 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from aintandem_notify.control import health
 from aintandem_notify.control.discovery import ControlEndpoint, control_file, find_endpoint
 from aintandem_notify.control.server import plugins, status
 from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
+from aintandem_notify.domain.health import WELL, Health
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.reload import ReloadResult
+from aintandem_notify.health import conditions
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, InstanceStatus
 from aintandem_notify.store import Storage, StoreLiveness, open_storage
@@ -46,6 +47,7 @@ class Scene:
     unwatched: UnwatchedProjects | None = None
     phase: str = "running"
     reload: Callable[[], Awaitable[ReloadResult]] = _unchanged
+    health: Health = WELL
     facts: Callable[[], dict[str, Any]] = dict
     configured: tuple[str, ...] = (DESTINATION,)
 
@@ -101,7 +103,8 @@ async def open_scene(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(status, "ANSWER_TIMEOUT_S", _PATIENCE_S)
         patch.setattr(plugins, "ANSWER_TIMEOUT_S", _PATIENCE_S)
-        patch.setattr(health, "STUCK_AFTER_S", _PATIENCE_S)
+        patch.setattr(status, "STORE_STUCK_AFTER_S", _PATIENCE_S)
+        patch.setattr(conditions, "STORE_STUCK_AFTER_S", _PATIENCE_S)
         async with _open_scene(folder, host or FakeHost(), url or folder / "store.db") as scene:
             yield scene
 
@@ -126,6 +129,7 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
             storage=storage,
             liveness=liveness,
             phase=lambda: scene.phase,
+            health=lambda: scene.health,
             projects=lambda: scene.projects,
             unwatched=lambda: scene.unwatched,
             plugins=lambda: (InstanceStatus(DESTINATION, InstanceState.LOADED, None, NOW, True),),

@@ -61,6 +61,7 @@ TABLES = [
     "`[store]`",
     "`[delivery]`",
     "`[agent]`",
+    "`[health]`",
     "`[control]`",
     "`[log]`",
 ]

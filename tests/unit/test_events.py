@@ -145,6 +145,18 @@ OWN_EVENTS: list[Event] = [
     events.ConnectionErrorEvent(timestamp=NOW, project_id="p", error="refused", will_reconnect=False),
     events.AgentStartedEvent(timestamp=NOW, version="1.0", projects=2, plugins=3),
     events.AgentStoppedEvent(timestamp=NOW, reason="SIGTERM"),
+    events.AgentDegradedEvent(
+        timestamp=NOW, reason="p has no link", kind="link", subjects=("p",), failing=True, excluded=("slack.team",)
+    ),
+    events.AgentRecoveredEvent(
+        timestamp=NOW,
+        reason="p has no link",
+        kind="link",
+        subjects=("p",),
+        seconds=9.5,
+        begun_by="ab12",
+        recipients=("slack.team",),
+    ),
     events.LoginFailedEvent(timestamp=NOW, reason="wrong password"),
     events.PluginFailedEvent(timestamp=NOW, instance="slack.team", reason="no module"),
     events.DestinationParkedEvent(timestamp=NOW, instance="slack.team", reason="revoked"),
@@ -277,7 +289,7 @@ def test_the_table_knows_every_type_once() -> None:
         Family.WORKFLOW: 8,
         Family.SANDBOX: 4,
         Family.CONNECTION: 3,
-        Family.AGENT: 9,
+        Family.AGENT: 11,
         Family.UNKNOWN: 0,
     }
     for name, model in EVENT_TYPES.items():

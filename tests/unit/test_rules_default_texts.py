@@ -126,6 +126,13 @@ READS = {
     ),
     "agent_started": ("info", "AInTandem Notify is running", "2 projects to watch, 1 plugin.", "Version: 1.0"),
     "agent_stopped": ("info", "AInTandem Notify has stopped", "asked to by SIGTERM", ""),
+    "agent_degraded": ("warning", "No link to project p1", "p1 has no link: connection refused", ""),
+    "agent_recovered": (
+        "success",
+        "Over after 5 min 12 s: No link to project p1",
+        "p1 has no link: connection refused",
+        "",
+    ),
     "login_failed": ("critical", "Login to the orchestrator failed", "wrong username or password", ""),
     "plugin_failed": ("error", "Plugin slack.team does not work", "no module named foo", ""),
     "destination_parked": (

@@ -98,6 +98,7 @@ def test_the_defaults_stand_in_the_table_too() -> None:
         ("workflow_execution_completed", "default"),
         ("workflow_execution_failed", "default"),
         ("sandbox_error", "default"),
+        ("agent_degraded", "agent"),
         ("login_failed", "agent"),
         ("plugin_failed", "agent"),
         ("destination_parked", "agent"),

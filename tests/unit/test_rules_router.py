@@ -86,6 +86,8 @@ def test_without_any_rule_every_destination_gets_ends_of_runs_and_the_agents_tro
     elif event_type in AGENT_WARNING_TYPES:
         of_itself = "instance" in EVENT_TYPES[event_type].model_fields
         expected = {"agent": ("file_log.audit",) if of_itself else everybody}
+    elif event_type == "agent_recovered":  # the sample's recipient
+        expected = {"health": ("slack.team",)}
     assert recipients(settings, event_type) == expected
     assert Router(settings).may_notify(event_type) is (expected != {})
 
@@ -100,6 +102,7 @@ def test_the_default_types_are_as_documented() -> None:
         "workflow_execution_failed",
     ]
     assert sorted(AGENT_WARNING_TYPES) == [
+        "agent_degraded",
         "destination_parked",
         "feed_gap",
         "login_failed",
@@ -454,3 +457,43 @@ def test_the_event_and_run_of_a_notification_hold_no_secret() -> None:
 def test_an_event_without_secrets_is_passed_on_as_it_is() -> None:
     event = happening("task_failed")
     assert only(routed(config(SLACK, rule("r", "task/*", "slack.team")), event)).event is event
+
+
+def test_trouble_of_a_destination_is_told_by_those_that_work() -> None:
+    settings = config(SLACK, FILE, HOOK)
+    assert recipients(settings, "agent_degraded", excluded=["slack.team"]) == {
+        "agent": ("file_log.audit", "webhook.ops")
+    }
+    assert recipients(settings, "agent_degraded", excluded=["slack.team", "file_log.audit", "webhook.ops"]) == {}
+
+
+def test_trouble_of_all_destinations_that_a_rule_names_is_told_by_the_others() -> None:
+    settings = config(SLACK, FILE, HOOK, rule("health", "agent/*", "slack.team"))
+    assert recipients(settings, "agent_degraded") == {"health": ("slack.team",)}
+    assert recipients(settings, "agent_degraded", excluded=["slack.team"]) == {
+        "health": ("file_log.audit", "webhook.ops")
+    }
+
+
+def test_a_rule_that_does_not_match_trouble_keeps_it_from_everybody() -> None:
+    settings = config(SLACK, FILE, rule("r", "agent_degraded", "slack.team", when="event.failing"))
+    assert recipients(settings, "agent_degraded", failing=False, excluded=["slack.team"]) == {}
+    assert recipients(settings, "agent_degraded", failing=True) == {"r": ("slack.team",)}
+
+
+def test_the_end_goes_to_all_who_got_the_begin_and_nobody_else() -> None:
+    settings = config(SLACK, FILE, HOOK, rule("r", "agent_recovered", "slack.team webhook.ops", title="fine"))
+    got = {"recipients": ["slack.team", "file_log.audit", "long.gone"]}
+    assert recipients(settings, "agent_recovered", **got) == {"r": ("slack.team",), "health": ("file_log.audit",)}
+    assert recipients(settings, "agent_recovered", recipients=[]) == {}
+    [own, default] = routed(settings, happening("agent_recovered", **got))
+    assert own.notification.title == "fine"
+    assert default.notification.title == "Over after 5 min 12 s: No link to project p1"
+
+
+def test_begin_and_end_of_trouble_are_one_thread() -> None:
+    settings = config(SLACK)
+    begin = happening("agent_degraded")
+    end = happening("agent_recovered", begunBy=begin.key, recipients=["slack.team"])
+    [first, last] = [only(routed(settings, event)) for event in (begin, end)]
+    assert first.thread == last.thread == f"agent/health/{begin.key}"

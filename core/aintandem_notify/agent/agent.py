@@ -17,13 +17,13 @@ from aintandem_notify.agent.settings import (
 )
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.delivery import Dispatcher
-from aintandem_notify.domain.events import AgentStartedEvent, AgentStoppedEvent
+from aintandem_notify.domain.events import AgentEvent, AgentStartedEvent, AgentStoppedEvent
 from aintandem_notify.domain.reload import RefusedReload, ReloadResult
 from aintandem_notify.errors import ConfigError, Problem, StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.loop_watchdog import Block
 from aintandem_notify.ingest import Ingest
-from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus, UnwatchedProjects
+from aintandem_notify.orchestrator import ConnectionState, DiscoveryStatus, Fleet, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, PluginHost
 from aintandem_notify.plugins.config_loading import LoadedConfig
 from aintandem_notify.sharing import LeaseHolder, address_hash_of, projects_hash_of
@@ -101,6 +101,19 @@ class Agent:
     def unwatched(self) -> UnwatchedProjects | None:
         """Returns the number of projects that no agent on the store can watch; None if there are none."""
         return self._member.unwatched if self._member is not None else None
+
+    def recipients(self, event: AgentEvent) -> tuple[str, ...]:
+        """Returns the destinations that the rules choose for an event of the agent."""
+        routed = self._ingest.router.route(event, None, None, self._clock.now())
+        return tuple(name for item in routed for name in item.destinations)
+
+    def discovery(self) -> DiscoveryStatus:
+        """Returns the state of the search for projects that globs match."""
+        return self._fleet.discovery() if self._fleet is not None else DiscoveryStatus(has_listed=False)
+
+    def wanted_projects(self) -> int:
+        """Returns the number of projects that this agent or another should watch; 0 until they are known."""
+        return len(self._fleet.wanted) if self._fleet is not None else 0
 
     def report(self, systemd: Systemd) -> None:
         """Tells systemd that the event loop and the store's worker thread have answered, and how many projects are

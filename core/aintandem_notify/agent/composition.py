@@ -13,20 +13,20 @@ from pathlib import Path
 
 from aintandem_notify import __version__, log
 from aintandem_notify.agent.agent import Agent
+from aintandem_notify.agent.health_facts import HealthFacts
 from aintandem_notify.agent.reloading import open_reloads
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config, Secret, store_location
-from aintandem_notify.control.health import reason_not_to_ping, trouble
 from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import Dispatcher, open_dispatcher
 from aintandem_notify.domain.events import AgentEvent, LoginFailedEvent
-from aintandem_notify.domain.health import WELL, Health, HealthState, Reason, ReasonId
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.loop_watchdog import open_loop_watchdog
 from aintandem_notify.foundation.open_files import NO_LIMIT, FileBudget
 from aintandem_notify.health.heartbeat import open_heartbeat
+from aintandem_notify.health.monitor import HealthMonitor, open_monitor
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
 from aintandem_notify.maintenance import open_pruning, watch_trouble
@@ -82,7 +82,22 @@ async def open_agent(
                 wake=lambda names: dispatcher.wake(names),
             )
         )
-        announce, keep = ingest.announce, config.store.keep
+        # The parts of the agent are opened below; nothing asks for the health before.
+        monitor = HealthMonitor(
+            lambda: health_facts(),
+            lambda: agent.loaded.config.health,
+            storage=storage,
+            agent_name=node_name(config),
+            commit=ingest.commit,
+            recipients=lambda event: agent.recipients(event),
+            clock=clock,
+        )
+
+        def announce(event: AgentEvent) -> None:
+            monitor.note_announced(event)
+            ingest.announce(event)
+
+        keep = config.store.keep
         await enter(
             open_pruning(storage, keep=keep, clock=clock, configured=lambda: agent.loaded.config.instances.keys())
         )
@@ -104,7 +119,18 @@ async def open_agent(
         liveness = await enter(
             open_liveness(storage, on_answer=lambda: agent.report(systemd), interval_s=interval_s)
         )
-        access = _access(agent, storage=storage, liveness=liveness, host=host, dispatcher=dispatcher, clock=clock)
+        health_facts = HealthFacts(
+            agent=agent,
+            session=session,
+            host=host,
+            dispatcher=dispatcher,
+            storage=storage,
+            liveness=liveness,
+            started_at=clock.now(),
+        )
+        access = _access(
+            agent, monitor, storage=storage, liveness=liveness, host=host, dispatcher=dispatcher, clock=clock
+        )
         await enter(open_control(access, config.control.address, files.control))
         blocks.push_async_callback(agent.shut_down)
         fleet = await enter(
@@ -122,13 +148,8 @@ async def open_agent(
             open_sharing(member, fleet, forget=ingest.forget, projects_hash=agent.projects_hash, clock=clock)
         )
         await agent.start(fleet)
-        await enter(
-            open_heartbeat(
-                lambda: agent.loaded.config.agent,
-                health=lambda: _health(agent, liveness, clock),
-                http=http,
-            )
-        )
+        await enter(open_monitor(monitor))
+        await enter(open_heartbeat(lambda: agent.loaded.config.agent, health=monitor.health, http=http))
         await enter(open_reloads(agent.reloads, systemd))
         yield agent
 
@@ -156,19 +177,9 @@ def _login_refused(announce: Callable[[AgentEvent], None], event: LoginFailedEve
     announce(event)
 
 
-def _health(agent: Agent, liveness: StoreLiveness, clock: Clock) -> Health:
-    """Returns the health for the heartbeat: failing with trouble, and starting until a project is connected."""
-    facts = agent.projects(), liveness.latest(), clock.now(), agent.unwatched()
-    reason = reason_not_to_ping(*facts)
-    if reason is None:
-        return WELL
-    if trouble(*facts) is None:
-        return Health(HealthState.DEGRADED, (Reason(ReasonId.STARTING, reason, clock.now()),))
-    return Health(HealthState.FAILING, (Reason(ReasonId.LINK, reason, clock.now()),))
-
-
 def _access(
     agent: Agent,
+    monitor: HealthMonitor,
     *,
     storage: Storage,
     liveness: StoreLiveness,
@@ -185,6 +196,7 @@ def _access(
         storage=storage,
         liveness=liveness,
         phase=lambda: agent.phase,
+        health=monitor.health,
         projects=agent.projects,
         unwatched=agent.unwatched,
         plugins=host.snapshot,

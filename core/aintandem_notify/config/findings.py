@@ -24,6 +24,7 @@ TOP_LEVEL_KEYS: Final = (
     "store",
     "delivery",
     "agent",
+    "health",
     "control",
     "log",
 )

@@ -22,6 +22,7 @@ from aintandem_notify.config.models import (
     ConnectionConfig,
     ControlConfig,
     DeliveryConfig,
+    HealthConfig,
     LogConfig,
     OrchestratorConfig,
     ProjectConfig,
@@ -48,6 +49,7 @@ _OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
     "store": StoreConfig,
     "delivery": DeliveryConfig,
     "agent": AgentConfig,
+    "health": HealthConfig,
     "control": ControlConfig,
     "log": LogConfig,
 }

@@ -50,6 +50,7 @@ from aintandem_notify.config.types.values import (
     Template,
 )
 from aintandem_notify.domain.events import DOT_SEGMENTS, MAX_ID_CHARACTERS
+from aintandem_notify.domain.health import UNREADY_BY_DEFAULT, ReasonId
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.errors import StoreError
 from aintandem_notify.log import LogFormat, LogLevel
@@ -258,6 +259,12 @@ class DeliveryConfig(Table):
     )
 
 
+def _no_starting(reasons: tuple[ReasonId, ...]) -> tuple[ReasonId, ...]:
+    if ReasonId.STARTING in reasons:
+        raise ValueError("should not name starting: an agent that is starting is never ready")
+    return tuple(dict.fromkeys(reasons))
+
+
 def _at_least_a_second(seconds: float) -> float:
     if seconds < 1:
         raise ValueError("should be at least 1s: each request goes to somebody else's service")
@@ -290,6 +297,24 @@ class AgentConfig(Table):
     )
     heartbeat_interval: Annotated[Duration, AfterValidator(_at_least_a_second)] = Field(
         60.0, description="pause between two pings, at least 1s"
+    )
+
+
+class HealthConfig(Table):
+    """``[health]``: when the agent is not well. Times in seconds."""
+
+    after: PositiveDuration = Field(
+        120.0,
+        description=(
+            "how long a link may be down, a destination back off or the orchestrator be out of reach before the "
+            "agent is degraded and says so"
+        ),
+    )
+    unready: Annotated[tuple[ReasonId, ...], AfterValidator(_no_starting)] = Field(
+        UNREADY_BY_DEFAULT,
+        description=(
+            "the reasons with which the agent is failing: it is not ready, and its heartbeat reports a failure"
+        ),
     )
 
 
@@ -363,6 +388,7 @@ class Config:
     store: StoreConfig = field(default_factory=StoreConfig)
     delivery: DeliveryConfig = field(default_factory=DeliveryConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
     log: LogConfig = field(default_factory=LogConfig)
     plugins_dir: Path = Path("plugins")

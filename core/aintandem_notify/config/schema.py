@@ -17,6 +17,7 @@ from aintandem_notify.config.models import (
     ConnectionConfig,
     ControlConfig,
     DeliveryConfig,
+    HealthConfig,
     LogConfig,
     OrchestratorConfig,
     ProjectConfig,
@@ -60,6 +61,7 @@ class _Document(Table):
     store: StoreConfig = Field(default_factory=StoreConfig)
     delivery: DeliveryConfig = Field(default_factory=DeliveryConfig)
     agent: AgentConfig = Field(default_factory=AgentConfig)
+    health: HealthConfig = Field(default_factory=HealthConfig)
     control: ControlConfig = Field(default_factory=ControlConfig)
     log: LogConfig = Field(default_factory=LogConfig)
 

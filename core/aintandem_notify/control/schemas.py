@@ -137,10 +137,32 @@ class AgentResponse(ResponseModel):
     address: str
 
 
+class ReasonResponse(ResponseModel):
+    """A reason why the agent is not well, true since ``since``.
+
+    ``id`` is its kind, as in ``[health] unready``. ``subject`` is the project, destination or plugin instance that
+    it is about; None for the whole agent.
+    """
+
+    id: str
+    subject: str | None
+    text: str
+    since: datetime
+
+
+class HealthResponse(ResponseModel):
+    """The agent's health: ``state`` is well, degraded or failing. ``ready`` is false while it fails or starts."""
+
+    state: str
+    ready: bool
+    reasons: tuple[ReasonResponse, ...] = ()
+
+
 class StatusResponse(ResponseModel):
     """The whole status. ``agent`` is None if none runs; only a running agent knows ``projects`` and ``plugins``.
 
-    ``trouble`` is a sentence with the reason why a person should look after the agent; None if it is well.
+    ``trouble`` has the reasons why a person should look after the agent, in one line; None if it is well.
+    ``health`` has them one by one; None if no agent runs.
     ``unwatched`` is None if every project has an agent. ``peers`` are the other agents on the store; all of them
     if ``agent`` is None.
     """
@@ -148,6 +170,7 @@ class StatusResponse(ResponseModel):
     config: str
     agent: AgentResponse | None
     trouble: str | None
+    health: HealthResponse | None = None
     projects: tuple[ProjectResponse, ...] = ()
     unwatched: UnwatchedResponse | None = None
     plugins: tuple[PluginResponse, ...] = ()

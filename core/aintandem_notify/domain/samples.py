@@ -70,6 +70,17 @@ SAMPLE_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
     "connection_error": {**_PROJECT, "error": "connection refused", "willReconnect": True},
     "agent_started": {"version": "0.1.0", "projects": 2, "plugins": 3, "reason": "watching 2 projects"},
     "agent_stopped": {"reason": "SIGTERM"},
+    "agent_degraded": {
+        "kind": "link",
+        "subjects": ["project-123"],
+        "reason": "project Sales pipeline has no link: connection refused",
+    },
+    "agent_recovered": {
+        "kind": "link",
+        "subjects": ["project-123"],
+        "reason": "project Sales pipeline has no link: connection refused",
+        "seconds": 312.0,
+    },
     "login_failed": {"reason": "the orchestrator refused the password of admin"},
     "plugin_failed": {"instance": "slack.team", "reason": "ImportError: no module named slack_sdk"},
     "destination_parked": {"instance": "slack.team", "reason": "invalid_token"},

@@ -11,6 +11,7 @@ from typing import Final
 
 from aintandem_notify.domain.event_redaction import EventContext
 from aintandem_notify.domain.events import Event, Family
+from aintandem_notify.domain.health import ReasonId
 from aintandem_notify.domain.notification import Field, Severity
 from aintandem_notify.rules import formats
 from aintandem_notify.rules.facts import FACTS, artifact_fact, event_field, project_name, run_name
@@ -159,6 +160,9 @@ DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
     "connection_error": DefaultText(_WARNING, "No connection to project {project}", _link_trouble, _LINK_FACTS),
     "agent_started": DefaultText(_INFO, "AInTandem Notify is running", _watch_counts, ("Version",)),
     "agent_stopped": DefaultText(_INFO, "AInTandem Notify has stopped", _reason),
+    # Critical if the agent is failing: see ``severity``.
+    "agent_degraded": DefaultText(_WARNING, "{trouble}", _reason),
+    "agent_recovered": DefaultText(_SUCCESS, "Over after {lasted}: {trouble}", _reason),
     "login_failed": DefaultText(_CRITICAL, "Login to the orchestrator failed", _reason),
     "plugin_failed": DefaultText(_ERROR, "Plugin {instance} does not work", _reason),
     "destination_parked": DefaultText(_ERROR, "Notifications to {instance} are held back", _held_back),
@@ -186,11 +190,16 @@ def default_text(event: Event) -> DefaultText:
 
 
 def severity(event: Event) -> Severity:
-    """The default severity of ``event``: that of its type, or lower for a ``feed_gap`` that lost nothing."""
+    """The default severity of ``event``: that of its type.
+
+    It is lower for a ``feed_gap`` that lost nothing, and higher for an agent that is failing.
+    """
     if event.type == "feed_gap" and not (event_field(event, "too_old") or event_field(event, "gone")):
         # A lookup that always fails is reported as a warning once, not after each gap.
         is_news = event_field(event, "incomplete") and not event_field(event, "repeated")
         return default_text(event).severity if is_news else Severity.INFO
+    if event.type == "agent_degraded" and event_field(event, "failing"):
+        return Severity.CRITICAL
     return default_text(event).severity
 
 
@@ -224,11 +233,40 @@ def _step_and_status(event: Event) -> str:
     return f"{step} is {status}" if status in ("pending", "running", "in progress") else f"{step} {status}"
 
 
+_TROUBLE_TITLES: Final[Mapping[str, tuple[str, str]]] = {
+    ReasonId.LOGIN: ("The orchestrator refuses the login", ""),
+    ReasonId.ORCHESTRATOR: ("The orchestrator cannot be reached", ""),
+    ReasonId.DISCOVERY: ("New projects cannot be found", ""),
+    ReasonId.NOTHING_WATCHED: ("Projects that should be watched are missing", ""),
+    ReasonId.LINK: ("No link to project {subject}", "No link to {count} projects"),
+    ReasonId.CAPACITY: ("Projects that no agent watches", ""),
+    ReasonId.DESTINATION: ("Notifications to {subject} are held back", "{count} destinations do not work"),
+    ReasonId.GIVEN_UP: ("Notifications to {subject} were given up", "{count} destinations gave up notifications"),
+    ReasonId.NO_DESTINATION: ("No destination works", ""),
+    ReasonId.PLUGIN: ("Plugin {subject} does not work", "{count} plugins do not work"),
+    ReasonId.RELOAD: ("The changed config is not in use", ""),
+    ReasonId.STORE: ("AInTandem Notify has trouble with its store", ""),
+    ReasonId.LOOP: ("AInTandem Notify was blocked", ""),
+}
+"""The title of a notice for each kind of reason: about one subject or none, and about several."""
+
+
+def _trouble_title(context: EventContext) -> str:
+    event = context[0]
+    about_one, about_several = _TROUBLE_TITLES.get(event_field(event, "kind") or "", ("The agent is not well", ""))
+    subjects = event_field(event, "subjects") or ()
+    if len(subjects) > 1 and about_several:
+        return about_several.format(count=len(subjects))
+    return about_one.format(subject=subjects[0] if subjects else "")
+
+
 _TITLE_NAMES: Final[Mapping[str, Callable[[EventContext], str]]] = {
     "run": lambda context: run_name(*context[:2]),
     "project": lambda context: project_name(context[0], context[2]),
     "blind": lambda context: formats.duration(event_field(context[0], "seconds") or 0.0),
     "instance": lambda context: event_field(context[0], "instance") or "",
+    "trouble": _trouble_title,
+    "lasted": lambda context: formats.duration(event_field(context[0], "seconds") or 0.0),
     "type": lambda context: context[0].type,
     "count": lambda context: str(event_field(context[0], "count") or 0),
     "step": lambda context: _step_and_status(context[0]),

@@ -12,7 +12,14 @@ from typing import Final, TypeVar
 
 from aintandem_notify.config.models import Config
 from aintandem_notify.domain.event_redaction import EventContext, redact_event_context, strip_texts
-from aintandem_notify.domain.events import EVENT_TYPES, AgentEvent, Event, Family
+from aintandem_notify.domain.events import (
+    EVENT_TYPES,
+    AgentDegradedEvent,
+    AgentEvent,
+    AgentRecoveredEvent,
+    Event,
+    Family,
+)
 from aintandem_notify.domain.notification import STORE_THREAD, Notification, Project, agent_thread
 from aintandem_notify.domain.runs import Run
 from aintandem_notify.log import get_logger, redact
@@ -35,6 +42,9 @@ from aintandem_notify.rules.templating import (
 
 MAX_TITLE_CHARACTERS: Final = 500
 """Characters of a title, also from a template; our limit for one line on a phone."""
+
+HEALTH_RULE: Final = "health"
+"""The name of the rule of notices about the agent's health to destinations that no rule names for them."""
 
 T = TypeVar("T")
 
@@ -82,6 +92,8 @@ class Router:
             for event_type in EVENT_TYPES
             if (matching := tuple(rule for rule in rules if event_type in rule.definition.types))
         }
+        self._destinations = tuple(instance.name for instance in config.instances.values() if instance.delivers)
+        self._health_rule = _CompiledRule.of(EffectiveRule(HEALTH_RULE, frozenset(), self._destinations))
         self._for_unknown = tuple(rule for rule in rules if rule.definition.unknown_globs)
         console_url = config.orchestrator.console_url
         self._console_url = None if console_url is None else compile_address(console_url)
@@ -90,6 +102,8 @@ class Router:
 
     def may_notify(self, event_type: str) -> bool:
         """True if an event of this type can lead to a notification. If False, ``route`` gives none."""
+        if event_type == "agent_recovered":
+            return bool(self._destinations)
         return event_type in self._by_type or (
             bool(self._for_unknown)
             and any(rule.definition.matches_unknown(event_type) for rule in self._for_unknown)
@@ -124,16 +138,27 @@ class Router:
         with_conditions: bool = True,
     ) -> list[RoutedNotification]:
         rules = self._rules_for(event)
-        if not rules:
+        if not rules and not isinstance(event, AgentRecoveredEvent):
             return []
         names = scope(event, run, project)
-        served = {event.instance} if isinstance(event, AgentEvent) and hasattr(event, "instance") else set()
-        routed = []
+        served = self._not_notified(event)
+        routed: list[RoutedNotification] = []
         for rule in rules:
             recipients = tuple(name for name in rule.definition.destinations if name not in served)
             if recipients and self._is_match(rule, event, names if with_conditions else None, project):
                 served.update(recipients)
                 routed.append(RoutedNotification(build(rule, (event, run, project), names, now), recipients))
+        if isinstance(event, AgentRecoveredEvent) or (
+            isinstance(event, AgentDegradedEvent)
+            and not routed
+            and any(self._is_match(rule, event, names if with_conditions else None, project) for rule in rules)
+        ):
+            # The end goes to all recipients of the begin. Trouble of all destinations that the rules name goes to
+            # the others, since these work.
+            recipients = tuple(name for name in self._destinations if name not in served)
+            if recipients:
+                context = (event, run, project)
+                routed.append(RoutedNotification(build(self._health_rule, context, names, now), recipients))
         return routed
 
     def routes_table(self) -> list[Route]:
@@ -148,6 +173,18 @@ class Router:
         if event.family is Family.UNKNOWN:  # even if its type has the name of one of our own events
             return tuple(rule for rule in self._for_unknown if rule.definition.matches_unknown(event.type))
         return self._by_type.get(event.type, ())
+
+    def _not_notified(self, event: Event) -> set[str]:
+        """The destinations that must not get the event: those that it is about, or for an end all others."""
+        match event:
+            case AgentRecoveredEvent():
+                return set(self._destinations) - set(event.recipients)
+            case AgentDegradedEvent():
+                return set(event.excluded)
+            case AgentEvent():
+                return {getattr(event, "instance", "")}
+            case _:
+                return set()
 
     def _is_match(self, rule: _CompiledRule, event: Event, names: Scope | None, project: Project | None) -> bool:
         """True if the rule is for ``event``. With ``names`` None its condition is not evaluated."""
@@ -284,5 +321,9 @@ def _thread(event: Event, run: Run | None) -> str:
     if event.family is Family.AGENT:
         if event.type == "store_degraded":
             return STORE_THREAD
+        if isinstance(event, AgentDegradedEvent):
+            return agent_thread(f"health/{event.key}")
+        if isinstance(event, AgentRecoveredEvent):
+            return agent_thread(f"health/{event.begun_by}")
         return agent_thread(getattr(event, "instance", "") or event.project_id)
     return f"project/{event.project_id}"

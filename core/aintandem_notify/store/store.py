@@ -27,6 +27,7 @@ from aintandem_notify.store.sharing.shared_outbox import SharedOutbox
 from aintandem_notify.store.tables.backlog import Backlog
 from aintandem_notify.store.tables.delivery_admin import DeliveryQueries
 from aintandem_notify.store.tables.gates import Gates
+from aintandem_notify.store.tables.health_episodes import HealthEpisodes
 from aintandem_notify.store.tables.journal import Journal
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 from aintandem_notify.store.tables.outbox import Outbox
@@ -73,6 +74,7 @@ class Store:
             self.journal = Journal(self._connection, self._notification_cache, placement=self.membership.placement)
         self.gates = Gates(self._connection)
         self.retention = Retention(self._connection)
+        self.health_episodes = HealthEpisodes(self._connection)
         self.delivery_queries = DeliveryQueries(self._connection, self._notification_cache)
 
     @property

@@ -16,6 +16,7 @@ from aintandem_notify.cli.options import EXIT_FAILED, config_argument
 if TYPE_CHECKING:
     from aintandem_notify.control.schemas import (
         DestinationResponse,
+        HealthResponse,
         PeerResponse,
         ProjectResponse,
         StatusResponse,
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 MAX_PROJECTS: Final = 20
 """Up to this number, all projects are listed. Of more, the connected ones are only counted."""
 
+MAX_REASONS: Final = 20
+"""Up to this number, the reasons why the agent is not well are listed."""
+
 
 @click.command(
     short_help="Show the state of the agent of CONFIG.", epilog="Example:  aintandem-notify status config.toml"
@@ -32,7 +36,11 @@ MAX_PROJECTS: Final = 20
 @config_argument
 @json_option
 @click.option("--alive", is_flag=True, help="Only check that it needs no restart; see the exit code.")
-@click.option("--ready", is_flag=True, help="Only check that all of it works; see the exit code.")
+@click.option(
+    "--ready",
+    is_flag=True,
+    help="Only check that it does its job: it is not failing and not starting; see the exit code.",
+)
 def status(config: Path, as_json: bool, alive: bool, ready: bool) -> None:
     """Show the state of the agent of CONFIG: projects, plugins, destinations, store, and its other agents.
 
@@ -73,8 +81,10 @@ def _show(report: StatusResponse) -> None:
     if agent is not None:
         since = ago(agent.started_at, moment)
         echo(f"aintandem-notify {agent.version}, {agent.state}, started {since}", bold=True)
-    if report.trouble is not None:
+    if report.health is None and report.trouble is not None:
         echo(report.trouble, fg="yellow")
+    if report.health is not None:
+        _show_health(report.health)
     show_facts(
         [
             ("config", report.config),
@@ -101,6 +111,16 @@ def _show(report: StatusResponse) -> None:
         ("agent", "version", "projects", "last seen", "trouble"),
         map(_peer, report.peers),
     )
+
+
+def _show_health(health: HealthResponse) -> None:
+    from aintandem_notify.cli.times import ago
+
+    echo(health.state, fg={"well": "green", "degraded": "yellow"}.get(health.state, "red"), bold=True)
+    for reason in health.reasons[:MAX_REASONS]:
+        echo(f"  {reason.text} ({reason.id}, {ago(reason.since, now())})")
+    if (unlisted := len(health.reasons) - MAX_REASONS) > 0:
+        echo(f"  and {unlisted} more; --json lists all")
 
 
 def _projects(report: StatusResponse) -> Iterator[tuple[str, ...]]:

@@ -1,1 +1,1 @@
-"""The agent's side of the control API: its endpoints and their authorization, and the dead man's switch."""
+"""The agent's side of the control API: its endpoints, and their authorization."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aintandem_notify.delivery import DestinationStatus
+from aintandem_notify.domain.health import Health
 from aintandem_notify.domain.reload import ReloadResult
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator import ProjectStatus, UnwatchedProjects
@@ -32,6 +33,7 @@ class AgentAccess:
     storage: Storage
     liveness: StoreLiveness
     phase: Callable[[], str]
+    health: Callable[[], Health]
     projects: Callable[[], Sequence[ProjectStatus]]
     unwatched: Callable[[], UnwatchedProjects | None]
     plugins: Callable[[], Sequence[InstanceStatus]]

@@ -33,7 +33,7 @@ from aintandem_notify.control.schemas import (
     printable_json,
 )
 from aintandem_notify.control.server.access import AgentAccess
-from aintandem_notify.control.server.auth import PUBLIC_PATHS, authorize
+from aintandem_notify.control.server.auth import PUBLIC_PATHS, authorize, has_token
 from aintandem_notify.control.server.plugins import plugin_detail
 from aintandem_notify.control.server.reload import reload_config
 from aintandem_notify.control.server.request_parsing import (
@@ -65,8 +65,11 @@ def build_app(access: AgentAccess, *, token: str, address: str) -> ASGIApp:
     """Returns the application. ``address`` is the URL at which it is served; the status shows it."""
     api = _ControlApi(access, address)
     routes = [
-        Route("/healthz", partial(_health, lambda: liveness(access))),
-        Route("/readyz", partial(_health, lambda: readiness(access, access.clock.now()))),
+        Route("/healthz", partial(_health, lambda _request: liveness(access))),
+        Route(
+            "/readyz",
+            partial(_health, lambda request: readiness(access, shows_details=has_token(request.headers, token))),
+        ),
         *(
             Route(path, _with_checked_query(endpoint, _QUERIES.get(path, frozenset())), methods=[method])
             for method, path, endpoint in (
@@ -207,8 +210,8 @@ def _with_checked_query(endpoint: Endpoint, query: frozenset[str]) -> Callable[[
     return respond
 
 
-async def _health(problem: Callable[[], str | None], _request: Request) -> Response:
-    reason = problem()
+async def _health(problem: Callable[[Request], str | None], request: Request) -> Response:
+    reason = problem(request)
     return _JsonResponse(printable_json({"ok": reason is None, "reason": reason}), 200 if reason is None else 503)
 
 

@@ -19,8 +19,13 @@ def authorize(method: str, path: str, headers: Mapping[str, str], token: str) ->
         return RequestRefused("requests from other sites are refused", status=403)
     if path in PUBLIC_PATHS:
         return None
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    is_valid = secrets.compare_digest(credentials.strip().encode(), token.encode())
-    if scheme.lower() != "bearer" or not is_valid:
+    if not has_token(headers, token):
         return RequestRefused("a bearer token is needed; read it from the agent's control file", status=401)
     return None
+
+
+def has_token(headers: Mapping[str, str], token: str) -> bool:
+    """True if the request has the bearer token. ``headers`` has lower-case names."""
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    is_valid = secrets.compare_digest(credentials.strip().encode(), token.encode())
+    return scheme.lower() == "bearer" and is_valid

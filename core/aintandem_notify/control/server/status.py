@@ -8,20 +8,23 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.control import health
 from aintandem_notify.control.peers import peers_of
 from aintandem_notify.control.schemas import (
     AgentResponse,
     DestinationResponse,
+    HealthResponse,
     PeerResponse,
     PluginResponse,
     ProjectResponse,
+    ReasonResponse,
     StatusResponse,
     StoreResponse,
     UnwatchedResponse,
 )
 from aintandem_notify.control.server.access import AgentAccess
+from aintandem_notify.domain.health import Health
 from aintandem_notify.errors import StoreError
+from aintandem_notify.health.conditions import STORE_STUCK_AFTER_S, store_trouble
 from aintandem_notify.log import redact
 from aintandem_notify.orchestrator import ProjectStatus
 from aintandem_notify.store import Store, TransactionPurpose
@@ -46,7 +49,7 @@ async def status_of(access: AgentAccess, address: str) -> StatusResponse:
         except StoreError as error:
             problem = str(error)
     store_health = replace(store_health, trouble=store_health.trouble or problem)
-    projects, unwatched = access.projects(), access.unwatched()
+    unwatched, health = access.unwatched(), access.health()
     return StatusResponse(
         config=str(access.config.absolute()),
         agent=AgentResponse(
@@ -56,12 +59,13 @@ async def status_of(access: AgentAccess, address: str) -> StatusResponse:
             started_at=access.started_at,
             address=address,
         ),
-        trouble=health.trouble(projects, store_health, access.clock.now(), unwatched),
-        projects=tuple(map(_project, projects)),
+        trouble=_sentence(health) or problem,
+        health=_health(health),
+        projects=tuple(map(_project, access.projects())),
         unwatched=UnwatchedResponse.model_validate(unwatched) if unwatched is not None else None,
         plugins=tuple(PluginResponse.model_validate(instance) for instance in access.plugins()),
         destinations=destinations,
-        store=StoreResponse(name=redact(access.storage.name), trouble=health.store_trouble(store_health)),
+        store=StoreResponse(name=redact(access.storage.name), trouble=store_trouble(store_health)),
         peers=peers,
     )
 
@@ -71,25 +75,39 @@ def _peers(store: Store, now: datetime) -> tuple[PeerResponse, ...]:
         return peers_of(store, now)
 
 
-def readiness(access: AgentAccess, now: datetime) -> str | None:
-    """Returns the reason why the agent is not ready.
+def readiness(access: AgentAccess, *, shows_details: bool) -> str | None:
+    """Returns the reason why the agent is not ready; None if it is.
 
-    None if it runs, its store works and all projects are connected.
+    Without ``shows_details`` the reason has no text from outside: it may name files and addresses, and anybody on
+    this machine may ask.
     """
     if access.phase() != "running":
         return f"the agent is {access.phase()}"
-    if health.store_trouble(access.liveness.latest()) is not None:
-        return "the store has trouble"  # no details: they may name files, and anybody may request this
-    projects = access.projects()
-    if lost := health.unconnected(projects, lost_before=now):
-        return f"{len(lost)} of {len(projects)} projects are not connected"
-    unwatched = access.unwatched()
-    return health.unwatched_text(unwatched) if unwatched is not None else None
+    health = access.health()
+    if health.is_ready:
+        return None
+    kinds = ", ".join(dict.fromkeys(reason.id.value for reason in health.reasons))
+    return health.summary() if shows_details else f"{health.state.value}: {kinds}"
 
 
 def liveness(access: AgentAccess) -> str | None:
     """Returns the reason for a restart; None if the event loop and the store's worker thread answer."""
-    return "the store does not answer" if access.liveness.latest().silent_s > health.STUCK_AFTER_S else None
+    return "the store does not answer" if access.liveness.latest().silent_s > STORE_STUCK_AFTER_S else None
+
+
+def _sentence(health: Health) -> str | None:
+    return health.summary() if health.reasons else None
+
+
+def _health(health: Health) -> HealthResponse:
+    return HealthResponse(
+        state=health.state.value,
+        ready=health.is_ready,
+        reasons=tuple(
+            ReasonResponse(id=reason.id.value, subject=reason.subject, text=reason.text, since=reason.since)
+            for reason in health.reasons
+        ),
+    )
 
 
 def _project(status: ProjectStatus) -> ProjectResponse:

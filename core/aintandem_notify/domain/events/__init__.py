@@ -9,7 +9,9 @@ family.
 from aintandem_notify.domain.events.base import DOT_SEGMENTS, MAX_ID_CHARACTERS, Event, Family, UnknownEvent
 from aintandem_notify.domain.events.event_types import EVENT_TYPES, LOCAL_TYPES, WIRE_FAMILIES
 from aintandem_notify.domain.events.local_events import (
+    AgentDegradedEvent,
     AgentEvent,
+    AgentRecoveredEvent,
     AgentStartedEvent,
     AgentStoppedEvent,
     BacklogFoldedEvent,
@@ -74,7 +76,9 @@ __all__ = [
     "MAX_ID_CHARACTERS",
     "MAX_VALUES",
     "WIRE_FAMILIES",
+    "AgentDegradedEvent",
     "AgentEvent",
+    "AgentRecoveredEvent",
     "AgentStartedEvent",
     "AgentStoppedEvent",
     "Artifact",

@@ -5,6 +5,8 @@ from typing import Final
 
 from aintandem_notify.domain.events.base import Event, Family
 from aintandem_notify.domain.events.local_events import (
+    AgentDegradedEvent,
+    AgentRecoveredEvent,
     AgentStartedEvent,
     AgentStoppedEvent,
     BacklogFoldedEvent,
@@ -67,6 +69,8 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = {
     "connection_error": ConnectionErrorEvent,
     "agent_started": AgentStartedEvent,
     "agent_stopped": AgentStoppedEvent,
+    "agent_degraded": AgentDegradedEvent,
+    "agent_recovered": AgentRecoveredEvent,
     "login_failed": LoginFailedEvent,
     "plugin_failed": PluginFailedEvent,
     "destination_parked": DestinationParkedEvent,

@@ -92,6 +92,36 @@ class DestinationRecoveredEvent(AgentEvent):
     instance: LocalText = ""
 
 
+class AgentDegradedEvent(AgentEvent):
+    """The agent is not well; ``reason`` has the sentences, and ``kind`` is the id of their kind (``link``).
+
+    ``subjects`` are the projects, destinations or plugin instances that it is about. ``failing``: the agent cannot
+    do its job until somebody helps. ``excluded`` are the destinations that have trouble themselves, so that they
+    do not get it.
+    """
+
+    type: Literal["agent_degraded"] = "agent_degraded"
+    kind: LocalText = ""
+    subjects: tuple[LocalText, ...] = ()
+    failing: bool = False
+    excluded: tuple[LocalText, ...] = ()
+
+
+class AgentRecoveredEvent(AgentEvent):
+    """Trouble of the agent is over; it goes to the destinations that got the notice of its begin (``recipients``).
+
+    ``kind``, ``subjects`` and ``reason`` are as in that notice, and ``begun_by`` is the key of its event.
+    The trouble lasted ``seconds``.
+    """
+
+    type: Literal["agent_recovered"] = "agent_recovered"
+    kind: LocalText = ""
+    subjects: tuple[LocalText, ...] = ()
+    seconds: float = 0.0
+    begun_by: LocalText = ""
+    recipients: tuple[LocalText, ...] = ()
+
+
 class BacklogFoldedEvent(AgentEvent):
     """Replaces ``count`` notifications that waited for a destination (``instance``) while it was unreachable.
 

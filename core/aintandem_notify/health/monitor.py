@@ -1,0 +1,214 @@
+"""Watches the agent's health: logs and notifies of each begin and end, and gives the answer to all who show it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, Never
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.config import HealthConfig
+from aintandem_notify.delivery import DestinationCondition
+from aintandem_notify.domain.events import AgentEvent, Event
+from aintandem_notify.domain.health import Health, Reason, ReasonId
+from aintandem_notify.errors import StoreError
+from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.health.conditions import Facts, find_conditions, listed_names
+from aintandem_notify.health.episodes import Changes, EpisodeBook, health_of, recovery
+from aintandem_notify.orchestrator import ConnectionState
+from aintandem_notify.store import GivenUp, QueueStats, Storage, Store, TransactionPurpose
+
+CHECK_INTERVAL_S: Final = 2.0
+"""Seconds between two checks. The answer of ``HealthMonitor.health`` is always that of the present moment."""
+
+LOOK_INTERVAL_S: Final = 5.0
+"""Seconds between two looks in the store for notifications that wait or were given up."""
+
+GIVEN_UP_SHOWN: Final = timedelta(hours=1)
+"""The time for which the agent is degraded after a message was given up. A retry by hand ends it earlier."""
+
+_log = log.get_logger("health")
+
+Commit = Callable[[None, Sequence[Event]], Awaitable[None]]
+"""Stores events of the agent. Raises StoreError."""
+Recipients = Callable[[AgentEvent], Sequence[str]]
+"""Returns the destinations that the rules choose for an event."""
+
+
+class HealthMonitor:
+    """The health of the running agent. Made by ``open_monitor``."""
+
+    def __init__(
+        self,
+        facts: Callable[[], Facts],
+        settings: Callable[[], HealthConfig],
+        *,
+        storage: Storage,
+        agent_name: str,
+        commit: Commit,
+        recipients: Recipients,
+        clock: Clock,
+    ) -> None:
+        self._facts = facts
+        self._settings = settings
+        self._storage = storage
+        self._agent_name = agent_name
+        self._commit = commit
+        self._recipients = recipients
+        self._clock = clock
+        self._book = EpisodeBook()
+        self._stored = self._book.milestones()
+        self._is_restored = False
+        self._was_ready = False
+        self._queues: Mapping[str, QueueStats] = {}
+        self._given_up: Mapping[str, GivenUp] = {}
+        self._next_look_s = 0.0
+
+    def health(self) -> Health:
+        """Returns the health at this moment. Reads memory only, so that it answers while the store hangs."""
+        facts, settings, now = self._current_facts(), self._settings(), self._clock.now()
+        conditions = find_conditions(facts, now, settings.after)
+        reasons = self._book.reasons(conditions, now, trio.current_time())
+        if self._is_starting(facts, settings.after):
+            reasons += [*self._book.carried(conditions), _starting_reason(facts)]
+        return health_of(reasons, settings.unready)
+
+    def _current_facts(self) -> Facts:
+        return replace(self._facts(), queues=self._queues, given_up=self._given_up)
+
+    def _is_starting(self, facts: Facts, after_s: float) -> bool:
+        if not self._was_ready:
+            age_s = (self._clock.now() - facts.started_at).total_seconds()
+            self._was_ready = age_s >= after_s or _is_connected(facts)
+        return not self._was_ready
+
+    def note_announced(self, event: AgentEvent) -> None:
+        """Records an event that is announced for another reason, so that its recipients learn of the end."""
+        self._book.note_announced(event)
+
+    async def check_forever(self) -> Never:
+        """Checks at intervals."""
+        while True:
+            await self.check()
+            await trio.sleep(CHECK_INTERVAL_S)
+
+    async def check(self) -> None:
+        """Logs and notifies of all changes since the last check. A store in trouble delays only the notices."""
+        settings, now = self._settings(), self._clock.now()
+        try:
+            await self._restore()
+            await self._look_at_deliveries(now)
+            facts = self._current_facts()
+            conditions = find_conditions(facts, now, settings.after)
+            is_starting = self._is_starting(facts, settings.after)
+            changes = self._book.update(conditions, now, trio.current_time(), is_starting=is_starting)
+            _log_changes(changes, settings)
+            await self._save()
+            await self._notify_of_begins(facts, settings)
+            await self._notify_of_ends(settings)
+            await self._save()
+        except StoreError as error:
+            _log.debug("health could not be stored", reason=str(error))
+
+    async def _restore(self) -> None:
+        if not self._is_restored:
+            self._book.restore(await self._storage.run(self._read))
+            self._stored = self._book.milestones()
+            self._is_restored = True
+
+    async def _look_at_deliveries(self, now: datetime) -> None:
+        if trio.current_time() >= self._next_look_s:
+            self._next_look_s = trio.current_time() + LOOK_INTERVAL_S
+            look = partial(_look_at_deliveries, since=now - GIVEN_UP_SHOWN)
+            self._queues, self._given_up = await self._storage.run(look)
+
+    def _read(self, store: Store) -> str | None:
+        with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
+            return store.health_episodes.read(self._agent_name)
+
+    async def _save(self) -> None:
+        milestones, text = self._book.milestones(), self._book.to_json()
+        if milestones == self._stored:
+            return
+
+        def write(store: Store) -> None:
+            with store.transaction():
+                store.health_episodes.write(self._agent_name, text)
+
+        await self._storage.run(write)
+        self._stored = milestones
+
+    async def _notify_of_begins(self, facts: Facts, settings: HealthConfig) -> None:
+        now_s, excluded = trio.current_time(), _not_working(facts.destinations)
+        for event in self._book.due_notices(now_s, excluded=excluded, unready=settings.unready):
+            if self._recipients(event):
+                await self._commit(None, [event])
+                self._book.record_notice(event, now_s, settings.after)
+
+    async def _notify_of_ends(self, settings: HealthConfig) -> None:
+        for notice, episodes in self._book.due_ends(self._clock.now(), settings.after).items():
+            event = recovery(episodes, await self._storage.run(partial(_notified, event_key=notice)))
+            if self._recipients(event):
+                await self._commit(None, [event])
+            self._book.record_end(episodes)
+
+
+@asynccontextmanager
+async def open_monitor(monitor: HealthMonitor) -> AsyncIterator[HealthMonitor]:
+    """Checks at intervals within the block."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(monitor.check_forever)
+        yield monitor
+        nursery.cancel_scope.cancel()
+
+
+def _look_at_deliveries(store: Store, since: datetime) -> tuple[Mapping[str, QueueStats], Mapping[str, GivenUp]]:
+    """Returns by destination the queues, and the deliveries that were given up at ``since`` or later."""
+    with store.transaction(purpose=TransactionPurpose.READ):
+        return store.outbox.queues(), store.delivery_queries.given_up_since(since)
+
+
+def _notified(store: Store, event_key: str) -> tuple[str, ...]:
+    with store.transaction(purpose=TransactionPurpose.READ):
+        return store.health_episodes.notified(event_key)
+
+
+def _not_working(destinations: Sequence[DestinationCondition]) -> list[str]:
+    """Returns the destinations that could not pass on a notice now."""
+    return [destination.name for destination in destinations if destination.label != "open"]
+
+
+def _is_connected(facts: Facts) -> bool:
+    """True if every project that this agent has to watch has been connected, or is gone."""
+    if not facts.projects:
+        return bool(facts.wanted) or facts.discovery.has_listed
+    return all(status.was_connected or status.gone for status in facts.projects)
+
+
+def _starting_reason(facts: Facts) -> Reason:
+    waiting = sum(status.state is not ConnectionState.CONNECTED for status in facts.projects)
+    text = f"{waiting} of {len(facts.projects)} projects are not connected yet"
+    return Reason(ReasonId.STARTING, text if facts.projects else "no project is known yet", facts.started_at)
+
+
+def _log_changes(changes: Changes, settings: HealthConfig) -> None:
+    for kind, reasons in _by_kind(changes.began).items():
+        state = "failing" if kind in settings.unready else "degraded"
+        facts = {"kind": kind.value, "reason": _joined(reasons), "since": reasons[0].since.isoformat()}
+        _log.warning("the agent is not well", state=state, **facts)
+    for kind, reasons in _by_kind([episode.reason for episode in changes.ended]).items():
+        _log.info("trouble is over", kind=kind.value, reason=_joined(reasons), since=reasons[0].since.isoformat())
+
+
+def _by_kind(reasons: Sequence[Reason]) -> dict[ReasonId, list[Reason]]:
+    kinds: dict[ReasonId, list[Reason]] = {}
+    for reason in reasons:
+        kinds.setdefault(reason.id, []).append(reason)
+    return kinds
+
+
+def _joined(reasons: Sequence[Reason]) -> str:
+    return listed_names([reason.text for reason in reasons])
