@@ -84,7 +84,12 @@ async def test_what_is_wrong_is_said_and_asked_again_until_it_works(tmp_path: Pa
         check = await run_command("check", "--connect", "night.toml", cwd=tmp_path)
         assert check.code == 0, check
     files = files_in(tmp_path)
-    assert files.keys() == {"night.toml", "secrets/night.password", "secrets/night.webhook.ops.url"}
+    assert files.keys() == {
+        "night.toml",
+        "secrets/.gitignore",
+        "secrets/night.password",
+        "secrets/night.webhook.ops.url",
+    }
     assert files["secrets/night.password"] == "admin123\n"
     assert "admin123" not in files["night.toml"] + done.out
     for name in files.keys() - {"night.toml"}:
@@ -130,7 +135,7 @@ async def test_a_token_in_place_of_a_login(tmp_path: Path) -> None:
         assert "The orchestrator refuses this login: a token is one word" in done.out
         assert "The orchestrator refuses this login: the orchestrator refused the token" in done.out
         files = files_in(tmp_path)
-        assert files.keys() == {WRITTEN, "secrets/token"}
+        assert files.keys() == {WRITTEN, "secrets/.gitignore", "secrets/token"}
         assert files["secrets/token"] == f"{token}\n"
         assert stat.S_IMODE((tmp_path / "secrets" / "token").stat().st_mode) == 0o600
         assert token not in files[WRITTEN] + done.out

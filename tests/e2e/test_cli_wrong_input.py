@@ -75,6 +75,12 @@ CASES = [
     Case("task of another address", "tail --task ..", "'--task': the id cannot be '..': in a URL that"),
     Case("config left out and not there", "run", "config.toml: cannot be read: No such file or directory"),
     Case("config not there", "run other.toml", "other.toml: cannot be read: No such file or directory"),
+    Case("no config for run", "run", "to write a config:  aintandem-notify init config.toml"),
+    Case("no config of this name", "run a$b.toml", "aintandem-notify init 'a$b.toml'"),
+    *(
+        Case(f"no config for {command}", command, "to write a config:  aintandem-notify init config.toml")
+        for command in ("check", "test console.me", "tail", "status", "deliveries list", "destinations list")
+    ),
     Case("config is a folder", "check .", ".: cannot be read: Is a directory"),
     Case("list of a config that is not there", "plugins list other.toml", "other.toml: cannot be read"),
     wrong("not TOML", "[orchestrator\n", "c.toml:1: not TOML: "),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from aintandem_notify.cli.echo import echo, echo_json
 from aintandem_notify.cli.options import terminal_width
@@ -27,6 +28,15 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, for scripts; errors are sentences on stderr."
 )
 """The option ``--json``."""
+
+
+def names_argument(metavar: str) -> Callable[[F], F]:
+    """The argument ``arguments`` for ``config_and_names``. Shells complete it with files, for the config."""
+    return click.argument("arguments", nargs=-1, metavar=metavar, shell_complete=_complete_file)
+
+
+def _complete_file(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
 
 
 def filter_options(states: Iterable[str]) -> Callable[[F], F]:

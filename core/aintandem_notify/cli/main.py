@@ -5,6 +5,7 @@ fast.
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from io import TextIOWrapper
@@ -62,6 +63,8 @@ class Commands(click.Group):
             raise PrintableError(error) from None
         except ConfigError as error:
             echo_lines(str(error), err=True)
+            if not os.path.lexists(error.source):
+                echo(f"to write a config:  {PROGRAM} init {shlex.quote(error.source)}", err=True)
             sys.exit(EXIT_WRONG)
         except AInTandemNotifyError as error:
             echo(f"{PROGRAM}: {error}", err=True)

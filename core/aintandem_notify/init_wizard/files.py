@@ -5,9 +5,13 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from aintandem_notify.foundation.private_folders import make_folder
-from aintandem_notify.init_wizard.draft import Draft
+from aintandem_notify.init_wizard.draft import SECRETS, Draft
+
+GIT_IGNORES_ALL: Final = "# Git leaves out this folder, because its files are secret.\n*\n"
+"""The content of a ``.gitignore`` that leaves out its whole folder, itself too."""
 
 
 def conflicting_files(draft: Draft, path: Path) -> list[Path]:
@@ -24,10 +28,12 @@ def conflicting_files(draft: Draft, path: Path) -> list[Path]:
 def write(draft: Draft, path: Path) -> list[Path]:
     """Writes the secret files (readable for their owner only), then the config; replaces existing files.
 
-    Returns the paths. Writes temporary files first, so that a failure changes nothing. Ignores Ctrl-C meanwhile.
-    Raises OSError. Call it in the main thread.
+    Git ignores the folder of the secrets. Returns the paths. Writes temporary files first, so that a failure
+    changes nothing. Ignores Ctrl-C meanwhile. Raises OSError. Call it in the main thread.
     """
     contents = {path.parent / name: f"{secret}\n" for name, secret in draft.secret_files(path.stem).items()}
+    if contents and not (ignored := path.parent / SECRETS / ".gitignore").exists():
+        contents[ignored] = GIT_IGNORES_ALL
     new_folders = {file.parent for file in contents if not file.parent.exists()}
     contents[path] = draft.text(path.stem)
     with _interrupts_ignored():

@@ -14,6 +14,7 @@ from aintandem_notify.cli.control_options import (
     filter_from_options,
     filter_options,
     json_option,
+    names_argument,
     now,
     require_confirmation,
     show_facts,
@@ -33,8 +34,8 @@ STATES = ("queued", "delivered", "dead", "folded")
 RETRIED = ("dead", "folded")
 DROPPED = ("queued",)
 
-arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] ID")
-many_ids_arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] [ID]...")
+arguments = names_argument("[CONFIG] ID")
+many_ids_arguments = names_argument("[CONFIG] [ID]...")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
 all_option = click.option(
     "--all", "everything", is_flag=True, help="All, of any destination, run, state and time."

@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aintandem_notify.cli.control_options import config_and_names, json_option, now, show_json, show_table
+from aintandem_notify.cli.control_options import (
+    config_and_names,
+    json_option,
+    names_argument,
+    now,
+    show_json,
+    show_table,
+)
 from aintandem_notify.cli.echo import echo
 from aintandem_notify.cli.options import config_argument
 
 if TYPE_CHECKING:
     from aintandem_notify.control.schemas import DestinationResponse
 
-names_argument = click.argument("arguments", nargs=-1, metavar="[CONFIG] NAME...")
+many_names = names_argument("[CONFIG] NAME...")
 
 
 @click.group(epilog="Example:  aintandem-notify destinations pause config.toml slack.team")
@@ -67,7 +74,7 @@ def _row(destination: DestinationResponse) -> tuple[str, ...]:
     short_help="Send nothing more for now.",
     epilog="Example:  aintandem-notify destinations pause config.toml slack.team",
 )
-@names_argument
+@many_names
 @json_option
 def pause(arguments: tuple[str, ...], as_json: bool) -> None:
     """Send nothing more to NAME, as slack.team, until you resume it, even after a restart.
@@ -81,7 +88,7 @@ def pause(arguments: tuple[str, ...], as_json: bool) -> None:
 @destinations.command(
     short_help="Send again.", epilog="Example:  aintandem-notify destinations resume config.toml slack.team"
 )
-@names_argument
+@many_names
 @json_option
 def resume(arguments: tuple[str, ...], as_json: bool) -> None:
     """Send to NAME again; one that is parked or backs off is tried at once."""

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aintandem_notify.cli.control_options import config_and_name, json_option, now, show_facts, show_json
+from aintandem_notify.cli.control_options import (
+    config_and_name,
+    json_option,
+    names_argument,
+    now,
+    show_facts,
+    show_json,
+)
 from aintandem_notify.cli.echo import echo, echo_json
 from aintandem_notify.cli.options import (
     EXIT_FAILED,
@@ -54,7 +61,7 @@ def list_plugins(config: Path | None, plugins_dir: Path, as_json: bool) -> None:
     short_help="Show an instance of the running agent.",
     epilog="Example:  aintandem-notify plugins show config.toml slack.team",
 )
-@click.argument("arguments", nargs=-1, metavar="[CONFIG] NAME")
+@names_argument("[CONFIG] NAME")
 @json_option
 def show(arguments: tuple[str, ...], as_json: bool) -> None:
     """Show the state of the running agent's instance NAME, as slack.team, and the facts that its plugin gives.

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from aintandem_notify.cli.control_options import config_and_name
+from aintandem_notify.cli.control_options import config_and_name, names_argument
 from aintandem_notify.cli.echo import echo
 from aintandem_notify.cli.options import EXIT_FAILED, run_interruptible
 
@@ -13,7 +13,7 @@ from aintandem_notify.cli.options import EXIT_FAILED, run_interruptible
     short_help="Send a made-up notification to one destination.",
     epilog="Example:  aintandem-notify test config.toml slack.team",
 )
-@click.argument("arguments", nargs=-1, metavar="[CONFIG] DESTINATION")
+@names_argument("[CONFIG] DESTINATION")
 @click.option(
     "--event", "event_type", default="task_failed", show_default=True, help="The type of event to make up."
 )
