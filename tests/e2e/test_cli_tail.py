@@ -55,6 +55,7 @@ async def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     assert process.stderr == []
     assert files(tmp_path) == ["config.toml"], "it stores nothing"
     assert [line.partition("Z project-123 ")[2] for line in process.stdout] == [
+        "Watching project-123: connected, no active runs, no event yet",
         'Task "Analyse" started (task-1)',
         'Task "Analyse": Load is running, 40%: 3 of 8',
         "Analyse | one",
@@ -81,7 +82,9 @@ async def test_json_is_the_events_as_they_came(tmp_path: Path) -> None:
     assert [event["type"] for event in events] == kinds
     assert events[0]["colour"] == "blue\x9b"
     assert "\x9b" not in process.everything
-    assert len(process.stderr) == 2
+    watching, *connection = process.stderr
+    assert watching.startswith("Watching project-123: connected")
+    assert len(connection) == 2
 
 
 @pytest.mark.parametrize(("end", "code"), [("task_completed", 0), ("task_failed", 1), ("task_cancelled", 1)])
@@ -117,7 +120,7 @@ async def test_a_full_disk_behind_stdout_is_a_sentence(options: tuple[str, ...],
         full = os.open("/dev/full", os.O_WRONLY)
         done = await run_command("tail", config, "--task", "task-1", *options, cwd=tmp_path, stdout=full)
         os.close(full)
-    assert (done.code, done.err) == (1, "aintandem-notify: No space left on device\n")
+    assert (done.code, done.err.splitlines()[-1]) == (1, "aintandem-notify: No space left on device")
 
 
 async def test_a_lost_connection_is_shown_once_and_missed_ends_are_shown(tmp_path: Path) -> None:
@@ -138,6 +141,7 @@ async def test_a_lost_connection_is_shown_once_and_missed_ends_are_shown(tmp_pat
             assert await process.wait() == 0
     texts = "\n".join(line.partition("Z project-123 ")[2] for line in process.stdout)
     assert re.sub(r" \(.*?\);", " ();", texts).splitlines() == [
+        "Watching project-123: connected, 1 active run, no event yet",
         "Analyse | hello",
         "Connection to project-123 lost (); trying again by itself",
         "Connected to project-123 again",
@@ -282,6 +286,7 @@ async def test_a_terminal_shows_a_bar_for_each_running_task(tmp_path: Path) -> N
                 command, cwd=tmp_path, env=environ, stdout=theirs, stderr=subprocess.PIPE, start_new_session=True
             )
             await simulator.wait_subscribed("project-123")
+            await screen.wait_for("Watching Project 123: connected, no active runs, (no event yet|quiet since)")
             for frame in (
                 '{"type":"task_started","taskId":"task-1","task":"Analyse"}',
                 '{"type":"step_progress","taskId":"task-1","step":"Load","progress":40,"message":"3 of 8"}',
@@ -290,6 +295,7 @@ async def test_a_terminal_shows_a_bar_for_each_running_task(tmp_path: Path) -> N
                 simulator.send("project-123", frame)
             await screen.wait_for(r"Analyse │ reading")
             await screen.wait_for(r"Analyse ━+[╸╺]?━* +40% +(\d+ s )?Load · 3 of 8")
+            await screen.wait_for("Watching Project 123: connected, 1 active run, last event")
             simulator.send("project-123", '{"type":"task_completed","taskId":"task-1"}')
             await screen.wait_for(r'✔ Task "Analyse" completed')
             process.send_signal(signal.SIGINT)

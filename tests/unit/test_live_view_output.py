@@ -25,7 +25,7 @@ class RecordingWriter:
         self.largest_batch = 0
         self._error = error
 
-    def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:
+    def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar], status: str) -> None:
         if self._error is not None:
             raise self._error
         self.largest_batch = max(self.largest_batch, len(lines))

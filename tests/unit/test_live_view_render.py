@@ -12,11 +12,9 @@ from aintandem_notify.domain.events import TaskOutputEvent
 from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.live_view.model import DisplayLine, TaskBar
 from aintandem_notify.live_view.render import (
-    LABEL_COLUMNS,
     json_line,
     plain_lines,
     render_bars,
-    shorten_label,
     terminal_lines,
     wrap,
 )
@@ -90,10 +88,3 @@ def test_bars_fit_the_screen() -> None:
     assert len(lines) == 5
     assert lines[-1] == "… and 26 more running tasks"
     assert len(on_screen(BAR, BAR, rows=-3)) == 1
-
-
-def test_short_labels_keep_the_end_of_the_id() -> None:
-    assert shorten_label("Analyse") == "Analyse"
-    assert shorten_label("Analyse all of the sales figures") == "Analyse all of the sale…"
-    assert shorten_label("Analyse all of the sales figures …0002") == "Analyse all of the …0002"
-    assert len(shorten_label("Analyse all of the sales figures")) == LABEL_COLUMNS

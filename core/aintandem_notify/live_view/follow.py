@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -26,9 +27,11 @@ from aintandem_notify.errors import (
 )
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.foundation.open_files import describe_shortage, raise_file_limit
+from aintandem_notify.live_view.activity import Activity
 from aintandem_notify.live_view.catch_up import fetch_final_events
 from aintandem_notify.live_view.model import DisplayLine, RunTracker
 from aintandem_notify.live_view.output import Display, Style, open_display
+from aintandem_notify.live_view.reports import Reports
 from aintandem_notify.orchestrator import InvalidId
 from aintandem_notify.orchestrator.catch_up.record_mapping import task_observation
 from aintandem_notify.orchestrator.watch.fleet import resolve
@@ -136,9 +139,15 @@ async def _follow(client: AInTandemClient, config: Config, options: FollowOption
         shortage := describe_shortage(len(projects), raise_file_limit(), embedded=config.orchestrator.embedded)
     ) is not None:
         raise FollowError(f"{shortage}; or name fewer with --project")
+    now = SystemClock().now
+    activity = Activity(now(), client.progress.is_connected, options.task_id, {each.id: each for each in projects})
+
+    def status() -> str:
+        return activity.sentence(now(), len(tracker))
+
     with_project = len(projects) > 1 or any(entry.is_glob for entry in entries)
-    async with open_display(style, tracker, now=SystemClock().now, with_project=with_project) as display:
-        followers = _ProjectFollowers(client, config, options, tracker, display)
+    async with open_display(style, tracker, now=now, with_project=with_project, status=status) as display:
+        followers = _ProjectFollowers(client, config, tracker, display, activity)
         await followers.run(entries, projects)
     if followers.error is not None:
         raise followers.error
@@ -188,17 +197,18 @@ class _ProjectFollowers:
         self,
         client: AInTandemClient,
         config: Config,
-        options: FollowOptions,
         tracker: RunTracker,
         display: Display,
+        activity: Activity,
     ) -> None:
         self._client = client
         self._config = config
-        self._task_id = options.task_id
+        self._task_id = activity.task_id
         self._tracker = tracker
         self._display = display
+        self._activity = activity
         self._clock = SystemClock()
-        self._followed: set[str] = set()
+        self._reports = Reports(self._report, activity.projects)
         self.completed = False
         self.error: FollowError | None = None
 
@@ -212,13 +222,10 @@ class _ProjectFollowers:
                 )
         async with trio.open_nursery() as nursery:
             for project in projects:
-                self._start(nursery, project)
+                nursery.start_soon(self._keep_following, nursery, project)
+            nursery.start_soon(self._reports.keep_reporting)
             if globs and self._task_id is None:
                 nursery.start_soon(self._discover, nursery, entries)
-
-    def _start(self, nursery: trio.Nursery, project: Project) -> None:
-        self._followed.add(project.id)
-        nursery.start_soon(self._keep_following, nursery, project)
 
     async def _discover(self, nursery: trio.Nursery, entries: Sequence[ProjectConfig]) -> None:
         while True:
@@ -228,8 +235,9 @@ class _ProjectFollowers:
             except (ApiError, HttpFailed):
                 continue  # the followed projects report a lost connection
             for project in resolve([entry for entry in entries if entry.is_glob], listed).values():
-                if project.id not in self._followed:
-                    self._start(nursery, project)
+                if project.id not in self._activity.projects:
+                    self._activity.projects[project.id] = project
+                    nursery.start_soon(self._keep_following, nursery, project)
 
     async def _keep_following(self, nursery: trio.Nursery, project: Project) -> None:
         """Follow one project until the task has ended, the project is gone, or an error occurs."""
@@ -238,8 +246,9 @@ class _ProjectFollowers:
         try:
             await self._read(project)
         except (OrchestratorError, HttpFailed) as error:
-            if isinstance(error, ProjectGone) and connection.was_up and len(self._followed) > 1:
-                self._followed.discard(project.id)
+            if isinstance(error, ProjectGone) and connection.was_up and len(self._activity.projects) > 1:
+                del self._activity.projects[project.id]
+                await self._reports.mark_ready(project.id)
                 await self.show_notice(project, f"Project {project.name} is gone", Severity.WARNING)
                 return
             self.error = self.error or FollowError(_explain(error))
@@ -253,7 +262,10 @@ class _ProjectFollowers:
         async with self._client.progress.events(project.id, task_id=self._task_id) as events:
             if self._task_id is None:
                 await self.refresh_running(project)
+            await self._reports.mark_ready(project.id)
             async for event in events:
+                self._activity.last_event_at = self._clock.now()
+                self._reports.note_event()
                 await self._show(event, project)
                 if self._task_id is not None and event.type in TERMINAL_TYPES:
                     self.completed = event.type == "task_completed"
@@ -288,6 +300,14 @@ class _ProjectFollowers:
             if not events:
                 self._tracker.forget(ref)
         self._tracker.add_observed(project, observations)
+
+    async def _report(self) -> None:
+        """Show how the watching stands, unless a status line does."""
+        if not self._display.has_status:
+            projects, now = list(self._activity.projects.values()), self._clock.now()
+            about = projects[0] if len(projects) == 1 else Project(id="*", name="*")
+            text = self._activity.sentence(now, len(self._tracker), UTC)
+            await self.show_notice(about, text, Severity.INFO)
 
     async def show_notice(self, project: Project, text: str, severity: Severity) -> None:
         """Show a line that is not about an event."""

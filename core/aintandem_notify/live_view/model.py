@@ -10,11 +10,9 @@ from aintandem_notify.domain.events import Event, Family, TaskOutputEvent, TaskS
 from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.runs import OPENING_TYPES, TERMINAL_STATES, Run, RunRef, RunState, advance, run_ref
-from aintandem_notify.foundation.printable import strip
+from aintandem_notify.live_view.labels import MAX_LABEL, shorten_label, unique_label
 from aintandem_notify.rules import default_texts, formats
 
-MAX_LABEL: Final = 100
-"""Characters of a run's name, id mark included; a task may be named after its whole prompt."""
 MAX_STEP: Final = 60
 """Characters of a step's name beside a bar."""
 MAX_MESSAGE: Final = 200
@@ -30,11 +28,6 @@ FULL_NOTICE: Final = (
 )
 MAX_ENDED: Final = 1000
 """Ended runs that are remembered, so that a late event does not bring their bar back."""
-ID_MARK: Final = " …"
-"""Separates a name from the end of its run's id, where another run has the same name."""
-_ID_TAIL: Final = 4
-ID_MARK_LENGTH: Final = len(ID_MARK) + _ID_TAIL
-"""Characters of the mark and the end of the id together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +92,10 @@ class RunTracker:
             for tracked in self._tracked.values()
             if tracked.run.kind is Family.TASK and tracked.run.state is RunState.RUNNING
         )
+
+    def __len__(self) -> int:
+        """The number of runs in progress."""
+        return len(self._tracked)
 
     def unfinished_runs(self, project_id: str) -> tuple[RunRef, ...]:
         """The project's runs that are still in progress as far as known."""
@@ -173,12 +170,9 @@ class RunTracker:
         self._by_last_event.pop(ref, None)
 
     def _label(self, run: Run) -> str:
-        """The run's name, with the end of its id if another run in progress has the same name."""
-        name = formats.one_line(run.name or run.id, MAX_LABEL)
-        is_taken = any(tracked.label == name and tracked.run.ref != run.ref for tracked in self._tracked.values())
-        if not is_taken:
-            return name
-        return f"{name[: MAX_LABEL - ID_MARK_LENGTH]}{ID_MARK}{strip(run.id)[-_ID_TAIL:]}"
+        """The run's name, marked if another run in progress has the same name or looks the same when shortened."""
+        in_use = {shorten_label(tracked.label) for ref, tracked in self._tracked.items() if ref != run.ref}
+        return unique_label(formats.one_line(run.name or run.id, MAX_LABEL), run.id, in_use.__contains__)
 
 
 def output_lines(text: str) -> list[str]:

@@ -25,11 +25,13 @@ MAX_WAITING_LINES: Final = 500
 LONG_EVENT_LENGTH: Final = 16_384
 """Characters of an event. Redacting secrets in a longer one takes so long that a thread makes its lines."""
 FRAME_S: Final = 0.1
-"""Seconds between two refreshes of a terminal; lines wait as long."""
+"""Seconds between two refreshes of a terminal with bars; lines wait as long."""
+STATUS_INTERVAL_S: Final = 1.0
+"""Seconds between two refreshes of a terminal without bars, for the time in the status line."""
 CLOSE_TIMEOUT_S: Final = 5.0
 """Seconds for a terminal to take the last refresh. If it is paused and takes none, its cursor stays hidden."""
-_ROWS_ABOVE_BARS: Final = 6
-"""Rows of a terminal that stay free for the lines above the bars."""
+_OTHER_ROWS: Final = 7
+"""Rows of a terminal that stay free for the lines above the bars, and for the status line."""
 
 
 class ReaderGone(Exception):  # not in ``errors``: it is no failure
@@ -50,8 +52,8 @@ class OutputWriter(Protocol):
     Its methods raise OSError: BrokenPipeError when the reader is gone, another one for a full disk and the like.
     """
 
-    def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:
-        """Write ``lines``, and replace the bars that were shown before by ``running``."""
+    def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar], status: str) -> None:
+        """Write ``lines``, and replace the bars and the status line that were shown before."""
         ...
 
     def close(self) -> None:
@@ -62,13 +64,20 @@ class OutputWriter(Protocol):
 class Display:
     """Queues the lines of events for standard output; made by ``open_display``."""
 
-    def __init__(self, style: Style, tracker: RunTracker) -> None:
+    def __init__(self, style: Style, tracker: RunTracker, status: Callable[[], str] = str) -> None:
+        """``status`` makes the status line of a terminal."""
         self._style = style
         self._tracker = tracker
+        self._status = status
         self._waiting: list[DisplayLine | str] = []
         self._arrived = trio.Event()
         self._room = trio.Event()
         self._finished = False
+
+    @property
+    def has_status(self) -> bool:
+        """Whether it shows the status line."""
+        return self._style is Style.SCREEN
 
     async def show_event(self, event: Event, make_lines: Callable[[], Sequence[DisplayLine]]) -> None:
         """Queue ``event`` as JSON, or else the lines of ``make_lines``.
@@ -101,12 +110,16 @@ class Display:
         Raises as ``open_display``.
         """
         while self._waiting or not self._finished:
-            has_bars = self._style is Style.SCREEN and self._tracker.bars()
-            with trio.move_on_after(FRAME_S if has_bars else math.inf):
+            with trio.move_on_after(self._refresh_interval()):
                 await self._arrived.wait()
             if self._style is Style.SCREEN:
                 await trio.sleep(FRAME_S)
             await self._write(writer)
+
+    def _refresh_interval(self) -> float:
+        if self._style is not Style.SCREEN:
+            return math.inf
+        return FRAME_S if self._tracker.bars() else STATUS_INTERVAL_S
 
     def finish(self) -> None:
         """Let ``keep_writing`` return once all is written."""
@@ -118,7 +131,7 @@ class Display:
         room, self._room = self._room, trio.Event()
         self._arrived = trio.Event()
         try:
-            await run_in_thread(writer.write, lines, self._tracker.bars(), abandon_on_cancel=True)
+            await run_in_thread(writer.write, lines, self._tracker.bars(), self._status(), abandon_on_cancel=True)
         except BrokenPipeError as error:
             raise ReaderGone from error
         room.set()
@@ -126,13 +139,18 @@ class Display:
 
 @asynccontextmanager
 async def open_display(
-    style: Style, tracker: RunTracker, *, now: Callable[[], datetime], with_project: bool
+    style: Style,
+    tracker: RunTracker,
+    *,
+    now: Callable[[], datetime],
+    with_project: bool,
+    status: Callable[[], str],
 ) -> AsyncIterator[Display]:
     """Writes during the block, and the remaining lines when the block ends without an error.
 
     Raises ReaderGone and OSError.
     """
-    display = Display(style, tracker)
+    display = Display(style, tracker, status)
     writer: OutputWriter = ScreenWriter(now, with_project=with_project) if style is Style.SCREEN else TextWriter()
     try:
         async with trio.open_nursery() as nursery:
@@ -148,7 +166,7 @@ async def open_display(
 class TextWriter:
     """Writes whole lines without Python's buffer, which could not be flushed at exit once the reader is gone."""
 
-    def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:  # noqa: ARG002  # no bars here
+    def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar], status: str) -> None:  # noqa: ARG002  # lines only
         """As ``OutputWriter.write``."""
         texts = [text for line in lines for text in ([line] if isinstance(line, str) else plain_lines(line))]
         content = "".join(f"{text}\n" for text in texts).encode(sys.stdout.encoding, "backslashreplace")
@@ -160,7 +178,7 @@ class TextWriter:
 
 
 class ScreenWriter:
-    """Writes lines that scroll, with bars for the running tasks below them."""
+    """Writes lines that scroll; below them bars for the running tasks, and a status line."""
 
     def __init__(self, now: Callable[[], datetime], *, with_project: bool) -> None:
         from rich.console import Console
@@ -178,7 +196,7 @@ class ScreenWriter:
         )
         self._live.start()
 
-    def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:
+    def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar], status: str) -> None:
         """As ``OutputWriter.write``."""
         from rich.text import Text
 
@@ -193,9 +211,10 @@ class ScreenWriter:
         live_bars = render_bars(
             running,
             now=self._now(),
-            rows=rows - _ROWS_ABOVE_BARS,
+            rows=rows - _OTHER_ROWS,
             columns=columns,
             with_project=self._with_project,
+            status=status,
         )
         self._live.update(live_bars)
         if texts:

@@ -9,7 +9,8 @@ from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.foundation.clock import EPOCH, iso_seconds, local_time
 from aintandem_notify.foundation.printable import escape, escape_json
-from aintandem_notify.live_view.model import ID_MARK, ID_MARK_LENGTH, DisplayLine, TaskBar
+from aintandem_notify.live_view.labels import LABEL_COLUMNS, shorten_label
+from aintandem_notify.live_view.model import DisplayLine, TaskBar
 from aintandem_notify.rules import formats
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ MIN_COLUMNS: Final = 20
 """Columns for a text beside the margin at least; a narrower terminal wraps by itself."""
 MAX_BARS: Final = 12
 """Bars that are shown at once; lines above them should stay in sight."""
-LABEL_COLUMNS: Final = 24
-"""Columns for the name of a run, before its output and its bar."""
 _BAR_COLUMNS: Final = 20
 
 
@@ -88,14 +87,6 @@ def wrap(margin: "Text", text: "Text", console: "Console") -> "Iterator[Text]":
         yield Text.assemble(room if number else margin, line)
 
 
-def shorten_label(label: str) -> str:
-    """``label`` in at most ``LABEL_COLUMNS`` characters; a mark with the end of an id is kept."""
-    if len(label) <= LABEL_COLUMNS:
-        return label
-    end = label[-ID_MARK_LENGTH:] if label[-ID_MARK_LENGTH:].startswith(ID_MARK) else "…"
-    return label[: LABEL_COLUMNS - len(end)].rstrip() + end
-
-
 def _title_style(severity: Severity) -> str:
     return {"info": "", "success": "bold", "warning": "bold"}.get(severity.value, "bold red")
 
@@ -105,9 +96,9 @@ def _truncate(text: str) -> str:
 
 
 def render_bars(
-    running: Sequence[TaskBar], *, now: datetime, rows: int, columns: int, with_project: bool
+    running: Sequence[TaskBar], *, now: datetime, rows: int, columns: int, with_project: bool, status: str = ""
 ) -> "RenderableType":
-    """The running tasks in at most ``rows`` rows. If they do not fit, the last row counts the others.
+    """The running tasks in at most ``rows`` rows, the last counting those that do not fit, and ``status`` below.
 
     The last columns of ``columns`` stay free: a terminal writes ``^C`` there, which would begin another row.
     """
@@ -119,7 +110,7 @@ def render_bars(
     limit = max(1, min(rows, MAX_BARS))
     visible = running if len(running) <= limit else running[: limit - 1]
     table = Table.grid(padding=(0, 1), expand=True)
-    table.width = max(columns - len("^C") - 1, MIN_COLUMNS)
+    table.width = width = max(columns - len("^C") - 1, MIN_COLUMNS)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=LABEL_COLUMNS)
     table.add_column(width=_BAR_COLUMNS)
     table.add_column(no_wrap=True, justify="right", width=4)
@@ -138,4 +129,8 @@ def render_bars(
     parts: list[RenderableType] = [table] if visible else []
     if len(running) > len(visible):
         parts.append(Text(f"… and {len(running) - len(visible)} more running tasks", "dim"))
+    if status:
+        line = Text(escape(status), "dim")
+        line.truncate(width, overflow="ellipsis")
+        parts.append(line)
     return Group(*parts)
