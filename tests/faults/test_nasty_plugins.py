@@ -87,7 +87,7 @@ async def test_no_misbehaving_plugin_harms_another(tmp_path: Path) -> None:
             await case.fail("t1", "t2")
             await case.arrived()
             for description, words in (
-                ("acts in async: time.sleep", "blocked the whole agent"),
+                ("acts in async: time.sleep", "blocks the whole agent"),
                 ("acts in async: leaves a nursery open", "left a nursery open"),
                 ("acts in async: leaves a cancel scope open", "a cancel scope was left open"),
                 ("acts in async: leaves a task behind that exits", "background task: plugins/"),

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import trio
@@ -14,9 +15,17 @@ from aintandem_notify.domain.events import AgentEvent, Event, PluginFailedEvent,
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock, SystemClock
-from aintandem_notify.plugins import InstanceState, InstanceStatus, PluginDescriptor, PluginHost, open_host
+from aintandem_notify.plugins import (
+    Catalog,
+    InstanceState,
+    InstanceStatus,
+    PluginDescriptor,
+    PluginHost,
+    open_host,
+)
 from aintandem_notify.plugins.discovery.conventions import config_model_of, implemented_hooks
 from aintandem_notify.plugins.runtime.calls import STUCK_AFTER_S
+from aintandem_notify.plugins.runtime.host import PluginLookup
 
 T = TypeVar("T")
 
@@ -49,7 +58,23 @@ class Classes:
         return self._descriptors[name]
 
 
-def instance(type_name: str, catalog: Classes, name: str = "x", **settings: Any) -> InstanceConfig:
+class Files:
+    """A catalog of plugin files, by type name, written into ``folder``/plugins."""
+
+    def __init__(self, folder: Path, **sources: str) -> None:
+        self.folder = folder / "plugins"
+        self.folder.mkdir(exist_ok=True)
+        self._catalog = Catalog(tuple)
+        for name, source in sources.items():
+            (self.folder / f"{name}.py").write_text(source, encoding="utf-8")
+            self._catalog.find(name, self.folder)
+
+    def latest(self, name: str) -> PluginDescriptor:
+        """The descriptor of this name."""
+        return self._catalog.latest(name)
+
+
+def instance(type_name: str, catalog: PluginLookup, name: str = "x", **settings: Any) -> InstanceConfig:
     """``[plugins.<type>.<name>]`` with these keys, as Python values."""
     plugin = catalog.latest(type_name)
     return InstanceConfig(
@@ -107,7 +132,7 @@ class Bench:
     """A running host and its announcements."""
 
     host: PluginHost
-    catalog: Classes
+    catalog: PluginLookup
     announced: list[AgentEvent] = field(default_factory=list)
 
     async def start(self, type_name: str, name: str = "x", **settings: Any) -> str:
@@ -149,10 +174,11 @@ async def hosting(
     clock: Clock | None = None,
     chance: Chance = lambda: 0.0,
     stuck_after_s: float = STUCK_AFTER_S,
+    files: Files | None = None,
     **classes: type[Plugin[Any]],
 ) -> AsyncIterator[Bench]:
-    """A host with these plugin types."""
-    catalog = Classes(classes)
+    """A host with these plugin types, or with those of ``files``."""
+    catalog = files or Classes(classes)
     announced: list[AgentEvent] = []
     async with open_host(
         catalog,

@@ -1,25 +1,28 @@
 """Code that blocks the event loop is named with its line while it blocks; nobody else gets the blame."""
 
 import ctypes
-import logging
+import io
+import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trio
 
-from aintandem_notify.foundation.loop_watchdog import Culprit, LoopStack, open_loop_watchdog
+from aintandem_notify import log
+from aintandem_notify.agent.blocked_loop import log_block
+from aintandem_notify.foundation.loop_watchdog import Block, Culprit, LoopStack, open_loop_watchdog
 from aintandem_notify.foundation.loop_watchdog.looks import NO_TIME, culprit_of
 from aintandem_notify.foundation.loop_watchdog.loop_stack import thread_stacks
 from aintandem_notify.foundation.loop_watchdog.thread_times import Lateness, ThreadTimes, busiest, lateness
 from aintandem_notify.plugins.border import SourceFiles
 from aintandem_notify.plugins.border.blocking_code import culprit_in
-from aintandem_notify.plugins.border.tasks import RUNNING_INSTANCE
+from aintandem_notify.plugins.border.missing_await import RUNNING_INSTANCE
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HERE = Path(__file__)
 OURS = Path(sys.modules[open_loop_watchdog.__module__].__file__ or "").parents[2] / "ingest" / "writer.py"
 WAIT_S = 60.0
@@ -27,90 +30,94 @@ WAIT_S = 60.0
 BEEP, CHIME, OTHER = (Culprit(name, "plugins/x.py:7") for name in ("beep.a", "chime.a", None))
 
 
-@contextmanager
-def log_of(words: str) -> Iterator[tuple[threading.Event, list[str]]]:
-    """The lines of the watchdog; the event is set by the first with these words."""
-    logged, lines = threading.Event(), list[str]()
+class Reports:
+    """The reported blocks; ``began`` and ``ended`` are set by the first ones."""
 
-    class Recorder(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(f"{record.levelname} {record.getMessage()}")
-            if words in lines[-1]:
-                logged.set()
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+        self.began, self.ended = threading.Event(), threading.Event()
 
-    logger = logging.getLogger("aintandem_notify.foundation.loop_watchdog.watchdog")
-    level, recorder = logger.level, Recorder()
-    logger.addHandler(recorder)
-    logger.setLevel(logging.INFO)
-    try:
-        yield logged, lines
-    finally:
-        logger.removeHandler(recorder)
-        logger.setLevel(level)
+    def __call__(self, block: Block) -> None:
+        self.blocks.append(block)
+        (self.ended if block.ended else self.began).set()
+
+
+def blame_beep(stack: LoopStack) -> Culprit | None:
+    """All code of this file is a plugin's."""
+    return culprit_in(stack, {"beep.desk": SourceFiles(HERE)}, None)
 
 
 async def test_blocking_code_is_named_while_it_blocks_and_again_at_its_end() -> None:
-    with log_of("blocked") as (ended, lines):
-        async with open_loop_watchdog(look_every_s=0.01) as watchdog:
-            assert watchdog.last_block() is None
-            with log_of("blocks") as (began, _):
-                assert began.wait(WAIT_S)
-            running = watchdog.last_block()
-            assert running is not None
-            assert not running.ended
-            await trio.to_thread.run_sync(ended.wait, WAIT_S)
-            block = watchdog.last_block()
+    reports = Reports()
+    async with open_loop_watchdog(reports, look_every_s=0.01) as watchdog:
+        assert watchdog.last_block() is None
+        assert reports.began.wait(WAIT_S)
+        running = watchdog.last_block()
+        assert running is not None
+        assert not running.ended
+        await trio.to_thread.run_sync(reports.ended.wait, WAIT_S)
+        block = watchdog.last_block()
     assert block is not None
     assert block.ended
     assert block.instance is None
     assert block.began_at == running.began_at
     assert 0 < running.lasted_s <= block.lasted_s
-    assert len(lines) == 2
-    assert all(line.startswith("WARNING code of the agent block") for line in lines)
+    assert [(each.where, each.ended) for each in reports.blocks] == [(block.where, False), (block.where, True)]
 
 
 async def test_a_plugin_is_blamed_by_the_agent_that_knows_its_files() -> None:
-    def blame(stack: LoopStack) -> Culprit | None:
-        return culprit_in(stack, {"beep.desk": SourceFiles(HERE)}, None)
-
-    with log_of("blocks") as (began, lines):
-        async with open_loop_watchdog(blame, look_every_s=0.01) as watchdog:
-            line = sys._getframe().f_lineno + 1
-            assert began.wait(WAIT_S)
-            block = watchdog.last_block()
-    assert block is not None
+    reports = Reports()
+    async with open_loop_watchdog(reports, blame_beep, look_every_s=0.01):
+        line = sys._getframe().f_lineno + 1
+        assert reports.began.wait(WAIT_S)
+    block = reports.blocks[0]
     assert (block.instance, block.where) == ("beep.desk", f"unit/test_loop_watchdog.py:{line}")
-    assert lines[0].startswith("WARNING plugin beep.desk blocks the whole agent, since ")
-    assert f" s: unit/test_loop_watchdog.py:{line}; write" in lines[0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts how often a thread waits")
 async def test_code_in_c_that_keeps_the_interpreter_is_named_when_it_lets_go() -> None:
-    def blame(stack: LoopStack) -> Culprit | None:
-        return culprit_in(stack, {"beep.desk": SourceFiles(HERE)}, None)
-
-    with log_of("blocks") as (began, _):
-        async with open_loop_watchdog(blame, look_every_s=0.3) as watchdog:
-            await trio.sleep(0.05)  # until the thread waits
-            line = sys._getframe().f_lineno + 1
-            ctypes.PyDLL(None).usleep(1_200_000)
-            await trio.to_thread.run_sync(began.wait, WAIT_S)
-            block = watchdog.last_block()
-    assert block is not None
+    reports = Reports()
+    async with open_loop_watchdog(reports, blame_beep, look_every_s=0.3):
+        await trio.sleep(0.05)  # until the thread waits
+        line = sys._getframe().f_lineno + 1
+        ctypes.PyDLL(None).usleep(1_200_000)
+        await trio.to_thread.run_sync(reports.began.wait, WAIT_S)
+    block = reports.blocks[0]
     assert (block.instance, block.where) == ("beep.desk", f"unit/test_loop_watchdog.py:{line}")
     assert block.lasted_s >= 1.0
 
 
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        (Block("beep.a", "plugins/beep.py:7", NOON, 1.04, ended=False), "plugin blocks the whole agent; write"),
+        (Block("beep.a", "plugins/beep.py:7", NOON, 30.0, ended=True), "the whole agent was blocked"),
+        (Block(None, "ingest/writer.py:7", NOON, 1.0, ended=False), "the agent blocks itself"),
+        (Block(None, NO_TIME, NOON, 1.0, ended=False), "the event loop does not run"),
+        (Block(None, NO_TIME, NOON, 9.0, ended=True), "the event loop runs again"),
+    ],
+)
+def test_a_block_is_logged(block: Block, words: str) -> None:
+    stream = io.StringIO()
+    log.configure("info", "json", stream)
+    log_block(block)
+    entry = json.loads(stream.getvalue())
+    assert words in entry["event"]
+    assert entry["level"] == ("info" if block.where == NO_TIME else "warning")
+    assert entry.get("plugin") == block.instance
+    assert (entry["where"], entry["elapsed_s"]) == (block.where, round(block.lasted_s, 1))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="SIGSTOP, and the counts of Linux")
 async def test_a_stopped_process_is_nobodys_fault() -> None:
-    async with open_loop_watchdog(look_every_s=0.01) as watchdog:
+    async with open_loop_watchdog(Reports(), look_every_s=0.01) as watchdog:
         pid = os.getpid()
         await trio.run_process(["sh", "-c", f"kill -STOP {pid}; sleep 1.2; kill -CONT {pid}"])
         assert watchdog.last_block() is None
 
 
 async def test_the_thread_ends_with_the_block() -> None:
-    async with open_loop_watchdog(look_every_s=WAIT_S):
+    async with open_loop_watchdog(Reports(), look_every_s=WAIT_S):
         (thread,) = [thread for thread in threading.enumerate() if thread.name == "loop watchdog"]
     await trio.to_thread.run_sync(thread.join, WAIT_S)
     assert not thread.is_alive()

@@ -41,7 +41,8 @@ from aintandem_notify.plugins.border import (
     read_class_attributes,
 )
 from aintandem_notify.plugins.border.error_translation import HUGE_WAIT_S, seconds_of
-from aintandem_notify.plugins.border.tasks import StepTimer, run_contained
+from aintandem_notify.plugins.border.missing_await import WatchedCall, WatchedSteps, noticing_missing_awaits
+from aintandem_notify.plugins.border.tasks import run_contained
 
 HERE = Path(__file__)
 SHOWN = f"unit/{HERE.name}"
@@ -305,33 +306,47 @@ def test_an_invalid_result_is_reported_with_the_line_of_its_hook() -> None:
 async def test_a_missing_await_is_said_and_leaves_no_warning() -> None:
     for is_async, advice in ((True, "await it in the hook"), (False, "write it as async def")):
         with pytest.raises(PluginCodeFailed, match=f"on_event returned a coroutine; {advice}"):
-            BORDER.require_awaited("on_event", trio.lowlevel.checkpoint(), is_async=is_async)  # noqa: ASYNC105  # that is the mistake
+            BORDER.require_awaited("on_event", trio.lowlevel.checkpoint(), BORDER.watch(), is_async=is_async)  # noqa: ASYNC105  # that is the mistake
 
 
-class Ticking:
-    """A clock that returns each time once."""
-
-    def __init__(self, *times: float) -> None:
-        self.times = list(times)
-
-    def __call__(self) -> float:
-        return self.times.pop(0)
+async def forgotten() -> None:
+    """Nobody awaits it."""
+    await trio.lowlevel.checkpoint()
 
 
-async def test_each_step_that_blocks_the_loop_is_reported() -> None:
-    async def work() -> str:
-        await trio.lowlevel.checkpoint()
-        with trio.move_on_after(0):
-            await trio.sleep_forever()
-        return "done"
-
-    reported: list[float] = []
-    steps = (0, 0.5, 1, 3.0, 4, 4.5)
-    assert await StepTimer(work(), reported.append, Ticking(*steps)) == "done"
-    assert reported == [2.0]
+async def forgets() -> str:
+    await trio.lowlevel.checkpoint()
+    forgotten()  # type: ignore[unused-coroutine]
+    await trio.lowlevel.checkpoint()
+    return "done"
 
 
-async def test_a_timed_coroutine_can_raise_and_be_cancelled() -> None:
+async def test_a_coroutine_that_is_never_awaited_is_named_with_its_line() -> None:
+    line = forgets.__code__.co_firstlineno + 2
+    for step in (lambda call: WatchedSteps(forgets(), call), forgets_in_a_thread):
+        call = WatchedCall(SourceFiles(HERE))
+        with noticing_missing_awaits():
+            assert await step(call) == "done"
+        assert call.unawaited == (
+            f"{SHOWN}:{line}: await is missing: the coroutine of forgotten() was never awaited"
+        )
+
+
+async def forgets_in_a_thread(call: WatchedCall) -> str:
+    """The thread makes the coroutine."""
+    return await trio.to_thread.run_sync(call.run, lambda: trio.run(forgets))
+
+
+async def test_a_coroutine_of_others_is_warned_of_as_ever() -> None:
+    call = WatchedCall(SourceFiles(Path("/else/beep.py")))
+    with noticing_missing_awaits(), pytest.warns(RuntimeWarning, match="forgotten' was never awaited"):
+        await WatchedSteps(forgets(), call)
+    assert call.unawaited is None
+    with noticing_missing_awaits(), pytest.warns(RuntimeWarning, match="forgotten' was never awaited"):
+        await forgets()
+
+
+async def test_a_watched_coroutine_can_raise_and_be_cancelled() -> None:
     async def raises() -> None:
         await trio.lowlevel.checkpoint()
         raise ValueError("no")
@@ -346,10 +361,10 @@ async def test_a_timed_coroutine_can_raise_and_be_cancelled() -> None:
             raise
 
     with pytest.raises(ValueError, match="no"):
-        await StepTimer(raises(), lambda _elapsed_s: None)
+        await WatchedSteps(raises(), BORDER.watch())
     with trio.CancelScope() as scope:
         scope.cancel()
-        await StepTimer(waits(), lambda _elapsed_s: None)
+        await WatchedSteps(waits(), BORDER.watch())
     assert cancelled == ["cancelled"]
 
 

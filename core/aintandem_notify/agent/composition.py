@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aintandem_notify import __version__, log
 from aintandem_notify.agent.agent import Agent
+from aintandem_notify.agent.blocked_loop import log_block
 from aintandem_notify.agent.health_facts import HealthFacts
 from aintandem_notify.agent.reloading import open_reloads
 from aintandem_notify.agent.systemd import Systemd
@@ -66,7 +67,7 @@ async def open_agent(
     config = loaded.config
     async with AsyncExitStack() as blocks:
         enter = blocks.enter_async_context
-        watchdog = await enter(open_loop_watchdog()) if watch_loop else None
+        watchdog = await enter(open_loop_watchdog(log_block)) if watch_loop else None
         storage = await enter(open_storage(_store(config, blocks), clock=clock, reserve_bytes=RESERVE_BYTES))
         places = None if math.isinf(files.links) else int(files.links)
         member = await enter(open_membership(storage, node_name(config), places=places))

@@ -5,6 +5,7 @@ terminal control sequences. All code that shows or stores the text of an error t
 loop in ``__str__`` is not stopped.
 """
 
+import traceback
 from typing import Final
 
 from aintandem_notify.errors import AInTandemNotifyError
@@ -61,6 +62,14 @@ def describe_error(error: BaseException) -> str:
     if issubclass(type(error), AInTandemNotifyError):
         return text or name
     return f"{name}: {text}" if text else name
+
+
+def describe_traceback(error: BaseException) -> str:
+    """The traceback as Python prints it, of any size, not redacted; one line if its class prevents it."""
+    try:
+        return "".join(traceback.format_exception(error)).rstrip("\n")
+    except BaseException:  # noqa: BLE001  # the border to code that is not ours
+        return f"{error_name(error)} {UNREADABLE}"
 
 
 def is_equal(left: object, right: object) -> bool:

@@ -20,6 +20,7 @@ from aintandem_notify.foundation.printable import escape
 from aintandem_notify.foundation.stdio.journal import PRIORITIES, is_journal, with_priority
 from aintandem_notify.foundation.stdio.stderr_thread import plain_loss_notice, threaded_stderr
 from aintandem_notify.log.entries import safe_entry, safe_trace
+from aintandem_notify.log.error_texts import describe_traceback
 from aintandem_notify.log.line_format import OWN_KEYS, json_line, text_line
 
 LogFormat = Literal["auto", "text", "json"]
@@ -73,7 +74,7 @@ def _configure_structlog(level: int, log_format: LogFormat, stream: TextIO | Non
     processors: list[Processor] = [
         structlog.processors.add_log_level,
         _local_stamp if readable else structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        _format_exception,
         *renderer,
         *([_with_priority] if is_journal(out) else []),
     ]
@@ -86,6 +87,13 @@ def _configure_structlog(level: int, log_format: LogFormat, stream: TextIO | Non
         logger_factory=lambda *_args: logger,
         cache_logger_on_first_use=False,
     )
+
+
+def _format_exception(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replaces ``exc_info`` by its traceback; reading an exception of somebody else's class may raise another."""
+    raised = entry.pop("exc_info", None)
+    error = raised[1] if isinstance(raised, tuple) else sys.exception() if raised is True else raised
+    return entry if not error else {**entry, "exception": describe_traceback(error)}
 
 
 def _local_stamp(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

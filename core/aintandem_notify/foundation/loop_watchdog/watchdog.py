@@ -1,8 +1,8 @@
 """A thread that asks the event loop for a sign of life twice a second, and finds the code that keeps it from one.
 
-The loop runs one tiny callback for each question; between two questions the thread sleeps. It logs each block once
-when it has lasted a second, and once at its end. Code in C that keeps the interpreter's lock stops this thread,
-too; such a block is found as soon as it is over. A suspended machine or a stopped process is no block.
+The loop runs one tiny callback for each question; between two questions the thread sleeps. It reports each block
+once when it has lasted a second, and once at its end. Code in C that keeps the interpreter's lock stops this
+thread, too; such a block is found as soon as it is over. A suspended machine or a stopped process is no block.
 """
 
 import logging
@@ -33,11 +33,10 @@ from aintandem_notify.foundation.threads import NO_MORE_THREADS, is_thread_start
 
 LOOK_EVERY_S: Final = 0.5
 """Seconds between two questions, and between two looks at a loop that does not answer."""
-ADVICE: Final = "write the hook as def, or await the slow part"
-"""For the author of a plugin that blocks."""
-
 Blame = Callable[[LoopStack], Culprit | None]
 """Returns the plugin instance that runs, and its line; None if no plugin's code does. Called in another thread."""
+Report = Callable[["Block"], None]
+"""Takes a block when it is noticed, and again when it has ended. Called in the watchdog's thread."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +59,9 @@ class Block:
 class LoopWatchdog:
     """Watches the event loop; made by ``open_loop_watchdog``. ``blame`` may be set at any time."""
 
-    def __init__(self, blame: Blame, look_every_s: float) -> None:
+    def __init__(self, report: Report, blame: Blame, look_every_s: float) -> None:
         self.blame = blame
+        self._report = report
         self._look_every_s = look_every_s
         self._answered, self._stopped = threading.Event(), threading.Event()
         self._last: Block | None = None
@@ -153,41 +153,26 @@ class LoopWatchdog:
         began_at = datetime.now(UTC) - timedelta(seconds=elapsed_s)
         self._began_s = since_s
         self._last = Block(culprit.instance, culprit.where, began_at, elapsed_s, ended=False)
-        _report(self._last)
+        self._report(self._last)
 
     def _end(self) -> None:
         if self._last is None or self._last.ended:
             return
         ended = replace(self._last, lasted_s=time.monotonic() - self._began_s, ended=True)
         self._last = ended
-        _report(ended)
+        self._report(ended)
 
 
 def _queued_s(thread: threading.Thread) -> float:
     return queued_s(thread.native_id or 0)
 
 
-def _report(block: Block) -> None:
-    """Log the begin of the block, or its end."""
-    time_of_it = f"blocked the whole agent for {block.lasted_s:.1f} s"
-    if not block.ended:
-        time_of_it = f"blocks the whole agent, since {block.lasted_s:.0f} s"
-    if block.where == NO_TIME:
-        _log.info("the event loop does not run: %s (%.1f s)", NO_TIME, block.lasted_s)
-    elif block.instance is None:
-        _log.warning("code of the agent %s: %s", time_of_it, block.where)
-    elif block.ended:
-        _log.warning("plugin %s %s: %s", block.instance, time_of_it, block.where)
-    else:
-        _log.warning("plugin %s %s: %s; %s", block.instance, time_of_it, block.where, ADVICE)
-
-
 @asynccontextmanager
 async def open_loop_watchdog(
-    blame: Blame = lambda _stack: None, *, look_every_s: float = LOOK_EVERY_S
+    report: Report, blame: Blame = lambda _stack: None, *, look_every_s: float = LOOK_EVERY_S
 ) -> AsyncIterator[LoopWatchdog]:
     """Watches this event loop during the block. Without a thread to be had, it logs that and watches nothing."""
-    watchdog = LoopWatchdog(blame, look_every_s)
+    watchdog = LoopWatchdog(report, blame, look_every_s)
     arguments = (trio.lowlevel.current_trio_token(), threading.current_thread())
     thread = threading.Thread(target=watchdog.watch, args=arguments, name="loop watchdog", daemon=True)
     try:

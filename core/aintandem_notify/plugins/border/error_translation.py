@@ -10,6 +10,7 @@ The plugin's exception stops here: only its class name, text and known attribute
 
 import math
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -27,12 +28,16 @@ from aintandem_notify.errors import (
     RetryLater,
 )
 from aintandem_notify.log import describe_error, error_kind, safe_text
-from aintandem_notify.plugins.border.source_files import SourceFiles, with_location
+from aintandem_notify.plugins.border.source_files import with_location
 
 HUGE_WAIT_S: Final = 1e9
 """Seconds used for a whole number that is too large for a float."""
 MAX_LEAVES: Final = 1000
 """The number of exceptions that are read from a group."""
+
+
+Locate = Callable[[BaseException], str]
+"""Returns the line of the plugin that raised an exception, as ``plugins/beep.py:7``; empty if unknown."""
 
 
 class DeadlineExceeded(AInTandemNotifyError, TimeoutError):
@@ -82,7 +87,7 @@ _TRIO_SCOPE_ERROR: Final = "RuntimeError: Cancel scope stack corrupted"
 _OWN_CLASSES: Final = frozenset({LifespanFailed, PluginCodeFailed, PluginUnusable, NoConnection, DeadlineExceeded})
 
 
-def translate_error(error: BaseException, plugin: str, source_files: SourceFiles) -> Exception:
+def translate_error(error: BaseException, plugin: str, locate: Locate) -> Exception:
     """Translate ``error`` into one exception of our own; of a group, the part with the highest precedence.
 
     Raises the cancellation of ours that ``error`` is or contains, if any.
@@ -93,7 +98,12 @@ def translate_error(error: BaseException, plugin: str, source_files: SourceFiles
     cancelled = [leaf for leaf in leaves if issubclass(type(leaf), trio.Cancelled)]
     if cancelled and _is_cancelled():
         raise cancelled[0]
-    return min((_translate_leaf(leaf, plugin, source_files) for leaf in leaves), key=_precedence)
+    return min((_translate_leaf(leaf, plugin, locate) for leaf in leaves), key=_precedence)
+
+
+def is_from_plugin(error: BaseException) -> bool:
+    """True if plugin code raised the error, or a part of it; False for errors that are translated already."""
+    return any(type(leaf) not in _OWN_CLASSES for leaf in _leaves(error))
 
 
 def describe_plugin_error(error: Exception) -> str:
@@ -127,9 +137,25 @@ def seconds_of(value: object) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
+def way_to(leaf: BaseException, error: BaseException) -> list[BaseException]:
+    """``leaf``, the group that it is in, and so on out to ``error``."""
+    _, parents = _walk(error)
+    way = [leaf]
+    while (parent := parents.get(id(way[-1]))) is not None:
+        way.append(parent)
+    return way
+
+
 def _leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions of a group in order, each once, even if groups contain each other."""
+    return _walk(error)[0]
+
+
+def _walk(error: BaseException) -> tuple[list[BaseException], dict[int, BaseException]]:
+    """The exceptions of a group in order, each once, even if groups contain each other; and the group of each, by
+    the ``id`` of the exception.
+    """
     leaves: list[BaseException] = []
+    parents: dict[int, BaseException] = {}
     pending, seen = [error], {id(error)}
     while pending and len(leaves) < MAX_LEAVES:
         candidate = pending.pop()
@@ -139,8 +165,9 @@ def _leaves(error: BaseException) -> list[BaseException]:
         inner = vars(BaseExceptionGroup)["exceptions"].__get__(candidate)  # a plugin's class may override it
         unseen = [leaf for leaf in inner if id(leaf) not in seen]
         seen.update(map(id, unseen))
+        parents.update((id(leaf), candidate) for leaf in unseen)
         pending.extend(reversed(unseen))
-    return leaves
+    return leaves, parents
 
 
 def _is_interpreter_closing() -> bool:
@@ -155,32 +182,32 @@ def _is_cancelled() -> bool:
         return False
 
 
-def _translate_leaf(leaf: BaseException, plugin: str, source_files: SourceFiles) -> Exception:
+def _translate_leaf(leaf: BaseException, plugin: str, locate: Locate) -> Exception:
     cls = type(leaf)
     if cls in _OWN_CLASSES and isinstance(leaf, Exception):
         return leaf
     if issubclass(cls, RetryLater):
-        return _retry_later(leaf, source_files)
+        return _retry_later(leaf, locate)
     for kind in _OUTCOMES:
         if issubclass(cls, kind):
             return kind(_reason(leaf))
     if issubclass(cls, HttpFailed):
         return HttpFailed(_reason(leaf), maybe_sent=_attribute(leaf, "maybe_sent") is True)
     if issubclass(cls, trio.TooSlowError):
-        return DeadlineExceeded("a deadline of the plugin's own has passed")
-    location = source_files.raised_at(leaf)
+        return DeadlineExceeded(with_location(locate(leaf), "a deadline of the plugin's own has passed"))
+    location = locate(leaf)
     if issubclass(cls, ConnectionError | TimeoutError):
         return NoConnection(with_location(location, describe_error(leaf)))
     return PluginCodeFailed(plugin, with_location(location, _describe(leaf)), error_kind(leaf))
 
 
-def _retry_later(leaf: BaseException, source_files: SourceFiles) -> RetryLater:
+def _retry_later(leaf: BaseException, locate: Locate) -> RetryLater:
     reason, value = _reason(leaf), _attribute(leaf, "after")
     after = seconds_of(value)
     if value is None or after is not None:
         return RetryLater(reason, after=after)
     problem = f"after should be a number of seconds, not {_describe_value(value)}"
-    return RetryLater(with_location(reason, with_location(source_files.raised_at(leaf), problem)))
+    return RetryLater(with_location(reason, with_location(locate(leaf), problem)))
 
 
 def _describe(leaf: BaseException) -> str:

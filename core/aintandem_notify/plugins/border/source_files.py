@@ -27,8 +27,12 @@ class SourceFiles:
 
     def raised_at(self, error: BaseException) -> str:
         """The innermost line of the plugin in the traceback of ``error``; only the file if there is none."""
+        return self.line_in(error) or format_location(self.file)
+
+    def line_in(self, error: BaseException) -> str:
+        """The innermost line of the plugin in the traceback of ``error``; empty if there is none."""
         own_lines = [line for line in _frames(error) if self.contains(line[0])]
-        return format_location(*own_lines[-1]) if own_lines else format_location(self.file)
+        return format_location(*own_lines[-1]) if own_lines else ""
 
     def defined_at(self, cls: type, attribute: str | None = None) -> str:
         """The line where the class, or a base class, sets the attribute; else the line where the class begins."""

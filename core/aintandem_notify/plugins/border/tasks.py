@@ -1,21 +1,14 @@
-"""Runs plugin code in a task of its own, and measures how long it blocks the event loop."""
+"""Runs plugin code in a task of its own."""
 
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextvars import ContextVar
-from functools import partial
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import trio
 
 from aintandem_notify.plugins.border.instance_border import Border
+from aintandem_notify.plugins.border.missing_await import RUNNING_INSTANCE
 
 T = TypeVar("T")
-
-RUNNING_INSTANCE: Final = ContextVar[str]("RUNNING_INSTANCE")
-"""The plugin instance for which a task runs; also set in every task that such a task starts."""
-SLOW_STEP_S: Final = 1.0
-"""Seconds between two awaits of a plugin after which it is reported: nothing else runs meanwhile."""
 
 
 async def run_contained(
@@ -42,39 +35,3 @@ async def run_contained(
         border.translate_error(error)  # raises a cancellation of ours
         on_nursery_left_open()
     return results[0]
-
-
-class StepTimer(Awaitable[T]):
-    """Awaits a coroutine; calls ``on_slow_step`` with the seconds of each step of ``SLOW_STEP_S`` or longer."""
-
-    def __init__(
-        self,
-        coroutine: Coroutine[Any, Any, T],
-        on_slow_step: Callable[[float], None],
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self._coroutine = coroutine
-        self._on_slow_step = on_slow_step
-        self._clock = clock
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        step: Callable[[], Any] = partial(self._coroutine.send, None)
-        while True:
-            started_at = self._clock()
-            try:
-                trap = step()
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            finally:
-                if (elapsed_s := self._clock() - started_at) >= SLOW_STEP_S:
-                    self._on_slow_step(elapsed_s)
-            try:
-                value = yield trap
-            except GeneratorExit:
-                self._coroutine.close()
-                raise
-            except BaseException as error:  # noqa: BLE001  # for the coroutine
-                step = partial(self._coroutine.throw, error)
-            else:
-                step = partial(self._coroutine.send, value)

@@ -16,7 +16,8 @@ import trio
 
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.plugins.border import Border, DeadlineExceeded
-from aintandem_notify.plugins.border.tasks import StepTimer, run_contained
+from aintandem_notify.plugins.border.missing_await import WatchedSteps
+from aintandem_notify.plugins.border.tasks import run_contained
 from aintandem_notify.plugins.discovery.registry import Hook
 
 STUCK_AFTER_S: Final = 300.0
@@ -67,8 +68,6 @@ class CallIncident(Enum):
     """The call is ``stuck_after_s`` past its deadline."""
     ENDED = auto()
     """An overdue or stuck call has returned."""
-    LOOP_BLOCKED = auto()
-    """An ``async def`` blocked the event loop."""
     NURSERY_LEFT_OPEN = auto()
     """An ``async def`` returned without closing its nursery."""
 
@@ -87,7 +86,7 @@ class HookRunner:
 
     Each runner uses one thread at most, so that no instance takes threads from another, and a stuck live hook does
     not delay deliveries. ``on_incident`` is called with each incident, the hook's name and the seconds it has run
-    (for ``LOOP_BLOCKED`` the seconds of the step, for ``NURSERY_LEFT_OPEN`` 0).
+    (0 for ``NURSERY_LEFT_OPEN``).
     """
 
     def __init__(
@@ -132,8 +131,7 @@ class HookRunner:
         async def work() -> None:
             for call in calls:
                 running_call.hook, running_call.started_at = call.hook.name, trio.current_time()
-                on_slow_step = partial(self._on_incident, CallIncident.LOOP_BLOCKED, call.hook.name)
-                results.append(await run_async(call, self._border, self._timeout_s, parse, on_slow_step))
+                results.append(await run_async(call, self._border, self._timeout_s, parse))
                 if stop_at_failure and isinstance(results[-1], HookFailure):
                     return
 
@@ -198,32 +196,32 @@ async def _sleep_until_due(running_call: RunningCall, after_s: float) -> None:
         await trio.sleep_until(due)
 
 
-async def run_async(
-    call: HookCall,
-    border: Border,
-    timeout_s: float,
-    parse: ResultParser,
-    on_slow_step: Callable[[float], None] = lambda _elapsed_s: None,
-) -> HookResult:
-    """Run an ``async def`` and cancel it at its deadline; ``on_slow_step`` is called when it blocks the loop."""
+async def run_async(call: HookCall, border: Border, timeout_s: float, parse: ResultParser) -> HookResult:
+    """Run an ``async def`` and cancel it at its deadline."""
+    hook, watched, waited_in = call.hook.name, border.watch(), ""
     try:
         with trio.move_on_after(timeout_s):
-            value = await StepTimer(call.run(), on_slow_step)
-            border.require_awaited(call.hook.name, value, is_async=True)
+            try:
+                value = await WatchedSteps(call.run(), watched)
+            except trio.Cancelled as cancelled:
+                waited_in = border.line_of(cancelled)
+                raise
+            border.require_awaited(hook, value, watched, is_async=True)
             return HookValue(parse(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
-        return HookFailure(border.translate_error(error))
-    return HookFailure(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))
+        return HookFailure(border.translate_error(error, hook))
+    return HookFailure(DeadlineExceeded(f"{hook} took longer than {timeout_s:g} s{waited_in}"))
 
 
 def run_sync(call: HookCall, border: Border, parse: ResultParser) -> HookResult:
     """Run a ``def`` in the calling thread."""
+    watched = border.watch()
     try:
-        value = call.run()
-        border.require_awaited(call.hook.name, value, is_async=False)
+        value = watched.run(call.run)
+        border.require_awaited(call.hook.name, value, watched, is_async=False)
         return HookValue(parse(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code
-        return HookFailure(border.translate_error(error))
+        return HookFailure(border.translate_error(error, call.hook.name))
 
 
 async def run_with_deadline(

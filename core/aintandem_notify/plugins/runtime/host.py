@@ -15,7 +15,7 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.loop_watchdog import Culprit, LoopStack
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.plugins.border.blocking_code import culprit_in
-from aintandem_notify.plugins.border.tasks import RUNNING_INSTANCE
+from aintandem_notify.plugins.border.missing_await import RUNNING_INSTANCE, noticing_missing_awaits
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.runtime.calls import STUCK_AFTER_S, DeliveryResult
 from aintandem_notify.plugins.runtime.instance import Instance, SharedServices
@@ -45,14 +45,15 @@ async def open_host(
     ``announce`` gets an event when an instance becomes unusable, and no second one until it has recovered. A call
     that is ``stuck_after_s`` seconds past its deadline makes its instance unusable.
     """
-    async with trio.open_nursery() as nursery:
-        services = SharedServices(http, clock, announce, chance, stuck_after_s)
-        host = PluginHost(nursery, catalog, services)
-        try:
-            yield host
-        finally:
-            with trio.CancelScope(shield=True):
-                await host.stop_all()
+    with noticing_missing_awaits():
+        async with trio.open_nursery() as nursery:
+            services = SharedServices(http, clock, announce, chance, stuck_after_s)
+            host = PluginHost(nursery, catalog, services)
+            try:
+                yield host
+            finally:
+                with trio.CancelScope(shield=True):
+                    await host.stop_all()
 
 
 class PluginHost:

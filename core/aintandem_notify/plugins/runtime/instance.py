@@ -53,7 +53,6 @@ _INCIDENT_TEXTS: Final[Mapping[CallIncident, str]] = {
     CallIncident.STUCK: "a hook is stuck",
     CallIncident.ENDED: "an overdue hook has ended",
     CallIncident.NURSERY_LEFT_OPEN: "a hook left a nursery open; close it within the hook, with async with",
-    CallIncident.LOOP_BLOCKED: "an async hook blocked the whole agent; write it as def, or await the slow part",
 }
 
 
@@ -233,7 +232,7 @@ class Instance:
         try:
             await run_contained(self._run_lifespan, self._border, self._on_nursery_left_open)
         except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
-            translated = self._border.translate_error(error)
+            translated = self._border.translate_error(error, "lifespan")
             return translated if isinstance(translated, LifespanFailed) else LifespanFailed("", translated)
         return None
 

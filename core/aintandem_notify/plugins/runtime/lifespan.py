@@ -6,14 +6,17 @@ stopped, and the task's error is raised afterwards.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from types import CoroutineType
 from typing import Any, Final
 
 import trio
 
 from aintandem_notify.api import Plugin
 from aintandem_notify.plugins.border import Border, DeadlineExceeded, LifespanFailed, PluginUnusable
+from aintandem_notify.plugins.border.missing_await import WatchedCall, WatchedSteps
 from aintandem_notify.plugins.discovery.registry import Hook
 
+_LIFESPAN: Final = "lifespan"
 TEAR_DOWN_S: Final = 3.0
 """Seconds for the part of a lifespan after its ``yield``; short, because the agent's exit waits for it."""
 
@@ -46,7 +49,7 @@ class BackgroundTasks:
                 task_status.started(nursery)
                 await trio.sleep_forever()
         except BaseException as error:  # noqa: BLE001  # the border to plugin code
-            self.crash = self._border.translate_error(error)
+            self.crash = self._border.translate_error(error, "lifespan")
             self.cancel_on_crash(self._crash_scope)
 
 
@@ -61,18 +64,20 @@ async def run_in_lifespan(
 
     ``use`` returns when the instance is to be torn down: on a stop, or after a crash of a background task.
     """
-    stage = "lifespan, set-up"
+    stage, watched = "lifespan, set-up", border.watch()
     try:
         with trio.CancelScope(deadline=trio.current_time() + timeout_s) as scope:
             background.cancel_on_crash(scope)
-            async with _lifespan(border, hooks):
+            async with _lifespan(border, hooks, watched):
+                border.require_awaited(_LIFESPAN, None, watched, is_async=True)
                 scope.deadline = float("inf")
                 stage = "lifespan"
                 await use()
                 stage = "lifespan, tear-down"
                 scope.deadline = trio.current_time() + TEAR_DOWN_S
+            border.require_awaited(_LIFESPAN, None, watched, is_async=True)
     except BaseException as error:  # noqa: BLE001  # the border to plugin code
-        raise _lifespan_failure(stage, border.translate_error(error), background) from None
+        raise _lifespan_failure(stage, border.translate_error(error, _LIFESPAN), background) from None
     if background.crash is not None:
         raise _lifespan_failure(stage, background.crash, background)
     if scope.cancelled_caught:
@@ -87,13 +92,31 @@ def _lifespan_failure(stage: str, error: Exception, background: BackgroundTasks)
     return LifespanFailed(stage, error)
 
 
-def _lifespan(border: Border, hooks: Mapping[str, Hook]) -> AbstractAsyncContextManager[Any]:
-    if "lifespan" not in hooks:
+def _lifespan(border: Border, hooks: Mapping[str, Hook], watched: WatchedCall) -> AbstractAsyncContextManager[Any]:
+    if _LIFESPAN not in hooks:
         return nullcontext()
-    manager = hooks["lifespan"].function()
+    manager = hooks[_LIFESPAN].function()
     if not isinstance(manager, AbstractAsyncContextManager):
         raise PluginUnusable(border.plugin, "lifespan returned no async context manager")
-    return manager
+    return _WatchedManager(manager, watched)
+
+
+class _WatchedManager(AbstractAsyncContextManager[Any]):
+    """A lifespan whose code before and after ``yield`` is watched."""
+
+    def __init__(self, manager: AbstractAsyncContextManager[Any], watched: WatchedCall) -> None:
+        self._manager = manager
+        self._watched = watched
+
+    async def __aenter__(self) -> Any:
+        return await self._steps(self._manager.__aenter__())
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        result: bool | None = await self._steps(self._manager.__aexit__(*raised))
+        return result
+
+    async def _steps(self, work: Any) -> Any:
+        return await (WatchedSteps(work, self._watched) if type(work) is CoroutineType else work)
 
 
 def has_own_init(plugin_class: type[Plugin[Any]]) -> bool:
