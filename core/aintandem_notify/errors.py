@@ -189,7 +189,15 @@ class LinkRefused(OrchestratorError):
 
 
 class ProjectGone(OrchestratorError):
-    """The orchestrator does not know the project (HTTP 404 or close code 4404)."""
+    """The orchestrator does not know the project.
+
+    ``code`` is the HTTP status of the refused upgrade (404, 410) or the WebSocket close code (4404).
+    """
+
+    def __init__(self, reason: str, code: int = 4404) -> None:
+        self.reason = reason
+        self.code = code
+        super().__init__(reason)
 
 
 class Disconnected(OrchestratorError):
@@ -203,7 +211,10 @@ class ApiError(OrchestratorError):
     """The REST API answered with an error.
 
     ``code`` is the API's own error code (``NOT_FOUND``), empty if it gave none; ``status`` is the HTTP status.
+    ``is_from_api`` is false if the response is none of the API's: a proxy or a login page may be its source.
     """
+
+    is_from_api: bool = True
 
     def __init__(
         self, message: str, *, status: int, code: str = "", details: Mapping[str, object] | None = None

@@ -380,6 +380,24 @@ async def test_a_run_that_the_orchestrator_does_not_know_any_more_is_counted_onc
         assert await bench.open_runs() == ["t2"]
 
 
+@pytest.mark.parametrize(
+    "answer", [RestAnswer(b"<h1>Not Found</h1>", 404), RestAnswer(b"404 page not found", 404)]
+)
+async def test_a_run_is_not_gone_because_something_else_answers_404(answer: RestAnswer) -> None:
+    async with open_bench() as bench, bench.agent() as notified:
+        socket = await begin(bench, notified, "t1")
+        bench.raw.rest["GET /api/projects/a/tasks/t1"] = answer
+        await socket.reset()
+        socket = await bench.socket()
+        while sum(request.path.endswith("/t1") for request in bench.raw.requests) < 3:  # noqa: ASYNC110
+            await trio.sleep(0.005)
+        assert await bench.open_runs() == ["t1"]
+        bench.raw.rest["GET /api/projects/a/tasks/t1"] = task("t1", "failed", completedAt=now(), error="boom")
+        await notified.until("task_failed")
+        await notified.until("feed_gap")
+        assert notified.gaps[0].gone == 0
+
+
 async def test_a_run_whose_id_fits_no_url_is_gone() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified, "t1", "..")
@@ -665,4 +683,4 @@ async def test_pages_of_any_kind_come_to_an_end(name: str) -> None:
         bench.raw.rest[TASKS] = lambda request: PAGES[name](request.query)
         await socket.reset()
         await notified.until("feed_gap")
-        assert not notified.gaps[0].incomplete
+        assert notified.gaps[0].incomplete is (name == "pages without ids")

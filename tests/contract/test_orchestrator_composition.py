@@ -1,13 +1,19 @@
 """The whole orchestrator package over real sockets: sessions, links and projects together."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from structlog.testing import capture_logs
 
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
-from support.raw_orchestrator import Refuse, RestAnswer, open_raw_orchestrator
+from aintandem_notify.orchestrator import ConnectionTrouble, Fleet
+from support.nasty import orchestrator_http as nasty
+from support.nasty.wire import Then
+from support.raw_orchestrator import Accept, Refuse, RestAnswer, open_raw_orchestrator
 from support.watching import arrivals, watching
 
 A, B = ProjectConfig(id="a", name="A"), ProjectConfig(id="b", name="B")
@@ -106,6 +112,89 @@ async def test_a_project_that_is_given_up_is_logged_once() -> None:
     assert [(line["event"], line["project"], line["reason"]) for line in reported] == [
         ("the project is given up", "a", reason)
     ]
+
+
+def shown(fleet: Fleet) -> dict[str, tuple[ConnectionTrouble | None, str | None]]:
+    return {status.project.id: (status.trouble, status.last_error) for status in fleet.snapshot()}
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize(
+    ("rest", "trouble"),
+    [
+        ({}, ConnectionTrouble.GONE),
+        ({"projects": [{"id": "a"}]}, ConnectionTrouble.LOST),
+        ({"projects": RestAnswer(b"<h1>no</h1>", 404)}, ConnectionTrouble.GONE),
+        ({"projects": RestAnswer(b"", 503)}, ConnectionTrouble.GONE),
+        ({"projects/a": {"id": "a"}}, ConnectionTrouble.LOST),
+        ({"projects/a": RestAnswer(b"<h1>no</h1>", 404)}, ConnectionTrouble.GONE),
+        ({"projects/a": RestAnswer(b"<h1>no</h1>", 410)}, ConnectionTrouble.GONE),
+        ({"projects/a": RestAnswer(b"<h1>no</h1>", 403)}, ConnectionTrouble.LOST),
+        ({"projects/a": RestAnswer(b"", 302, {"Location": "about:blank"})}, ConnectionTrouble.LOST),
+        ({"projects/a": None}, ConnectionTrouble.LOST),
+        ({"projects": None, "projects/a": RestAnswer(b"page not found", 404)}, ConnectionTrouble.LOST),
+        ({"projects": RestAnswer(b"", 404), "projects/a": RestAnswer(b"", 404)}, ConnectionTrouble.LOST),
+        ({"projects": RestAnswer(b"", 404), "projects/a": RestAnswer(b"", 500)}, ConnectionTrouble.LOST),
+    ],
+)
+async def test_a_project_is_gone_only_if_rest_agrees(
+    status: int, rest: Mapping[str, Any], trouble: ConnectionTrouble
+) -> None:
+    async with open_raw_orchestrator(default_upgrade=Refuse(status), projects=["b"]) as raw:
+        raw.rest |= {f"GET /api/{path}": answer for path, answer in rest.items()}
+        async with watching(raw, A, reconnect_initial_delay=60.0) as (fleet, journal):
+            await journal.until("a", "connection_error")
+            assert [known for known, _ in shown(fleet).values()] == [trouble]
+            asked = [request.path for request in raw.requests if "/projects" in request.path]
+            assert asked in (["/api/projects"], ["/api/projects", "/api/projects/a"])
+
+
+async def test_a_project_that_rest_knows_again_is_gone_no_longer() -> None:
+    async with (
+        open_raw_orchestrator(default_upgrade=Refuse(404), projects=[]) as raw,
+        watching(raw, A) as (fleet, journal),
+    ):
+        await journal.until("a", "connection_error")
+        assert fleet.snapshot()[0].gone
+        raw.projects.append("a")
+        await journal.until("a", "connection_error", 2)
+        assert not fleet.snapshot()[0].gone
+        raw.default_upgrade = Accept()
+        await journal.until("a", "connection_connected")
+
+
+async def test_many_projects_behind_a_proxy_without_upgrades_share_the_list() -> None:
+    projects = [ProjectConfig(id=f"p{n}", name="x") for n in range(150)]
+    ids = [project.id for project in projects]
+    async with (
+        open_raw_orchestrator(default_upgrade=Refuse(404), projects=ids) as raw,
+        watching(raw, *projects, reconnect_initial_delay=60.0) as (fleet, journal),
+    ):
+        for project_id in ids:
+            await journal.until(project_id, "connection_error")
+        assert {trouble for trouble, _ in shown(fleet).values()} == {ConnectionTrouble.LOST}
+        assert len([request for request in raw.requests if "/projects" in request.path]) < 20
+
+
+async def test_an_answer_that_is_no_list_lets_nobody_go() -> None:
+    answers = {name: answer for name, answer in nasty.NO_PROJECTS.items() if answer.then is Then.KEEP}
+    async with (
+        open_raw_orchestrator(projects=["a1", "a2", "b"]) as raw,
+        watching(raw, ProjectConfig(id="a*"), discover_interval=0.01) as (fleet, _),
+    ):
+        await arrivals(raw, 2)
+        for name, answer in answers.items():
+            raw.rest["GET /api/projects"] = nasty.named_rows(answer, "projects")
+            lists = len(raw.requests)
+            while len(raw.requests) < lists + 4:  # noqa: ASYNC110
+                await trio.sleep(0.005)
+            assert fleet.discovery().trouble is not None, name
+            assert sorted(shown(fleet)) == ["a1", "a2"], name
+            assert len(raw.open_sockets) == 2, name
+        raw.rest["GET /api/projects"] = nasty.named_rows(nasty.EMPTY_LISTS["by name"], "projects")
+        while fleet.snapshot():  # noqa: ASYNC110
+            await trio.sleep(0.005)
+        assert list(fleet.discovery().idle_globs) == ["a*"]
 
 
 async def test_globs_and_reload() -> None:

@@ -19,6 +19,7 @@ from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.orchestrator import Login, Session
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi
 from aintandem_notify.orchestrator.rest.records import Record, without_extras
+from support.nasty import orchestrator_http as nasty
 from support.nasty.wire import zipped
 from support.raw_orchestrator import RawOrchestrator, RestAnswer, open_raw_orchestrator
 
@@ -98,6 +99,48 @@ async def test_queries_leave_out_parameters_that_are_none() -> None:
             "limit": "5",
             "startDate": "2026-01-01T00:00:00+00:00",
         }
+
+
+LISTS = [
+    ("projects", "projects", (), "/api/projects"),
+    ("tasks", "tasks", ("p",), "/api/projects/p/tasks"),
+    ("executions", "executions", ("p",), "/api/workflows/projects/p/executions"),
+    ("sandboxes", "sandboxes", (), "/api/flexy"),
+    ("operations", "operations", ("p",), "/api/flexy/projects/p/operations"),
+]
+"""Each call for a list: its name, the list's name in an answer, arguments, path."""
+
+
+@pytest.mark.parametrize(("name", "key", "arguments", "path"), LISTS)
+async def test_no_list_is_an_error_and_no_empty_list(
+    name: str, key: str, arguments: tuple[str, ...], path: str
+) -> None:
+    answers = nasty.NO_PROJECTS if name == "projects" else nasty.NO_LISTS
+    async with api() as (orchestrator, raw):
+        for case, answer in answers.items():
+            raw.rest[f"GET {path}"] = nasty.named_rows(answer, key)
+            try:
+                result = await getattr(orchestrator.without_retries(), name)(*arguments)
+            except (ApiError, HttpFailed):
+                continue
+            pytest.fail(f"{case}: {result}")
+
+
+@pytest.mark.parametrize(("name", "key", "arguments", "path"), LISTS)
+async def test_an_empty_list_is_one(name: str, key: str, arguments: tuple[str, ...], path: str) -> None:
+    async with api() as (orchestrator, raw):
+        for answer in nasty.EMPTY_LISTS.values():
+            raw.rest[f"GET {path}"] = nasty.named_rows(answer, key)
+            assert await getattr(orchestrator, name)(*arguments) == []
+
+
+async def test_rows_that_cannot_be_read_make_a_list_of_projects_incomplete() -> None:
+    async with api() as (orchestrator, raw):
+        raw.rest["GET /api/projects"] = [{"id": "a"}, {"name": "no id"}]
+        listed = await orchestrator.listed_projects()
+        assert ([project.id for project in listed.projects], listed.is_whole) == (["a"], False)
+        raw.rest["GET /api/projects"] = [{"id": "a"}]
+        assert (await orchestrator.listed_projects()).is_whole
 
 
 async def test_an_answer_without_the_thing_is_an_error() -> None:
@@ -207,7 +250,7 @@ async def test_a_refused_token_is_renewed_once() -> None:
 def test_the_table_names_each_call_once() -> None:
     names: Iterator[str] = iter(call[0] for call in CALLS)
     public = {name for name in vars(OrchestratorApi) if not name.startswith(("_", "map_"))}
-    assert set(names) == public - {"call", "health", "without_retries"}
+    assert set(names) == public - {"call", "health", "listed_projects", "without_retries"}
 
 
 @pytest.mark.parametrize(

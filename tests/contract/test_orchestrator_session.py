@@ -166,22 +166,72 @@ async def test_a_refused_refresh_ends_in_a_login(answer: RestAnswer) -> None:
         (RestAnswer({"success": False, "error": "bad credentials"}), "bad credentials"),
         (RestAnswer({"error": "locked", "code": "FORBIDDEN", "statusCode": 403}, 403), "locked"),
         (RestAnswer({"success": True}), "no token"),
-        (RestAnswer(b"<html>hello</html>"), "not JSON"),
-        (RestAnswer([1]), "no token"),
+        (RestAnswer({"error": "no such user", "code": "USER_NOT_FOUND"}, 404), "no such user"),
+        (RestAnswer(b"", 401), "401"),
+        (RestAnswer(b"forbidden", 403), "403"),
     ],
 )
 async def test_a_refused_login_is_announced_once_and_not_repeated_at_once(
     answer: RestAnswer, words: str, mock_clock: trio.testing.MockClock
 ) -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, events):
-        raw.rest["POST /api/auth/login"] = answer
+        raw.rest |= {"POST /api/auth/login": answer, "POST /auth/login": answer}
         for _ in range(5):
             with pytest.raises(ApiError, match=words):
                 await session.token()
-        assert paths(raw) == ["/api/auth/login"]
+        assert paths(raw) == ["/api/auth/login", "/auth/login"][: 1 + (answer.status == 404)]
         assert [event.type for event in events] == ["login_failed"]
         assert words in events[0].reason
         assert "admin123" not in events[0].reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (RestAnswer(b"<html>hello</html>"), "not JSON"),
+        (RestAnswer(b"<html>hello</html>", 403), "403"),
+        (RestAnswer(b"<html>hello</html>", 404), "404"),
+        (RestAnswer(b"404 page not found", 404), "404"),
+        (RestAnswer(b"", 302, {"Location": "about:blank"}), "302"),
+        (RestAnswer(b"", 407), "407"),
+        (RestAnswer(b"misdirected", 421), "421"),
+        (RestAnswer({"status": "maintenance", "message": "back at 9"}), "back at 9"),
+        (RestAnswer(None), "no token"),
+        (RestAnswer([1]), "no token"),
+        (RestAnswer(b""), "no token"),
+    ],
+)
+async def test_an_answer_of_something_else_is_no_refused_login(
+    answer: RestAnswer, words: str, mock_clock: trio.testing.MockClock
+) -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, events):
+        raw.rest |= {"POST /api/auth/login": answer, "POST /auth/login": answer}
+        with pytest.raises(ApiError, match=words):
+            await session.token()
+        assert words in str(session.login_status.unreachable)
+        assert session.login_status.refused is None
+        assert events == []
+        del raw.rest["POST /api/auth/login"]
+        mock_clock.jump(2)
+        assert await session.token(), "tried again soon, at the right base"
+        assert session.base == f"{raw.url}/api"
+
+
+@pytest.mark.parametrize("answer", [RestAnswer(b"<html>hello</html>"), RestAnswer(b"", 302), RestAnswer(None)])
+async def test_an_answer_of_something_else_to_a_refresh_costs_no_login(
+    answer: RestAnswer, mock_clock: trio.testing.MockClock
+) -> None:
+    async with open_raw_orchestrator(token_lifetime=1000) as raw, session_with(raw) as (session, events):
+        token = await session.token()
+        raw.rest["POST /api/auth/refresh"] = answer
+        mock_clock.jump(800)
+        assert await session.token() is token, "it is valid for a while"
+        assert session.login_status.unreachable is not None
+        raw.rest.clear()
+        mock_clock.jump(2)
+        assert (await session.token()).origin is TokenOrigin.REFRESH
+        assert session.login_status == LoginStatus()
+        assert (len(raw.logins), events) == (1, [])
 
 
 @pytest.mark.parametrize("token", ["\ud800", "two words", "a\r\nX: y", "é", "", 7, None, ["a"], "t" * 16_385])

@@ -411,6 +411,8 @@ class RawOrchestrator:
             return answer(request)
         if request.method == "GET" and bare == "/projects":
             return RestAnswer([{"id": project, "name": project} for project in self.projects])
+        if request.method == "GET" and unquote(bare.removeprefix("/projects/")) in self.projects:
+            return RestAnswer({"id": unquote(bare.removeprefix("/projects/")), "name": "a project"})
         if request.method == "GET" and bare == "/health":
             return RestAnswer({"status": "ok", "uptime": 1})
         if request.method == "GET" and bare.endswith(("/tasks", "/executions", "/operations", "/flexy")):

@@ -16,7 +16,7 @@ from aintandem_notify.domain.runs import MAX_NAME_CHARACTERS
 from aintandem_notify.errors import ConfigError, HttpFailed, Problem
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator.link.states import ConnectionState
-from aintandem_notify.orchestrator.rest.records import ProjectRecord
+from aintandem_notify.orchestrator.rest.records import ProjectList, ProjectRecord
 from aintandem_notify.orchestrator.watch.fleet import Fleet, Watcher, resolve, run_fleet
 from aintandem_notify.orchestrator.watch.settings import StatusObserver
 from aintandem_notify.orchestrator.watch.status import DiscoveryStatus, ProjectStatus
@@ -64,6 +64,7 @@ class World:
     """The listed and the watched projects; ``listing`` fails while it is None."""
 
     listing: list[ProjectRecord] | None = field(default_factory=list)
+    is_whole: bool = True
     lists_take: float = 0.0
     lookups: list[float] = field(default_factory=list)
     begun: list[str] = field(default_factory=list)
@@ -77,12 +78,12 @@ class World:
     def clock(self) -> TrioClock:
         return TrioClock()
 
-    async def list_projects(self) -> Sequence[ProjectRecord]:
+    async def list_projects(self) -> ProjectList:
         self.lookups.append(trio.current_time())
         await trio.sleep(self.lists_take)
         if self.listing is None:
             raise HttpFailed("refused")
-        return list(self.listing)
+        return ProjectList(list(self.listing), is_whole=self.is_whole)
 
     def prepare(self, connection: ConnectionConfig) -> Watcher:
         if connection.ca_file is not None:

@@ -17,12 +17,14 @@ from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.domain.events import ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import (
+    ApiError,
     AuthenticationFailed,
     HttpFailed,
     LinkLost,
     LinkRefused,
     OrchestratorError,
     ProjectGone,
+    ServerTrouble,
     StoreError,
 )
 from aintandem_notify.foundation.clock import TrioClock
@@ -111,6 +113,8 @@ class World:
     lifetime: float = FOR_EVER
     fatal: frozenset[ConnectionTrouble] = frozenset()
     reports_every_try: bool = False
+    rest_knows: deque[bool | ApiError | HttpFailed] | None = None
+    lookups: list[float] = field(default_factory=list)
     places: ConnectionSlots = field(default_factory=ConnectionSlots)
     max_event_characters: int | None = None
     gave_up_for: Exception | None = None
@@ -141,6 +145,14 @@ class World:
         if self.renewal_fails is not None:
             raise self.renewal_fails
         return self._new()
+
+    async def is_known(self, project_id: str) -> bool:
+        assert self.rest_knows is not None
+        self.lookups.append(trio.current_time())
+        answer = self.rest_knows.popleft() if len(self.rest_knows) > 1 else self.rest_knows[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def note_accepted(self, token: Token) -> None:
         pass
@@ -202,6 +214,7 @@ class World:
             chance=lambda: chance,
             fatal=self.fatal,
             reports_every_try=self.reports_every_try,
+            is_known=self.is_known if self.rest_knows is not None else None,
             slots=self.places,
             max_event_characters=self.max_event_characters,
         )
@@ -292,6 +305,49 @@ async def test_the_status_names_the_kind_of_trouble_until_it_ends(world: World, 
         (ConnectionTrouble.LOST, "broken"),
     ]
     assert (world.statuses[-1].trouble, world.statuses[-1].last_error) == (None, None)
+
+
+NOT_FOUND = ProjectGone("the orchestrator does not know the project (HTTP 404)", 404)
+
+
+ANSWERS_404 = "the orchestrator answers HTTP 404 at the socket"
+KNOWN = "although its REST API knows the project"
+PROXY = f"{ANSWERS_404} {KNOWN}: does a proxy in front of it pass WebSocket upgrades?"
+DOUBT = f"{ANSWERS_404}, and its REST API could not say whether it knows the project"
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [(NOT_FOUND, PROXY), (ProjectGone("gone"), f"the orchestrator closes the socket with 4404 {KNOWN}")],
+)
+async def test_a_project_that_rest_knows_is_not_gone(
+    end: ProjectGone, reason: str, world: World, autojump_clock: MockClock
+) -> None:
+    world.rest_knows = deque([True])
+    world.fatal = frozenset({ConnectionTrouble.GONE})
+    world.plans += [Plan(refusal=end) for _ in range(40)]
+    await world.watch(1000)
+    assert [when for when, _ in world.tries[:9]] == [0, 1, 3, 7, 15, 31, 61, 91, 121], "the pauses of a lost link"
+    assert [error.error for error in world.errors] == [reason]
+    assert world.errors[0].will_reconnect
+    failed = world.statuses[-3]
+    assert (failed.trouble, failed.gone, failed.last_error) == (ConnectionTrouble.LOST, False, reason)
+    assert world.lookups[:4] == [0, 61, 121, 181], "asked once in a while, however often it is tried"
+
+
+async def test_a_project_is_gone_only_while_rest_says_so(world: World, autojump_clock: MockClock) -> None:
+    world.rest_knows = deque([HttpFailed("refused"), False, False, ServerTrouble("busy", status=503), True])
+    world.plans += [Plan(refusal=NOT_FOUND) for _ in range(5)]
+    await world.watch(1000)
+    shown = [(status.gone, status.last_error) for status in world.statuses if status.trouble is not None]
+    assert list(dict.fromkeys(shown)) == [
+        (False, f"{DOUBT}: refused"),
+        (True, str(NOT_FOUND)),
+        (False, f"{DOUBT}: busy (HTTP 503)"),
+        (False, PROXY),
+    ]
+    assert world.statuses[-1].was_connected
+    assert not world.statuses[-1].gone
 
 
 async def test_a_token_that_cannot_be_renewed_is_the_reason_that_is_shown(

@@ -9,6 +9,7 @@ from aintandem_notify.errors import (
     AuthenticationFailed,
     Forbidden,
     HttpFailed,
+    InvalidRequest,
     LinkLost,
     LinkRefused,
     OrchestratorError,
@@ -24,6 +25,7 @@ from aintandem_notify.orchestrator.link.reconnect_policy import (
     should_renew_token,
     should_retry_at_once,
 )
+from aintandem_notify.orchestrator.protocol.responses import ForeignAnswer
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Settings:
         (ProjectGone("x"), ConnectionTrouble.GONE, 4404),
         (AuthenticationFailed("x", status=401), ConnectionTrouble.REFUSED, 1006),
         (Forbidden("x", status=403), ConnectionTrouble.REFUSED, 1006),
-        (ApiError("x", status=302), ConnectionTrouble.REFUSED, 1006),
+        (InvalidRequest("x", status=400), ConnectionTrouble.REFUSED, 1006),
+        (ApiError("x", status=302), ConnectionTrouble.LOST, 1006),
+        (ForeignAnswer("not JSON", status=200), ConnectionTrouble.LOST, 1006),
         (ServerTrouble("x", status=503), ConnectionTrouble.LOST, 1006),
         (HttpFailed("x"), ConnectionTrouble.LOST, 1006),
     ],

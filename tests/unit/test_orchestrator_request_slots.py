@@ -76,7 +76,7 @@ def surveyor(*, silent: bool) -> SnapshotReader:
         chance=lambda: 0.0,
         announce=lambda event: pytest.fail(event.reason),
     )
-    return SnapshotReader(OrchestratorApi(session, http, SystemClock()), SystemClock())
+    return SnapshotReader(OrchestratorApi(session, http, SystemClock()), SystemClock(), RequestSlots())
 
 
 async def test_a_project_is_read_at_once_while_others_pause_before_a_retry(

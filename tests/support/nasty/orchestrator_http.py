@@ -192,6 +192,50 @@ def _numbered(begin: int, count: int, **fields: Any) -> list[dict[str, Any]]:
     return [{**_ROW, "id": f"task-{number}", **fields} for number in range(begin, begin + count)]
 
 
+_LISTS: Final = ("an empty list", "a byte order mark", "an unknown charset", "NaN")
+
+NO_LISTS: Final[Mapping[str, WireAnswer]] = {
+    **REDIRECTS,
+    **{name: body for name, body in BODIES.items() if name not in _LISTS},
+    **{name: ERRORS[name] for name in ("403 with html", "404", "404 with html", "407 from a proxy", "421")},
+    "objects without an id": json_answer([{"name": "a"}, {"id": ""}]),
+    "a list of errors": json_answer([{"error": "maintenance"}]),
+    "an error beside a list": json_answer({"error": "maintenance", "ROWS": []}),
+    "no success beside a list": json_answer({"success": False, "ROWS": []}),
+    "an error and no data": json_answer({"error": {"message": "maintenance"}, "data": None}),
+    "an empty list of something else": json_answer({"status": "maintenance", "errors": []}),
+    "a wrapped list of something else": json_answer({"data": {"errors": []}}),
+    "an object in place of the list": json_answer({"ROWS": {}}),
+    "a text in place of the list": json_answer({"ROWS": "none"}),
+}
+"""Answers to a call for a list that are no list, not even an empty one; ``ROWS`` stands for the list's name."""
+
+NO_PROJECTS: Final[Mapping[str, WireAnswer]] = {
+    **NO_LISTS,
+    "null in place of the list": json_answer({"ROWS": None, "total": 0}),
+    "no data": json_answer({"data": None}),
+    "a page of a status service": json_answer({"status": "maintenance", "components": [{"id": "api"}]}),
+}
+"""The same for the list of projects, where an empty list has the most consequences."""
+
+EMPTY_LISTS: Final[Mapping[str, WireAnswer]] = {
+    "a list": json_answer([]),
+    "by name": json_answer({"ROWS": [], "total": 0}),
+    "with success and no error": json_answer({"success": True, "error": None, "ROWS": []}),
+    "as items": json_answer({"items": []}),
+    "wrapped": json_answer({"success": True, "data": {"ROWS": []}}),
+}
+"""Answers that are an empty list."""
+
+
+def named_rows(answer: WireAnswer, name: str) -> WireAnswer:
+    """The answer with the list's name in place of ``ROWS``."""
+    body = answer.data.partition(b"\r\n\r\n")[2]
+    if b'"ROWS"' not in body:
+        return answer
+    return json_answer(json.loads(body.replace(b'"ROWS"', json.dumps(name).encode())))
+
+
 PAGES: Final[Mapping[str, Callable[[Mapping[str, str]], WireAnswer]]] = {
     "pages without end": lambda query: _page(_numbered(_offset(query), _limit(query)), 10**9),
     "the same page again": lambda query: _page(_numbered(0, _limit(query)), 10**9),

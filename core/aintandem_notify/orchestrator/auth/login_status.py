@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 
-from aintandem_notify.errors import ApiError, HttpFailed, ServerTrouble
+from aintandem_notify.errors import ApiError, HttpFailed
+from aintandem_notify.orchestrator.protocol.responses import is_refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,3 @@ class LoginStatus:
         if is_refusal(error):
             return replace(self, refused=str(error), unreachable=None, since=since)
         return replace(self, unreachable=str(error), since=since)
-
-
-def is_refusal(error: ApiError | HttpFailed) -> bool:
-    """True if the orchestrator has refused the login. Otherwise a later try of the same login may succeed."""
-    return isinstance(error, ApiError) and not isinstance(error, ServerTrouble)

@@ -64,7 +64,9 @@ class AuthRoutes:
                 raise
             content = await self._post_to(self._bases[1] + path, body, headers)
             self._bases = self._bases[1:]
-        self._base_is_known = True
+            self._base_is_known = True
+        # A notice of maintenance in the place of the answer does not show that the base is right.
+        self._base_is_known |= isinstance(content, dict) and "success" in content
         return content
 
     async def _post_to(self, url: str, body: dict[str, str], headers: dict[str, str] | None) -> Any:

@@ -22,7 +22,7 @@ from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth.credentials import Credentials, Login, StaticToken
-from aintandem_notify.orchestrator.auth.login_status import LoginStatus, is_refusal
+from aintandem_notify.orchestrator.auth.login_status import LoginStatus
 from aintandem_notify.orchestrator.auth.routes import AuthRoutes
 from aintandem_notify.orchestrator.auth.shielded import run_to_completion
 from aintandem_notify.orchestrator.auth.token_store import SAVE_TIMEOUT_S, StoredTokens, TokenCache, TokenStore
@@ -35,7 +35,7 @@ from aintandem_notify.orchestrator.auth.tokens import (
     make_token,
 )
 from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_target
-from aintandem_notify.orchestrator.protocol.responses import error_message
+from aintandem_notify.orchestrator.protocol.responses import ForeignAnswer, error_message, is_refusal
 
 TROUBLE_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds without another request after one that got no answer, for any number of projects."""
@@ -130,9 +130,9 @@ class Session:
             return token
         try:
             return await self._obtain()
-        except (ServerTrouble, HttpFailed):
+        except (ApiError, HttpFailed) as error:
             # A token that cannot be renewed now may still be valid for the rest of its life.
-            if token is None or not self._may_be_valid(token):
+            if is_refusal(error) or token is None or not self._may_be_valid(token):
                 raise
             return token
 
@@ -338,7 +338,7 @@ class Session:
             answer = await self._routes.refresh(refresh_token)
             token = self._token_from(answer, TokenOrigin.REFRESH)
         except ApiError as error:
-            if isinstance(error, ServerTrouble) and not self._prefers_login():
+            if not is_refusal(error) and not self._prefers_login():
                 raise
             _log.info("could not refresh the token", reason=str(error))
             self._refresh_token = None
@@ -354,7 +354,9 @@ class Session:
         fields = answer if isinstance(answer, dict) else {}
         text, refresh_token = fields.get("token"), fields.get("refreshToken")
         if fields.get("success") is False or not is_token(text):
-            raise AuthenticationFailed(error_message(fields) or "the answer held no token", status=200)
+            # An answer to a login says whether it succeeded. Any other JSON is a notice in its place.
+            kind = AuthenticationFailed if "success" in fields else ForeignAnswer
+            raise kind(error_message(fields) or "the answer held no token", status=200)
         self._set_refresh_token(refresh_token)
         return self._make_token(text, origin)
 

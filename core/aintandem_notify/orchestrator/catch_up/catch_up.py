@@ -24,13 +24,13 @@ from aintandem_notify.domain.observation import (
     WatchState,
 )
 from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef
-from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotFound, ServerTrouble, StoreError
+from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotFound, StoreError
 from aintandem_notify.foundation.backoff import Chance, full_jitter
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator.catch_up.coordinator import CatchUpCoordinator, Reconciler
 from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
 from aintandem_notify.orchestrator.link.reconnect_policy import ReconnectSettings
-from aintandem_notify.orchestrator.protocol.responses import ResponseTooLarge
+from aintandem_notify.orchestrator.protocol.responses import ResponseTooLarge, is_refusal
 
 SPREAD_S: Final = 0.05
 MAX_SPREAD_S: Final = 10.0
@@ -344,8 +344,6 @@ class CatchUp:
 
 def is_temporary(error: ApiError | HttpFailed | StoreError) -> bool:
     """Whether a retry may succeed. False only for a definite rejection."""
-    if not isinstance(error, ApiError) or isinstance(error, ServerTrouble | AuthenticationFailed):
+    if isinstance(error, StoreError | AuthenticationFailed):
         return True
-    if isinstance(error, ResponseTooLarge):
-        return False
-    return not 400 <= error.status < 500
+    return not isinstance(error, ResponseTooLarge) and not is_refusal(error)

@@ -93,11 +93,11 @@ class _SandboxList(NamedTuple):
 class SnapshotReader:
     """Reads snapshots. Its requests raise ApiError or HttpFailed; NotFound if the server has no such call."""
 
-    def __init__(self, api: OrchestratorApi, clock: Clock) -> None:
+    def __init__(self, api: OrchestratorApi, clock: Clock, slots: RequestSlots) -> None:
         self._api = api.without_retries()
         self._clock = clock
         self._remote_clock = RemoteClock()
-        self._slots = RequestSlots()
+        self._slots = slots
         self._sandboxes = SharedRequest(lambda: self._request(_ALL_PROJECTS, self._list_sandboxes))
 
     def add_timestamps(self, *timestamps: datetime | None) -> None:
@@ -141,7 +141,11 @@ class SnapshotReader:
         """Requests one run. None if the orchestrator does not know it."""
         try:
             return await self._read_run(ref)
-        except (NotFound, InvalidId):
+        except InvalidId:
+            return None
+        except NotFound as error:
+            if not error.is_from_api:
+                raise
             return None
 
     async def _read_run(self, ref: RunRef) -> Observation | None:
@@ -248,9 +252,12 @@ class SnapshotReader:
                 try:
                     observation = await self._read_run(ref)
                     observations += [] if observation is None else [observation]
-                except (NotFound, InvalidId):
+                except InvalidId:
                     observations.append(Observation(ref, RunState.GONE))
                 except (ApiError, HttpFailed) as error:
+                    if isinstance(error, NotFound) and error.is_from_api:
+                        observations.append(Observation(ref, RunState.GONE))
+                        continue
                     troubles.append(error)
                     if isinstance(error, HttpFailed) or len(troubles) == MAX_FAILED_RUNS:
                         break

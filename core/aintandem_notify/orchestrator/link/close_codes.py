@@ -15,6 +15,9 @@ GONE_CODES: Final = frozenset({4404})
 """Close codes of a server that does not know the project."""
 REFUSING_STATUSES: Final = frozenset({401, 403})
 GONE_STATUSES: Final = frozenset({404, 410})
+PROXY_STATUSES: Final = frozenset({200, 204, 301, 302, 303, 307, 308, 400, 405, 426, 501, 502})
+"""Statuses of servers that know nothing of the socket; an orchestrator without trouble sends none of them."""
+PROXY_ADVICE: Final = "does a proxy in front of it pass WebSocket upgrades?"
 
 TOO_BIG: Final = 1009
 """The close code that we send if a message exceeds the limit."""
@@ -53,7 +56,7 @@ def error_for_close(code: int, reason: str | None = None) -> OrchestratorError:
     if code in REFUSING_CODES:
         return LinkRefused(text, code)
     if code in GONE_CODES:
-        return ProjectGone(text)
+        return ProjectGone(text, code)
     return LinkLost(text, code)
 
 
@@ -62,8 +65,21 @@ def error_for_status(status: int) -> OrchestratorError:
     if status in REFUSING_STATUSES:
         return LinkRefused(f"the orchestrator refused the token (HTTP {status})", status)
     if status in GONE_STATUSES:
-        return ProjectGone(f"the orchestrator does not know the project (HTTP {status})")
-    return LinkLost(f"the orchestrator did not open a WebSocket (HTTP {status})")
+        return ProjectGone(f"the orchestrator does not know the project (HTTP {status})", status)
+    text = f"the orchestrator did not open a WebSocket (HTTP {status})"
+    return LinkLost(f"{text}: {PROXY_ADVICE}" if status in PROXY_STATUSES else text)
+
+
+def error_if_known(gone: ProjectGone, doubt: Exception | None = None) -> LinkLost:
+    """The error in place of ``gone`` if the REST API knows the project, or if it could not say so: ``doubt``."""
+    is_status = gone.code < 1000
+    refusal = f"answers HTTP {gone.code} at the socket" if is_status else f"closes the socket with {gone.code}"
+    if doubt is not None:
+        text = f"the orchestrator {refusal}, and its REST API could not say whether it knows the project: {doubt}"
+    else:
+        text = f"the orchestrator {refusal} although its REST API knows the project"
+        text = f"{text}: {PROXY_ADVICE}" if is_status else text
+    return LinkLost(text) if is_status else LinkLost(text, gone.code)
 
 
 def leaf_exceptions(error: BaseException) -> Iterator[BaseException]:

@@ -10,9 +10,9 @@ from aintandem_notify.errors import (
     LinkRefused,
     OrchestratorError,
     ProjectGone,
-    ServerTrouble,
 )
 from aintandem_notify.foundation.backoff import Chance, full_jitter, stepped_delay
+from aintandem_notify.orchestrator.protocol.responses import is_refusal
 
 STABLE_AFTER_S: Final = 60.0
 """Seconds after which a connection counts as stable: two heartbeats at the usual 30 s were answered. Only after a
@@ -52,7 +52,7 @@ def classify_error(error: OrchestratorError | HttpFailed) -> ConnectionTrouble:
             return ConnectionTrouble.REFUSED
         case ProjectGone():
             return ConnectionTrouble.GONE
-        case ApiError() if not isinstance(error, ServerTrouble):
+        case ApiError() if is_refusal(error):
             return ConnectionTrouble.REFUSED
         case _:
             return ConnectionTrouble.LOST

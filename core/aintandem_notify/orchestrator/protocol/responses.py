@@ -9,6 +9,7 @@ from aintandem_notify.errors import (
     AuthenticationFailed,
     Conflict,
     Forbidden,
+    HttpFailed,
     InvalidRequest,
     NotFound,
     ServerTrouble,
@@ -47,6 +48,24 @@ class ResponseTooLarge(ApiError):
     """The response exceeds a limit. A retry does not help, but a request for a smaller part may."""
 
 
+class ForeignAnswer(ApiError):
+    """The response says nothing that was asked for: a proxy, a login page or a notice of maintenance may be its
+    source. A later try may succeed."""
+
+    is_from_api = False
+
+
+def is_refusal(error: ApiError | HttpFailed) -> bool:
+    """True if the orchestrator itself has refused the request. Otherwise the same request may succeed later."""
+    match error:
+        case AuthenticationFailed():
+            return True
+        case ServerTrouble() | HttpFailed():
+            return False
+        case _:
+            return error.is_from_api and error.status >= 400
+
+
 def parse_response(answer: HttpAnswer, now: datetime) -> Any:
     """The JSON value of a 2xx response, None if it has no body. Raises ApiError for anything else."""
     if not 200 <= answer.status < 300:
@@ -62,7 +81,7 @@ def parse_response(answer: HttpAnswer, now: datetime) -> Any:
             raise ResponseTooLarge(
                 f"the answer cannot be read: {error.flaw.value}", status=answer.status
             ) from None
-        raise ApiError("the answer is not JSON", status=answer.status) from None
+        raise ForeignAnswer("the answer is not JSON", status=answer.status) from None
 
 
 def error_for_response(answer: HttpAnswer, now: datetime) -> ApiError:
@@ -80,9 +99,23 @@ def error_for_response(answer: HttpAnswer, now: datetime) -> ApiError:
         code=code if isinstance(code, str) else "",
         details=details if isinstance(details, dict) else None,
     )
+    error.is_from_api = _is_from_api(answer, body)
     if isinstance(error, ServerTrouble):
         error.retry_after = answer.retry_after(now)
     return error
+
+
+def _is_from_api(answer: HttpAnswer, body: object) -> bool:
+    if answer.status == 401:
+        return True  # whoever refuses a login may lock the account after many tries
+    if answer.status == 403 and not is_page(answer):
+        return True
+    return answer.status >= 400 and isinstance(body, dict)
+
+
+def is_page(answer: HttpAnswer) -> bool:
+    """Whether the body is a page for a browser."""
+    return "html" in answer.headers.get("content-type", "").lower() or answer.body.lstrip()[:1] == b"<"
 
 
 def _error_class(status: int, code: str) -> type[ApiError]:
@@ -113,26 +146,39 @@ def _default_message(status: int) -> str:
     return "the orchestrator answered with an unexpected status"
 
 
-def find_rows(content: Any, *names: str) -> list[Any]:
+def find_rows(content: Any, *names: str, is_strict: bool = False) -> list[Any]:
     """The list in a response: the content itself, or the list under one of ``names`` or of the usual names.
 
-    None under such a name means an empty list. Raises ApiError if there is no list at all: such a response (a
-    proxy's page, a notice of maintenance) does not mean that the list is empty.
+    Raises ApiError if there is no list: such a response (a proxy's page, a notice of maintenance) does not mean
+    that the list is empty. The same is true of a response that names an error.
+
+    Unless ``is_strict``, None under such a name means an empty list, and a list under any other name will do, if
+    it is not empty. That is only right for a list whose emptiness has no consequences.
     """
     if isinstance(content, list):
         return content
-    rows = _find_list(content, names)
-    if rows is None:
-        raise ApiError(f"the answer holds no list of {names[0]}", status=200)
-    return rows
+    reason = ""
+    if isinstance(content, dict):
+        reason = error_message({"error": content.get("error")})
+        rows = None if reason or content.get("success") is False else _find_list(content, names, is_strict)
+        if rows is not None:
+            return rows
+    raise ForeignAnswer(f"the answer holds no list of {names[0]}{reason and f': {reason}'}", status=200)
 
 
-def _find_list(content: Any, names: Sequence[str]) -> list[Any] | None:
+def _find_list(content: dict[str, Any], names: Sequence[str], is_strict: bool) -> list[Any] | None:
     """The first list inside an object, or inside an object in it, as in ``{"data": {"projects": […]}}``."""
-    if not isinstance(content, dict):
+    known_names = (*names, *_LIST_KEYS)
+    known = [content[name] for name in known_names if name in content]
+    wrapped = [value for value in known if isinstance(value, dict)]
+    inner = [fields[name] for fields in wrapped for name in known_names if name in fields]
+    for value in (*known, *inner):
+        if isinstance(value, list):
+            return value
+    if is_strict:
         return None
-    known = [name for name in (*names, *_LIST_KEYS) if name in content]
-    values = [*(content[name] for name in known), *content.values()]
-    inner = [value for wrapped in values if isinstance(wrapped, dict) for value in wrapped.values()]
-    rows = next((value for value in (*values, *inner) if isinstance(value, list)), None)
-    return [] if rows is None and any(content[name] is None for name in known) else rows
+    others = [
+        value for fields in (content, *content.values()) if isinstance(fields, dict) for value in fields.values()
+    ]
+    rows = next((value for value in others if isinstance(value, list) and value), None)
+    return [] if rows is None and None in known else rows

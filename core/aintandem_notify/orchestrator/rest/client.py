@@ -5,6 +5,7 @@ are repeated after server trouble. Errors are those of ``errors``. Lists are rea
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from typing import Any, Final, Self, TypeVar
@@ -12,17 +13,18 @@ from urllib.parse import quote, urlencode
 
 import trio
 
-from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, ServerTrouble
+from aintandem_notify.errors import AuthenticationFailed, HttpFailed, ServerTrouble
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.memory_budget import MemoryBudget
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth.session import Session
 from aintandem_notify.orchestrator.protocol.identifiers import validate_id
-from aintandem_notify.orchestrator.protocol.responses import find_rows, parse_response
+from aintandem_notify.orchestrator.protocol.responses import ForeignAnswer, find_rows, parse_response
 from aintandem_notify.orchestrator.rest.records import (
     ExecutionRecord,
     OperationRecord,
+    ProjectList,
     ProjectRecord,
     Record,
     SandboxRecord,
@@ -128,7 +130,11 @@ class OrchestratorApi:
 
     async def projects(self) -> list[ProjectRecord]:
         """All projects that we may see."""
-        return parse_records(ProjectRecord, find_rows(await self.call("GET", "/projects"), "projects"))
+        return (await self.listed_projects()).projects
+
+    async def listed_projects(self) -> ProjectList:
+        """As ``projects``; says also whether each row of the list could be read."""
+        return await self._call("GET", "/projects", _project_list)
 
     async def project(self, project_id: str) -> ProjectRecord:
         """One project."""
@@ -224,7 +230,9 @@ class OrchestratorApi:
     async def health(self) -> Mapping[str, Any]:
         """The orchestrator's own state: ``status`` and ``uptime`` in seconds."""
         content = await self.call("GET", "/health")
-        return content if isinstance(content, dict) else {}
+        if not isinstance(content, dict):
+            raise ForeignAnswer("the answer holds no health", status=200)
+        return content
 
 
 async def with_retries(send: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
@@ -246,6 +254,12 @@ async def with_retries(send: Callable[[], Awaitable[T]], *, repeatable: bool = T
     raise AssertionError("the last try returns or raises")
 
 
+def _project_list(content: Any) -> ProjectList:
+    rows = find_rows(content, "projects", is_strict=True)
+    projects = parse_records(ProjectRecord, rows)
+    return ProjectList(projects, is_whole=len(projects) == len(rows))
+
+
 def _unchanged(content: Any) -> Any:
     return content
 
@@ -258,7 +272,8 @@ def quote_id(identifier: str) -> str:
 def find_record(model: type[RecordT], content: Any, name: str) -> RecordT:
     """The record in ``content``, also if it is wrapped as ``{"task": {…}}``. Raises ApiError if there is none."""
     wrapped = [content.get(name), content.get("data")] if isinstance(content, dict) else []
-    records = parse_records(model, [row for row in (content, *wrapped) if isinstance(row, dict)])
-    if not records:
-        raise ApiError(f"the answer holds no {name}", status=200)
-    return records[0]
+    rows = [row for row in (content, *wrapped) if isinstance(row, dict)]
+    with suppress(ForeignAnswer):
+        for record in iter_records(model, rows):
+            return record
+    raise ForeignAnswer(f"the answer holds no {name}", status=200)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, TypeVar, cast
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, cast
 
 from pydantic import AliasChoices, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from aintandem_notify.domain.events import event_time
 from aintandem_notify.domain.events.base import ConvertInvalid, Id, OptionalInt, OptionalNumber, OptionalText
+from aintandem_notify.orchestrator.protocol.responses import ForeignAnswer
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -49,6 +50,13 @@ class ProjectRecord(Record):
 
     id: Id = Field(validation_alias=AliasChoices("id", "projectId"))
     name: OptionalText = None
+
+
+class ProjectList(NamedTuple):
+    """The projects of a list. ``is_whole``: no row was left out, so a project that is absent was not listed."""
+
+    projects: list[ProjectRecord]
+    is_whole: bool = True
 
 
 class TaskRecord(Record):
@@ -210,12 +218,16 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 
 def parse_records(model: type[RecordT], rows: Iterable[object]) -> list[RecordT]:
-    """The records of the rows; rows that are not objects, or have no id, are left out."""
+    """The records of the rows; rows that are not objects, or have no id, are left out.
+
+    Raises ApiError if there are rows, and none is a record: that is no empty list.
+    """
     return list(iter_records(model, list(rows)))
 
 
 def iter_records(model: type[RecordT], rows: list[Any]) -> Iterator[RecordT]:
     """As ``parse_records``, one at a time. Each row is removed from ``rows`` once it is read: it may be large."""
+    has_record = False
     for index, row in enumerate(rows):
         rows[index] = None
         if isinstance(row, dict):
@@ -223,6 +235,9 @@ def iter_records(model: type[RecordT], rows: list[Any]) -> Iterator[RecordT]:
                 yield model.model_validate(row)
             except ValidationError:
                 continue
+            has_record = True
+    if rows and not has_record:
+        raise ForeignAnswer("no row of the answer's list has an id", status=200)
 
 
 def without_extras(record: RecordT) -> RecordT:

@@ -19,6 +19,7 @@ from aintandem_notify.orchestrator.auth.session import Session
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
 from aintandem_notify.orchestrator.catch_up.coordinator import CatchUpCoordinator, Reconciler
 from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
+from aintandem_notify.orchestrator.catch_up.request_slots import RequestSlots
 from aintandem_notify.orchestrator.catch_up.rest_snapshot import SnapshotReader
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.dial import client_context
@@ -27,6 +28,7 @@ from aintandem_notify.orchestrator.link.websocket import LinkSettings, open_link
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi
 from aintandem_notify.orchestrator.watch.fleet import Fleet, Watcher, run_fleet
 from aintandem_notify.orchestrator.watch.project import watch_project
+from aintandem_notify.orchestrator.watch.project_lookup import ProjectLookup
 from aintandem_notify.orchestrator.watch.settings import EventSink, StatusObserver, WatchSettings
 
 MAX_EVENT_CHARACTERS: Final = 2**18
@@ -67,7 +69,11 @@ async def open_fleet(
     slots = slots or ConnectionSlots()
     api = OrchestratorApi(session, http, clock)
     memory = FrameMemory()
-    coordinator = None if reconciler is None else CatchUpCoordinator(SnapshotReader(api, clock), reconciler)
+    request_slots = RequestSlots()
+    lookup = ProjectLookup(api, request_slots)
+    coordinator = None
+    if reconciler is not None:
+        coordinator = CatchUpCoordinator(SnapshotReader(api, clock, request_slots), reconciler)
 
     def prepare(connection: ConnectionConfig) -> Watcher:
         settings = WatchSettings(
@@ -79,6 +85,7 @@ async def open_fleet(
             chance=chance,
             slots=slots,
             max_event_characters=MAX_EVENT_CHARACTERS,
+            is_known=lookup.is_known,
             make_catch_up=None if coordinator is None else partial(catch_up, coordinator, connection),
         )
 
@@ -108,7 +115,7 @@ async def open_fleet(
 
     async with run_fleet(
         prepare=prepare,
-        list_projects=api.projects,
+        list_projects=api.listed_projects,
         clock=clock,
         chance=chance,
         beside=coordinator.record_progress if coordinator is not None else trio.sleep_forever,

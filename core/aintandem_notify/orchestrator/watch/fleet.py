@@ -22,7 +22,7 @@ from aintandem_notify.foundation.backoff import Chance, full_jitter
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import redact_start
 from aintandem_notify.orchestrator.link.states import ConnectionState
-from aintandem_notify.orchestrator.rest.records import ProjectRecord
+from aintandem_notify.orchestrator.rest.records import ProjectList, ProjectRecord
 from aintandem_notify.orchestrator.watch.settings import StatusObserver
 from aintandem_notify.orchestrator.watch.status import DiscoveryStatus, ProjectStatus
 
@@ -64,7 +64,7 @@ Watcher = Callable[[Project, StatusObserver], Awaitable[None]]
 """Watches one project, as ``project.watch_project`` does."""
 WatcherFactory = Callable[[ConnectionConfig], Watcher]
 """Creates the watcher for these settings. Raises ConfigError if they cannot be used."""
-ListProjects = Callable[[], Awaitable[Sequence[ProjectRecord]]]
+ListProjects = Callable[[], Awaitable[ProjectList]]
 """Returns the projects that the orchestrator lists. Raises ApiError or HttpFailed."""
 
 
@@ -223,7 +223,7 @@ class Fleet:
             with trio.move_on_after(pause):
                 await self._changed.wait()
 
-    async def _list(self, list_projects: ListProjects, *, first_failure: bool) -> Sequence[ProjectRecord] | None:
+    async def _list(self, list_projects: ListProjects, *, first_failure: bool) -> ProjectList | None:
         """The orchestrator's list. None if it fails, or takes longer than a project may wait for its name."""
         is_waiting = any(not entry.is_glob and entry.id not in self._wanted for entry in self._entries)
         try:
@@ -247,11 +247,12 @@ class Fleet:
     def _list_pause(self, failures: int, interval: float) -> float:
         return full_jitter(failures - 1, initial=RESTART_DELAY_S, maximum=interval, chance=self._chance)
 
-    def _apply(self, listed: Sequence[ProjectRecord] | None) -> None:
-        resolved = resolve(self._entries, listed or ())
+    def _apply(self, listed: ProjectList | None) -> None:
+        resolved = resolve(self._entries, listed.projects if listed is not None else ())
         self._add_wanted(resolved)
         if listed is not None:
-            self._note_idle_globs(listed)
+            self._note_idle_globs(listed.projects)
+        if listed is not None and listed.is_whole:
             # A project is stopped when it is absent twice: one wrong list must not silence it.
             absent = self._wanted.keys() - resolved.keys()
             for project_id in absent & self._absent_once:

@@ -4,6 +4,7 @@
 ``link.states`` the next state. This module carries out the decisions.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -26,15 +27,17 @@ from aintandem_notify.errors import (
     ApiError,
     AuthenticationFailed,
     HttpFailed,
+    LinkLost,
     LinkRefused,
     OrchestratorError,
+    ProjectGone,
     StoreError,
 )
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin, renewal_time
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
 from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
-from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS
+from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS, error_if_known
 from aintandem_notify.orchestrator.link.frames import FrameReader
 from aintandem_notify.orchestrator.link.reconnect_policy import (
     STABLE_AFTER_S,
@@ -57,6 +60,8 @@ RENEW_RETRY_S: Final = 30.0
 """Pause before another try to renew a token, while the link continues with the old one."""
 SLOT_RETRY_S: Final = 2.0
 """Pause before another try to get a second connection slot, while other projects replace their links."""
+KNOWN_FOR_S: Final = 60.0
+"""Time for which an answer of the REST API counts that it knows the project, while the socket says otherwise."""
 WAITS_FOR_LOGIN: Final = "waits for the answer to the login"
 LAST_COMMIT_S: Final = 2.0
 """Time for a project that is being stopped to store the events that it has read already."""
@@ -77,12 +82,16 @@ async def watch_project(
 
 @dataclass(slots=True)
 class _FailureHistory:
-    """Trouble since the last stable connection: failed tries, refused tokens, pauses by kind, reported kinds."""
+    """Trouble since the last stable connection: failed tries, refused tokens, pauses by kind, reported kinds.
+
+    The REST API is not asked whether it knows the project before ``known_until`` (trio's clock, seconds).
+    """
 
     failures: int = 0
     refusals: int = 0
     pauses: Counter[ConnectionTrouble] = field(default_factory=Counter)
     reported: set[ConnectionTrouble] = field(default_factory=set)
+    known_until: float = -math.inf
 
 
 class _ConnectionLoop:
@@ -283,9 +292,10 @@ class _ConnectionLoop:
         if code in LIMIT_FLAWS:
             self._reader.count_flaw(LIMIT_FLAWS[code])
         was_open = self._on_closed(is_our_limit=code in LIMIT_FLAWS)
-        history, backoff = self._history, self._settings.backoff
+        history, backoff, fatal = self._history, self._settings.backoff, self._settings.fatal
         history.failures += 1
-        fatal = self._settings.fatal
+        if isinstance(error, ProjectGone):
+            error = await self._ask_rest(error)
         # If the link refused the token, another token is tried first.
         is_fatal = classify_error(error) in fatal and not isinstance(error, LinkRefused)
         final = is_fatal or should_give_up(history.failures, backoff)
@@ -320,6 +330,22 @@ class _ConnectionLoop:
     def _show_trouble(self, error: OrchestratorError | HttpFailed) -> None:
         self._last_error = str(error)
         self._status.update(last_error=self._last_error, trouble=classify_error(error))
+
+    async def _ask_rest(self, gone: ProjectGone) -> ProjectGone | LinkLost:
+        """The same error if the REST API agrees. Otherwise the link alone is down."""
+        is_known, now = self._settings.is_known, trio.current_time()
+        if is_known is None:
+            return gone
+        self._status.signal(Signal.LOST)
+        self._status.update(connected_at=None, last_error=self._last_error or str(gone))
+        try:
+            if now >= self._history.known_until:
+                if not await is_known(self._project.id):
+                    return gone
+                self._history.known_until = now + KNOWN_FOR_S
+        except (ApiError, HttpFailed) as doubt:
+            return error_if_known(gone, doubt)
+        return error_if_known(gone)
 
     async def _renew(self, refusal: LinkRefused) -> OrchestratorError | HttpFailed | None:
         """Get another token in place of the refused one. Returns the error if there is none, else None."""

@@ -25,6 +25,8 @@ EventSink = Callable[[Project, Sequence[Event]], Awaitable[None]]
 """Stores a project's events. Returns when they are stored; raises StoreError if they cannot be stored now."""
 CatchUpFactory = Callable[[Project, EventBuffer, datetime], CatchUp]
 """Creates the ``CatchUp`` of a project, from the buffer of its live events and the time its link opened."""
+IsKnown = Callable[[str], Awaitable[bool]]
+"""Whether the REST API knows a project. Raises ApiError or HttpFailed if it cannot say so now."""
 StatusObserver = Callable[[ProjectStatus], None]
 """Gets each new status of a project; must return at once."""
 
@@ -61,7 +63,8 @@ class WatchSettings:
     ``fatal`` are the kinds of trouble that end the watching at once. For an agent there are none, because it waits
     until somebody solves the trouble; the library reports it to its caller. ``reports_every_try``: each failed try
     is an event, not only the first of its kind. ``max_event_characters``: an event with more characters is
-    truncated. ``long_read_limiter`` bounds the threads that parse long batches. ``make_catch_up`` None: events are
+    truncated. ``is_known`` None: a socket is believed that says that the orchestrator does not know the project.
+    ``long_read_limiter`` bounds the threads that parse long batches. ``make_catch_up`` None: events are
     lost while no link is open.
     ``buffer_usage`` counts the events that all projects buffer while they catch up.
     """
@@ -76,6 +79,7 @@ class WatchSettings:
     reports_every_try: bool = False
     make_catch_up: CatchUpFactory | None = None
     max_event_characters: int | None = None
+    is_known: IsKnown | None = None
     long_read_limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
     buffer_usage: BufferUsage = field(default_factory=BufferUsage)
     slots: ConnectionSlots = field(default_factory=ConnectionSlots)
