@@ -16,7 +16,7 @@ import trio
 from support.agent_process import open_agent
 from support.commands import run_command
 from support.configs import write_config
-from support.raw_orchestrator import RestAnswer, open_raw_orchestrator
+from support.raw_orchestrator import Accept, Refuse, RestAnswer, frame, open_raw_orchestrator
 from support.receivers import WEBHOOK_SECRET, open_webhook_receiver
 
 COMMANDS: Sequence[tuple[str, ...]] = [
@@ -165,18 +165,58 @@ async def test_tables_fit_a_terminal_and_lose_nothing(tmp_path: Path) -> None:
     assert narrow.split() == whole.out.split()
 
 
-async def test_check_connect_says_that_all_is_well_and_logs_out_again(tmp_path: Path) -> None:
+def everything_in(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+async def test_check_connect_says_that_all_is_well_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    write_plugin(tmp_path / "plugins", "beep", BEEP)
     async with open_raw_orchestrator(projects=["project-123", "sales-1", "sales-2"]) as raw:
-        config = write_config(tmp_path, raw.url, CONSOLE, projects=("project-123", "sales-*", "hr-*"))
+        projects = ("project-123", "sales-*")
+        config = write_config(tmp_path, raw.url, CONSOLE, "[plugins.beep.x]\n", projects=projects)
+        before = everything_in(tmp_path)
         done = await run_command("check", "--connect", config, cwd=tmp_path)
         requests = [f"{request.method} {request.path}" for request in raw.requests]
+        await raw.until_left()
+        assert [socket.close_code for socket in raw.sockets] == [1000] * 3
     assert (done.code, done.err) == (0, "")
-    assert done.out.splitlines()[-2:] == [
-        "yes  orchestrator  3 projects to watch; none matches hr-* yet",
+    lines = done.out.partition("Does everything answer?\n\n")[2].splitlines()
+    assert re.fullmatch(r"yes  store +/.*sqlite3: none yet; the agent creates it", lines[0])
+    assert lines[1] == "yes  orchestrator          3 projects to watch"
+    assert sorted(lines[2:5]) == [
+        "yes  project project-123   its socket opens",
+        "yes  project sales-1       its socket opens",
+        "yes  project sales-2       its socket opens",
+    ]
+    assert lines[5:] == [
         "yes  console.here",
+        f"-    {'beep.x':<20}  not tried: the plugin has no check; aintandem-notify test beep.x sends a sample",
     ]
     assert requests[-1].endswith("/auth/logout")
-    assert not raw.upgrades
+    assert everything_in(tmp_path) == before
+
+
+async def test_check_connect_says_no_for_a_project_that_nobody_could_watch(tmp_path: Path) -> None:
+    async with open_raw_orchestrator(projects=["known", "proxied", "forbidden", "closing"]) as raw:
+        raw.upgrades_by_project |= {
+            "proxied": Refuse(404),
+            "forbidden": Refuse(403),
+            "closing": Accept(frame(struct.pack("!H", 4401), opcode=0x8)),
+        }
+        projects = ("known", "proxied", "forbidden", "closing", "unknown", "hr-*")
+        config = write_config(tmp_path, raw.url, CONSOLE, projects=projects)
+        done = await run_command("check", "--connect", config, cwd=tmp_path)
+    assert (done.code, done.err) == (1, "")
+    for line in (
+        r"yes  orchestrator +4 projects to watch",
+        r"yes  project known +its socket opens",
+        r"NO   project proxied +the orchestrator answers HTTP 404 .* does a proxy .* pass WebSocket upgrades\?",
+        r"NO   project forbidden +the orchestrator refused the token \(HTTP 403\); see the login in .*",
+        r"NO   project closing +the orchestrator refused the token \(4401\); see the login in .*",
+        r"NO   project unknown +the orchestrator does not know it; is the id in \[\[projects\]\] right\?",
+        r"NO   project hr-\* +matches none of .* projects \(known, proxied, forbidden and 1 more\); is .*",
+    ):
+        assert re.search(f"^{line}$", done.out, re.MULTILINE), line
 
 
 async def test_check_connect_says_what_does_not_answer(tmp_path: Path) -> None:
@@ -195,13 +235,13 @@ async def test_check_connect_says_what_does_not_answer(tmp_path: Path) -> None:
     dead = await run_command("check", "--connect", config, cwd=tmp_path)
     assert [done.code for done in (unknown, refused, elsewhere, dead)] == [1] * 4
     assert [done.err for done in (unknown, refused, elsewhere, dead)] == [""] * 4
-    assert "NO   orchestrator  it knows no project project-12\n" in unknown.out
-    assert re.search(r"NO   orchestrator  invalid username or password.*; see the login in \[orch", refused.out)
+    assert re.search(r"NO   project project-12 +the orchestrator does not know it", unknown.out)
+    assert re.search(r"NO   orchestrator +invalid username or password.*; see the login in \[orch", refused.out)
     assert re.search(
-        r"NO   orchestrator  cannot connect to 127\.0\.0\.1:\d+: Connection refused; is url", dead.out
+        r"NO   orchestrator +cannot connect to 127\.0\.0\.1:\d+: Connection refused; is url", dead.out
     )
     assert re.search(r"NO   orchestrator .*; is url in .* that of an orchestrator\?\n", elsewhere.out)
-    broken = r"\nNO   bell\.desk     bell\.desk: plugins/bell\.py:\d+: RuntimeError: the bell is broken\n"
+    broken = r"\nNO   bell\.desk +bell\.desk: plugins/bell\.py:\d+: RuntimeError: the bell is broken\n"
     assert re.search(broken, unknown.out)
     assert "yes  console.here" in dead.out
 
@@ -311,7 +351,7 @@ async def test_simulate_is_an_orchestrator_until_it_is_told_to_stop(tmp_path: Pa
         simulator.terminate()
         assert await simulator.wait() == 0
     assert done.code == 0
-    assert "yes  orchestrator  2 projects to watch" in done.out
+    assert re.search("yes  orchestrator +2 projects to watch", done.out)
     assert (occupied.code, occupied.out) == (1, "")
     assert f"cannot listen on port {match[2]}: Address already in use; choose another with --port" in occupied.err
     assert "Traceback" not in simulator.everything

@@ -44,7 +44,10 @@ def valid_report(
         ],
         connect=None
         if results is None
-        else [{"name": result.name, "ok": result.is_ok, "detail": result.detail} for result in results],
+        else [
+            {"name": result.name, "ok": result.is_ok if result.is_tried else None, "detail": result.detail}
+            for result in results
+        ],
     )
 
 

@@ -49,11 +49,9 @@ from aintandem_notify.orchestrator import (
     WatchSettings,
     validate_id,
 )
-from aintandem_notify.orchestrator.catch_up.request_slots import RequestSlots
 from aintandem_notify.orchestrator.link.reconnect_policy import ConnectionTrouble
 from aintandem_notify.orchestrator.link.websocket import open_link
 from aintandem_notify.orchestrator.watch.composition import link_settings
-from aintandem_notify.orchestrator.watch.project_lookup import ProjectLookup
 from aintandem_notify.orchestrator.watch.settings import EventSink
 
 GRACE_S: Final = 1.0
@@ -270,7 +268,7 @@ class AInTandemClient:
             lifetime=lifetime,
             nursery=links,
             api=api,
-            watch_settings=partial(self._watch_settings, session, ProjectLookup(api, RequestSlots()), chance),
+            watch_settings=partial(self._watch_settings, session, chance),
             callback_runner=self._callback_runner,
             clock=self._clock,
             chance=chance,
@@ -282,9 +280,7 @@ class AInTandemClient:
         self.projects, self.tasks = Projects(api), Tasks(api)
         self.workflows, self.sandboxes = Workflows(api), Sandboxes(api)
 
-    def _watch_settings(
-        self, session: Session, lookup: ProjectLookup, chance: Chance, sink: EventSink
-    ) -> WatchSettings:
+    def _watch_settings(self, session: Session, chance: Chance, sink: EventSink) -> WatchSettings:
         """Settings for watching the project whose events go to ``sink``."""
         return WatchSettings(
             session=session,
@@ -295,7 +291,6 @@ class AInTandemClient:
             chance=chance,
             fatal=FATAL,
             reports_every_try=True,
-            is_known=lookup.is_known,
         )
 
     def get_progress(self) -> Progress:

@@ -10,8 +10,9 @@ import trio
 
 from aintandem_notify.config import Config
 from aintandem_notify.diagnostics.orchestrator import check_orchestrator
-from aintandem_notify.diagnostics.results import CheckResult
+from aintandem_notify.diagnostics.results import CheckResult, Report
 from aintandem_notify.diagnostics.sample import build_sample
+from aintandem_notify.diagnostics.store import check_store
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.foundation.clock import SystemClock
@@ -33,12 +34,14 @@ async def start_instances(loaded: LoadedConfig) -> tuple[InstanceStatus, ...]:
         return host.snapshot()
 
 
-async def check_all(loaded: LoadedConfig) -> list[CheckResult]:
-    """Checks the orchestrator, then every instance in file order."""
+async def check_all(loaded: LoadedConfig, report: Report) -> None:
+    """Checks the store, the orchestrator and its projects, then every instance in file order."""
+    report(await check_store(loaded.config))
     async with _http(loaded.config) as http:
-        results = [await check_orchestrator(loaded.config, http)]
+        await check_orchestrator(loaded.config, http, report)
         async with _instances(loaded, http, tuple(loaded.config.instances)) as host:
-            return results + [await _check_instance(host, status) for status in host.snapshot()]
+            for status in host.snapshot():
+                report(await _check_instance(host, status))
 
 
 async def send_sample(loaded: LoadedConfig, destination: str, event_type: str) -> CheckResult:
@@ -73,10 +76,15 @@ async def _check_instance(host: PluginHost, status: InstanceStatus) -> CheckResu
     if status.state is not InstanceState.LOADED:
         return CheckResult(status.name, is_ok=False, detail=f"{status.state}: {status.reason}")
     try:
-        await host.check(status.name)
+        has_check = await host.check(status.name)
     except Exception as error:  # noqa: BLE001  # the exception of the plugin's check is the result
         return CheckResult(status.name, is_ok=False, detail=describe_error(error))
-    return CheckResult(status.name, is_ok=True, detail="")
+    detail = (
+        ""
+        if has_check
+        else f"not tried: the plugin has no check; aintandem-notify test {status.name} sends a sample"
+    )
+    return CheckResult(status.name, is_ok=True, detail=detail, is_tried=has_check)
 
 
 def _http(config: Config) -> HttpClient:

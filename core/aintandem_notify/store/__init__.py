@@ -4,6 +4,7 @@ from aintandem_notify.store.engine.database import latest_quarantined_name, stor
 from aintandem_notify.store.engine.reserve import RESERVE_BYTES
 from aintandem_notify.store.health import WELL, StoreState, StoreStatus, TransactionPurpose
 from aintandem_notify.store.liveness import LivenessReport, StoreLiveness, open_liveness
+from aintandem_notify.store.probe import probe_store
 from aintandem_notify.store.storage import Storage, open_storage
 from aintandem_notify.store.store import Store
 from aintandem_notify.store.tables.backlog import Backlog, BacklogSummary
@@ -55,5 +56,6 @@ __all__ = [
     "latest_quarantined_name",
     "open_liveness",
     "open_storage",
+    "probe_store",
     "store_exists",
 ]

@@ -27,15 +27,24 @@ if TYPE_CHECKING:
     from aintandem_notify.plugins.config_loading import LoadedConfig
 
 
+MIN_NAME_WIDTH, MAX_NAME_WIDTH = 20, 40
+"""Columns of the names in the results. A longer name shifts the rest of its line: the projects that match a glob
+are not known when the first line is printed."""
+
+
 @click.command(epilog="Example:  aintandem-notify check --connect config.toml")
 @config_argument
-@click.option("--connect", is_flag=True, help="Also try the orchestrator and every plugin; nothing is sent.")
+@click.option(
+    "--connect",
+    is_flag=True,
+    help="Also try the store, the orchestrator, each project and each plugin; changes and sends nothing.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts; also for a wrong CONFIG.")
 def check(config: Path, connect: bool, as_json: bool) -> None:
     """List the problems of CONFIG, or show who is notified.
 
     CONFIG is config.toml by default. One-file plugins beside it are code; they are loaded only if you give CONFIG.
-    Exits with 2 if CONFIG is wrong, and with 1 if the orchestrator or a plugin does not answer.
+    Exits with 2 if CONFIG is wrong, and with 1 if --connect finds anything that does not work.
     """
     from aintandem_notify.plugins.config_loading import load
 
@@ -91,15 +100,25 @@ def _too_few_files(loaded: LoadedConfig) -> str | None:
 
 
 def _connect(loaded: LoadedConfig, *, as_json: bool) -> Sequence[CheckResult]:
+    """Tries everything, and prints each result as soon as it is known; prints nothing if ``as_json``."""
     from aintandem_notify import log
-    from aintandem_notify.cli.tables import table_lines
+    from aintandem_notify.cli.tables import GAP, hanging_lines
     from aintandem_notify.diagnostics import check_all
+
+    results: list[CheckResult] = []
+    config, width = loaded.config, terminal_width()
+    names = ["orchestrator", *(f"project {project.id}" for project in config.projects), *config.instances]
+    name_width = min(max(MIN_NAME_WIDTH, *map(len, names)), MAX_NAME_WIDTH)
+
+    def report(result: CheckResult) -> None:
+        results.append(result)
+        if not as_json:
+            start = result.word.ljust(len("yes")) + GAP + result.name.ljust(name_width) + GAP
+            for line in hanging_lines(start, result.detail, width):
+                echo(line)
 
     if not as_json:
         echo_lines("\nDoes everything answer?\n", bold=True)
-    log.silence()  # the results are printed below
-    results = run_interruptible(check_all, loaded)
-    rows = [("yes" if result.is_ok else "NO", result.name, result.detail) for result in results]
-    for line in [] if as_json else table_lines(rows, terminal_width()):
-        echo(line)
+    log.silence()  # the results are printed here
+    run_interruptible(check_all, loaded, report)
     return results

@@ -209,25 +209,33 @@ class CatchUp:
         oldest = gap.since - timedelta(seconds=gap.catch_up_max)
         reconciler = _GapReconciler(self._coordinator.reconciler, partial(self._reconcile_page, gap))
         for kind in tuple(self._pending):
-            try:
-                snapshot = await self._coordinator.snapshots.read(
-                    kind, self._project.id, state.open_runs, oldest, gap.since, reconciler
-                )
-                self._progress.reads[kind] += 1
-                for item in snapshot.unavailable:
-                    self._progress.add_unavailable(item)
-                if snapshot.trouble is not None:
-                    raise snapshot.trouble
-            except NotFound:
-                self._log.debug("the orchestrator has no such list", kind=kind.value)
-            except (ApiError, HttpFailed, StoreError) as error:
-                if is_temporary(error) and self._progress.reads[kind] < MAX_TRIES:
-                    trouble = error
-                    continue
+            error = await self._reconcile_kind(kind, state, oldest, gap, reconciler)
+            if error is not None and is_temporary(error) and self._progress.reads[kind] < MAX_TRIES:
+                trouble = error
+                continue
+            if error is not None:
                 self._progress.add_unavailable(f"{kind.value}: {error}")
             self._pending.remove(kind)
             self._progress.reconciled = {ref for ref in self._progress.reconciled if ref.kind is not kind}
         return trouble
+
+    async def _reconcile_kind(
+        self, kind: Family, state: WatchState, oldest: datetime, gap: Gap, reconciler: _GapReconciler
+    ) -> ApiError | HttpFailed | StoreError | None:
+        """Read and reconcile one kind of run. Returns the error, if there is one."""
+        try:
+            snapshot = await self._coordinator.snapshots.read(
+                kind, self._project.id, state.open_runs, oldest, gap.since, reconciler
+            )
+        except NotFound:
+            self._log.debug("the orchestrator has no such list", kind=kind.value)
+            return None
+        except (ApiError, HttpFailed, StoreError) as error:
+            return error
+        self._progress.reads[kind] += 1
+        for item in snapshot.unavailable:
+            self._progress.add_unavailable(item)
+        return snapshot.trouble
 
     async def _reconcile_page(self, gap: Gap, observations: Sequence[Observation], transaction_no: int) -> None:
         """Reconcile one page. Runs that an earlier try reconciled are skipped: their later changes arrive live."""

@@ -131,8 +131,8 @@ class PluginHost:
         await self.wait_loaded(name)
         return await self._instances[name].deliver(notifications)
 
-    async def check(self, name: str) -> None:
-        """Wait until the instance has been set up, then run its check.
+    async def check(self, name: str) -> bool:
+        """Wait until the instance has been set up, then run its check. Returns False if it has none.
 
         Raises the error of the check, translated by the border. Raises PluginError for an unknown instance or a
         failed set-up.
@@ -140,7 +140,7 @@ class PluginHost:
         instance = self._instance(name)
         while instance.state is InstanceState.LOADING:
             await self._changed.wait()
-        await instance.check()
+        return await instance.check()
 
     async def diagnostics(self, name: str) -> dict[str, Any]:
         """The facts from the instance's ``diagnostics``, JSON values; raises like ``check``, but does not wait."""

@@ -183,9 +183,10 @@ class Instance:
         elif self._queue.put(event):
             self._log.warning("live hooks are too slow; events are dropped", event_type=event.type)
 
-    async def check(self) -> None:
-        """Run the plugin's ``check``, if any; raises its error, translated by the border."""
+    async def check(self) -> bool:
+        """Run the plugin's ``check``; False if it has none. Raises its error, translated by the border."""
         await self._query("check", lambda _: None)
+        return "check" in self._hooks
 
     async def diagnostics(self) -> dict[str, Any]:
         """The facts from the plugin's ``diagnostics``, empty without one; raises like ``check``."""

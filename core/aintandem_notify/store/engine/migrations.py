@@ -84,18 +84,14 @@ def upgrade(
 
     Raises StoreError when the store is newer than that, or contains no version.
     """
-    stored_version = _version_of(connection)
-    if stored_version > version:
-        raise StoreError(
-            f"its schema has version {stored_version} and this aintandem-notify knows version {version}: "
-            "it was used by a newer release; install that one again, or set another [store] url"
-        )
+    stored_version = version_of(connection, newest=version)
     for target in range(stored_version + 1, version + 1):
         steps[target](connection)
         connection.execute(update(meta).where(meta.c.key == _VERSION_KEY).values(value=str(target)))
 
 
-def _version_of(connection: Connection) -> int:
+def version_of(connection: Connection, *, newest: int = SCHEMA_VERSION) -> int:
+    """The version of the store's schema. Raises StoreError if it is above ``newest``, or cannot be read."""
     if not inspect(connection).has_table(meta.name):
         raise StoreError("it holds no tables of ours; move it away, or set another [store] url")
     stored_version = connection.execute(
@@ -103,4 +99,16 @@ def _version_of(connection: Connection) -> int:
     ).scalar_one_or_none()
     if stored_version is None or not stored_version.isdecimal():
         raise StoreError("its schema version cannot be read; move it away, or set another [store] url")
+    if int(stored_version) > newest:
+        raise StoreError(
+            f"its schema has version {stored_version} and this aintandem-notify knows version {newest}: "
+            "it was used by a newer release; install that one again, or set another [store] url"
+        )
     return int(stored_version)
+
+
+def describe_version(version: int) -> str:
+    """The version, and the change that the next start makes."""
+    if version == SCHEMA_VERSION:
+        return f"version {version}"
+    return f"version {version}; the agent upgrades it to {SCHEMA_VERSION}"

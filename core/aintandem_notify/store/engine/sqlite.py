@@ -166,16 +166,21 @@ def sqlite_path_of(url: str | Path) -> Path | None:
 def _lock_file(path: Path, reserve_bytes: int) -> Reserve:
     """Creates the folder of ``path`` if needed (0700) and locks the store; returns the lock and disk reserve."""
     with translate_errors(str(path)):
-        # Opening a pipe would block, and a device would be renamed like an emptied store of ours.
-        if path.exists() and not path.is_file():
-            kind = "a folder" if path.is_dir() else "no regular file"
-            raise StoreError(f"store {path}: it is {kind}; name a file in [store] url")
+        require_regular_file(path)
         # Only an agent reserves space, and only an agent makes the file grow.
         size = path.stat().st_size if path.exists() else 0
         if reserve_bytes and (problem := size_limit_problem(raise_size_limit(), size)) is not None:
             raise StoreError(f"store {path}: {problem}")
         make_folder(path.parent)
         return Reserve(path, reserve_bytes)
+
+
+def require_regular_file(path: Path) -> None:
+    """Raises StoreError if there is something else than a file at ``path``."""
+    # Opening a pipe would block, and a device would be renamed like an emptied store of ours.
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no regular file"
+        raise StoreError(f"store {path}: it is {kind}; name a file in [store] url")
 
 
 def _connect_or_quarantine(
@@ -222,13 +227,14 @@ def connect(url: str | Path, *, thorough: bool = False) -> tuple[Connection, str
             with connection.begin():
                 create(connection)
             return connection, name
-        _require_own_file(path)
+        if not is_own_file(path):
+            _create_file(path)
         was_left_open = wal_path_of(path).exists()
         connection = _open_connection(path)
         try:
             _set_pragmas(connection)
             if thorough or was_left_open or path.stat().st_size <= QUICK_CHECK_BYTES:
-                _check_pages(connection, path, "integrity_check" if thorough else "quick_check")
+                check_pages(connection, path, "integrity_check" if thorough else "quick_check")
             with connection.begin():
                 # In WAL mode the first transaction takes the lock, and only a write notices a read-only file.
                 connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
@@ -300,7 +306,8 @@ def _set_pragmas(connection: Connection) -> None:
     driver.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
 
 
-def _check_pages(connection: Connection, path: Path, check: str) -> None:
+def check_pages(connection: Connection, path: Path, check: str) -> None:
+    """Runs ``PRAGMA check``. Raises StoreDamaged if it finds anything."""
     (result,) = _driver_connection(connection).execute(f"PRAGMA {check}(1)").fetchone()
     if result != "ok":
         raise StoreDamaged(f"store {path}: {SQLITE_MESSAGES['SQLITE_CORRUPT']}")
@@ -314,7 +321,8 @@ def _upgrade(connection: Connection, path: Path) -> None:
         raise StoreError(f"store {path}: {error}") from error
 
 
-def _require_own_file(path: Path) -> None:
+def is_own_file(path: Path) -> bool:
+    """Whether there is a store at ``path``. Raises StoreError for a file that cannot be used."""
     if path.exists():
         if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
             # SQLite's own error for a read-only disk differs between versions.
@@ -328,14 +336,14 @@ def _require_own_file(path: Path) -> None:
             raise StoreError(f"store {path}: {SQLITE_MESSAGES['SQLITE_NOTADB']}")
         if kind is HeaderKind.OTHER_PROGRAM:
             raise StoreError(f"store {path}: it belongs to another program; set another [store] url")
-        return
+        return True
     wal = wal_path_of(path)
     if wal.exists() and wal.stat().st_size > 0:
         raise StoreError(
             f"store {path}: the store file is missing, but {wal.name} exists; "
             f"restore the file, or move {wal.name} away"
         )
-    _create_file(path)
+    return False
 
 
 def _create_file(path: Path) -> None:

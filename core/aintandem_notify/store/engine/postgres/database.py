@@ -11,7 +11,7 @@ from secrets import token_hex
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import Engine, create_engine, event, insert, inspect
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
@@ -75,10 +75,13 @@ class PostgresDatabase:
         self.name = display_name_of(url)
         self.reserve: Reserve | None = None  # the server's disk is not managed by us
         with translate_errors(self.name):
-            self.connection = _engine(parsed).connect()
+            self.connection = engine_for(parsed).connect()
             try:
-                self._require_session(parsed)
+                require_usable(self.connection, parsed)
                 self._upgrade_schema()
+            except StoreError as error:
+                self.close()
+                raise StoreError(f"store {self.name}: {error}") from error
             except BaseException:
                 self.close()
                 raise
@@ -104,13 +107,6 @@ class PostgresDatabase:
         self.connection.close()
         self.connection.engine.dispose()
 
-    def _require_session(self, url: URL) -> None:
-        driver: Any = self.connection.connection.driver_connection
-        _, parameters = self.connection.dialect.create_connect_args(url)
-        every_parameter: Any = {**parameters, **_parameters_beside(url)}
-        if lends_out_sessions(driver, lambda: psycopg.connect(**every_parameter)):
-            raise StoreError(f"store {self.name}: {POOLER_MESSAGE}")
-
     def _upgrade_schema(self) -> None:
         connection = self.connection
         with connection.begin():
@@ -118,16 +114,23 @@ class PostgresDatabase:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK_KEY})")
-            if connection.exec_driver_sql("SHOW server_encoding").scalar_one() != "UTF8":
-                raise StoreError(f"store {self.name}: {NOT_UTF8_MESSAGE}")
-            try:
-                if inspect(connection).has_table(meta.name):
-                    upgrade(connection)
-                else:
-                    create(connection)
-                    connection.execute(insert(meta), {"key": SALT_KEY, "value": token_hex(16)})
-            except StoreError as error:
-                raise StoreError(f"store {self.name}: {error}") from error
+            if inspect(connection).has_table(meta.name):
+                upgrade(connection)
+            else:
+                create(connection)
+                connection.execute(insert(meta), {"key": SALT_KEY, "value": token_hex(16)})
+
+
+def require_usable(connection: Connection, url: URL) -> None:
+    """Raises StoreError if the agent cannot work with this database, or not through this pooler."""
+    driver: Any = connection.connection.driver_connection
+    _, parameters = connection.dialect.create_connect_args(url)
+    every_parameter: Any = {**parameters, **_parameters_beside(url)}
+    if lends_out_sessions(driver, lambda: psycopg.connect(**every_parameter)):
+        raise StoreError(POOLER_MESSAGE)
+    with connection.begin():
+        if connection.exec_driver_sql("SHOW server_encoding").scalar_one() != "UTF8":
+            raise StoreError(NOT_UTF8_MESSAGE)
 
 
 def _parameters_beside(url: URL) -> dict[str, str]:
@@ -135,7 +138,8 @@ def _parameters_beside(url: URL) -> dict[str, str]:
     return {key: value for key, value in _CONNECTION_PARAMETERS.items() if key not in url.query}
 
 
-def _engine(url: URL) -> Engine:
+def engine_for(url: URL) -> Engine:
+    """Connects with our parameters and session settings; each connection is new."""
     engine = create_engine(
         url,
         poolclass=NullPool,  # a broken connection is replaced by a new one
