@@ -29,7 +29,7 @@ async def test_it_tells_of_its_whole_life(tmp_path: Path) -> None:
             async with open_agent("run", config, cwd=tmp_path, environ=environ) as agent:
                 await datagrams.wait_for("READY=1")
                 await datagrams.wait_for("WATCHDOG=1")
-                await datagrams.wait_until_heard("STATUS=1 of 1 projects connected")
+                await datagrams.wait_until_heard("STATUS=well: 1 of 1 projects connected")
                 agent.reload()
                 while not (await datagrams.next()).startswith("RELOADING=1\nMONOTONIC_USEC="):
                     pass

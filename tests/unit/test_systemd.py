@@ -1,14 +1,21 @@
-"""The messages to systemd, on real datagram sockets."""
+"""The messages to systemd, on real datagram sockets, and the status line among them."""
 
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trio
 
+from aintandem_notify import log
+from aintandem_notify.agent.status_line import MAX_CHARACTERS, open_status_line, status_line
 from aintandem_notify.agent.systemd import Systemd
+from aintandem_notify.domain.health import WELL, Health, HealthState, Reason, ReasonId
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.orchestrator import ConnectionState, ProjectStatus
 from support.datagrams import bound_socket
 
 
@@ -94,3 +101,46 @@ def test_a_full_socket_holds_nothing_up(tmp_path: Path, capsys: pytest.CaptureFi
         for _ in range(1000):
             systemd.ready()
     assert capsys.readouterr().err.count("systemd cannot be notified") == 1
+
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PROJECTS = [
+    ProjectStatus(Project(id=name, name=name), state, NOW)
+    for name, state in (("p1", ConnectionState.CONNECTED), ("p2", ConnectionState.RECONNECTING))
+]
+
+
+def failing(*texts: str) -> Health:
+    return Health(HealthState.FAILING, tuple(Reason(ReasonId.LOGIN, text, NOW) for text in texts))
+
+
+@pytest.mark.parametrize(
+    ("health", "line"),
+    [
+        (WELL, "well: 1 of 2 projects connected"),
+        (failing("the login is refused"), "failing: 1 of 2 projects connected; the login is refused"),
+        (failing("a: b", "c\nd"), "failing: 1 of 2 projects connected; a: b; c d"),
+    ],
+)
+def test_the_status_line_has_the_health_and_the_numbers(health: Health, line: str) -> None:
+    assert status_line(health, PROJECTS) == line
+
+
+def test_the_status_line_has_an_end_and_no_secret() -> None:
+    log.register_secret("canary-of-the-status-line")
+    line = status_line(failing("canary-of-the-status-line" + " long" * 1000), PROJECTS)
+    assert len(line) <= MAX_CHARACTERS
+    assert "canary" not in line
+
+
+async def test_the_status_line_follows_the_health(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    with closing(bound_socket(str(tmp_path / "notify"))) as bound:
+        line = "well: all is connected"
+        async with open_status_line(Systemd(str(tmp_path / "notify")), lambda: line):
+            await trio.sleep(60)
+            line = "failing: the login is refused"
+            await trio.sleep(1.5)
+        assert bound.recv(4096) == b"STATUS=well: all is connected"
+        assert bound.recv(4096) == b"STATUS=failing: the login is refused"
+        with pytest.raises(BlockingIOError):
+            bound.recv(4096)

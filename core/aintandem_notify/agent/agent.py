@@ -15,7 +15,6 @@ from aintandem_notify.agent.settings import (
     instance_settings,
     reload_result,
 )
-from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.delivery import Dispatcher
 from aintandem_notify.domain.events import AgentEvent, AgentStartedEvent, AgentStoppedEvent
 from aintandem_notify.domain.reload import RefusedReload, ReloadResult
@@ -23,7 +22,7 @@ from aintandem_notify.errors import ConfigError, Problem, StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.loop_watchdog import Block
 from aintandem_notify.ingest import Ingest
-from aintandem_notify.orchestrator import ConnectionState, DiscoveryStatus, Fleet, ProjectStatus, UnwatchedProjects
+from aintandem_notify.orchestrator import DiscoveryStatus, Fleet, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, PluginHost
 from aintandem_notify.plugins.config_loading import LoadedConfig
 from aintandem_notify.sharing import LeaseHolder, address_hash_of, projects_hash_of
@@ -114,15 +113,6 @@ class Agent:
     def wanted_projects(self) -> int:
         """Returns the number of projects that this agent or another should watch; 0 until they are known."""
         return len(self._fleet.wanted) if self._fleet is not None else 0
-
-    def report(self, systemd: Systemd) -> None:
-        """Tells systemd that the event loop and the store's worker thread have answered, and how many projects are
-        connected.
-        """
-        systemd.alive()
-        projects = self.projects()
-        connected = sum(status.state is ConnectionState.CONNECTED for status in projects)
-        systemd.status(f"{connected} of {len(projects)} projects connected")
 
     async def reload(self) -> ReloadResult:
         """Reads the config again, after all earlier reloads, and restarts only the changed instances.

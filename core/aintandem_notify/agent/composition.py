@@ -16,6 +16,7 @@ from aintandem_notify.agent.agent import Agent
 from aintandem_notify.agent.blocked_loop import log_block
 from aintandem_notify.agent.health_facts import HealthFacts
 from aintandem_notify.agent.reloading import open_reloads
+from aintandem_notify.agent.status_line import open_status_line, status_line
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config, Secret, store_location
 from aintandem_notify.control.server.access import AgentAccess
@@ -117,9 +118,7 @@ async def open_agent(
         if watchdog is not None:
             agent.last_block = watchdog.last_block
         interval_s = min(CHECK_INTERVAL_S, (systemd.watchdog_s or math.inf) / 2)
-        liveness = await enter(
-            open_liveness(storage, on_answer=lambda: agent.report(systemd), interval_s=interval_s)
-        )
+        liveness = await enter(open_liveness(storage, on_answer=systemd.alive, interval_s=interval_s))
         health_facts = HealthFacts(
             agent=agent,
             session=session,
@@ -151,6 +150,7 @@ async def open_agent(
         await agent.start(fleet)
         await enter(open_monitor(monitor))
         await enter(open_heartbeat(lambda: agent.loaded.config.agent, health=monitor.health, http=http))
+        await enter(open_status_line(systemd, lambda: status_line(monitor.health(), agent.projects())))
         await enter(open_reloads(agent.reloads, systemd))
         yield agent
 

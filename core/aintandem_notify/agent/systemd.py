@@ -41,6 +41,11 @@ class Systemd:
         has_watchdog = is_ours and microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0
         return cls(address, int(microseconds) / 1e6 if has_watchdog else None)
 
+    @property
+    def is_present(self) -> bool:
+        """True if a service manager listens."""
+        return self._address is not None
+
     def ready(self) -> None:
         """Reports that the start or a reload is complete."""
         self._send("READY=1")
