@@ -1,5 +1,6 @@
 """Slack with a strict receiver: webhook and bot token, and every response of the table."""
 
+import gzip
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from aintandem_notify.api import (
     DestinationBroken,
@@ -19,11 +21,15 @@ from aintandem_notify.api import (
 )
 from aintandem_notify.log import redact
 from aintandem_notify.testing import sample_notification
-from aintandem_notify_slack import Config, Slack, SlackAnswerError
+from aintandem_notify_slack import MAX_WARNINGS, Config, Slack, SlackAnswerError
 from aintandem_notify_slack.verdict import ERRORS, Verdict, judge
 from support.http_server import Endless, Raw, Reply, Reset, gzip_bomb
 from support.plugin_bench import ScriptedHttp, open_plugin
 from support.receivers import SlackReceiver, open_slack_receiver
+
+
+def zipped_reply(content: bytes) -> Reply:
+    return Reply(200, gzip.compress(content), {"content-encoding": "gzip"})
 
 
 def _words(text: str) -> list[str]:
@@ -148,35 +154,124 @@ async def test_a_last_try_is_text_alone(receiver: SlackReceiver, slack: Slack) -
     assert "disk full" in message["text"]
 
 
+HTML: Final = {"content-type": "text/html"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "form"),
+    [
+        (Reply(200, b"<!DOCTYPE html><html>Sign in</html>"), "HTTP 200 with a page of HTML"),
+        (Reply(203, b"\n<HTML>"), "HTTP 203 with a page of HTML"),
+        (Reply(200, b"<h1>Welcome</h1>", HTML), "HTTP 200 with a page of HTML"),
+        (zipped_reply(b"<html>Sign in</html>"), "HTTP 200 with a page of HTML"),
+        (Reply(302, b"", {"location": "http://169.254.169.254/x?t=1"}), "HTTP 302, a redirect to 169.254.169.254"),
+        (Reply(302, b"<html>", {"location": "/login"}), "HTTP 302, a redirect"),
+        (Reply(307, b"", {"location": "http://[::1"}), "HTTP 307, a redirect"),
+        (Reply(400, b"flux_compensator"), "HTTP 400: flux_compensator"),
+        (Reply(401, b'{"message": "Unknown Webhook"}'), 'HTTP 401: {"message": "Unknown Webhook"}'),
+        (Reply(403, b"<html>Attention required</html>", HTML), "HTTP 403 with a page of HTML"),
+        (Reply(404, b"<html>not found</html>"), "HTTP 404 with a page of HTML"),
+        (Reply(404, b""), "HTTP 404 without a body"),
+        (Reply(407, b""), "HTTP 407 without a body"),
+        (Reply(410, b"gone"), "HTTP 410: gone"),
+        (Reply(418, b"\xff\xfe"), "HTTP 418 with a body that is not text"),
+        (Reply(421), "HTTP 421 without a body"),
+        (Reply(451, b'{"ok": true}'), 'HTTP 451: {"ok": true}'),
+    ],
+)
+async def test_an_answer_of_another_server_is_trouble_of_the_way(
+    receiver: SlackReceiver, slack: Slack, reply: Reply, form: str
+) -> None:
+    receiver.replies.append(reply)
+    with pytest.raises(RetryLater) as caught:
+        await slack.deliver(sample_notification())
+    assert str(caught.value) == (
+        f"Slack: another server answers in its place, such as a proxy or a portal ({form})"
+    )
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "form"),
+    [
+        (Reply(200, b""), "HTTP 200 without a body"),
+        (Reply(200, b"okay"), "HTTP 200: okay"),
+        (Reply(200, b"{}"), "HTTP 200: {}"),
+        (Reply(200, b'{"ok": "true"}'), 'HTTP 200: {"ok": "true"}'),
+        (Reply(200, b"\xff\xfe"), "HTTP 200 with a body that is not text"),
+        (Reply(200, b"\x0b\x00", {"content-encoding": "br"}), "HTTP 200 with a body that is not text"),
+        (Reply(202, b"1"), "HTTP 202: 1"),
+        (Reply(204), "HTTP 204 without a body"),
+        (Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"), "HTTP 200 without a body"),
+    ],
+)
+async def test_an_unknown_success_is_delivered_with_one_warning(
+    receiver: SlackReceiver, slack: Slack, reply: Any, form: str
+) -> None:
+    receiver.replies.extend([reply] * 3)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await slack.deliver(sample_notification())
+    assert len(receiver.requests) == 3
+    assert [(line["log_level"], line["answer"]) for line in logs] == [("warning", form)]
+
+
+async def test_no_number_of_odd_answers_fills_the_log(receiver: SlackReceiver, slack: Slack) -> None:
+    with capture_logs() as logs:
+        for number in range(MAX_WARNINGS + 5):
+            receiver.replies.append(Reply(200, b"x", {"content-type": f"text/x{number}"}))
+            await slack.deliver(sample_notification())
+    assert len(logs) == MAX_WARNINGS
+
+
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(200, b"<!DOCTYPE html><html>Sign in</html>"),
-        Reply(200, b""),
-        Reply(200, b"okay"),
-        Reply(200, b"ok then"),
-        Reply(200, b"[]"),
-        Reply(200, b"{}"),
-        Reply(200, b'{"ok": "true"}'),
-        Reply(200, b'{"ok": false}'),
-        Reply(200, b'{"ok": false, "error": "flux_compensator"}'),
-        Reply(200, b'{"ok": false, "error": {"no": "word"}}'),
-        Reply(200, b"\xff\xfe"),
-        Reply(204),
-        Reply(302, b"", {"location": "http://169.254.169.254/"}),
-        Reply(404, b"<html>not found</html>"),
-        Reply(418, b"teapot"),
         Reply(201, b"ok"),
-        gzip_bomb(),
-        Endless(),
+        Reply(200, b" ok\n", HTML),
+        zipped_reply(b"ok"),
+        Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok"),
     ],
 )
-async def test_an_unknown_response_is_no_success(receiver: SlackReceiver, slack: Slack, reply: Any) -> None:
+async def test_ok_needs_no_warning(receiver: SlackReceiver, slack: Slack, reply: Any) -> None:
     receiver.replies.append(reply)
+    with capture_logs() as logs:
+        await slack.deliver(sample_notification())
+    assert logs == []
+
+
+@pytest.mark.parametrize("fault", [gzip_bomb(), Endless()])
+async def test_a_success_without_end_is_not_repeated(receiver: SlackReceiver, slack: Slack, fault: Any) -> None:
+    receiver.replies.append(fault)
+    await slack.deliver(sample_notification())
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (200, '{"ok": false}'),
+        (200, '{"ok": false, "error": "flux_compensator"}'),
+        (400, '{"ok": false, "error": "flux_compensator"}'),
+        (200, '{"ok": false, "error": {"no": "word"}}'),
+        (200, '{"success": false}'),
+        (200, '{"error": "no such channel"}'),
+    ],
+)
+async def test_a_refusal_for_an_unknown_reason_is_no_success(
+    receiver: SlackReceiver, slack: Slack, status: int, content: str
+) -> None:
+    receiver.replies.append(Reply(status, content.encode()))
     with pytest.raises(SlackAnswerError) as caught:
         await slack.deliver(sample_notification())
-    assert "html" not in str(caught.value)
+    assert str(caught.value) == f"Slack: a refusal for an unknown reason (HTTP {status}: {content})"
     assert len(receiver.requests) == 1
+
+
+async def test_a_message_that_is_too_large_for_a_proxy_is_rejected(receiver: SlackReceiver, slack: Slack) -> None:
+    receiver.replies.append(Reply(413, b"<html>Request Entity Too Large</html>", HTML))
+    with pytest.raises(Rejected, match="HTTP 413"):
+        await slack.deliver(sample_notification())
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 529])
@@ -275,7 +370,7 @@ async def test_checking_a_wrong_token(receiver: SlackReceiver) -> None:
 
 async def test_a_check_raises_for_a_server_that_is_not_slack(receiver: SlackReceiver, slack: Slack) -> None:
     receiver.replies.append(Reply(200, b"<html>"))
-    with pytest.raises(SlackAnswerError):
+    with pytest.raises(RetryLater, match="another server"):
         await slack.check()
 
 

@@ -15,17 +15,19 @@ from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.log import register_secret
 from aintandem_notify.testing import sample_event, sample_notification
 from aintandem_notify_webhook import MAX_ANSWER_BYTES, Config, Webhook
+from aintandem_notify_webhook.patience import PATIENCE_S, STREAK_GAP_S
 from aintandem_notify_webhook.payload import encode
 from aintandem_notify_webhook.verdict import Verdict, judge
 from support.http_server import Endless, Raw, Reply, Reset, gzip_bomb
+from support.nasty import pages
 from support.plugin_bench import ScriptedHttp, open_plugin
 from support.receivers import WEBHOOK_SECRET, WebhookReceiver, open_webhook_receiver
 
 DELIVERED: Final = [200, 201, 202, 204, 206, 299]
 REDIRECTS: Final = [300, 301, 302, 303, 304, 307, 308]
-TWICE: Final = [400, 404, 405, 411, 413, 414, 415, 422, 431, 501]
+TWICE: Final = [400, 411, 413, 414, 415, 422, 431, 501]
 OTHER_CLIENT_ERRORS: Final = [402, 406, 409, 412, 418, 426, 451]
-RETRY: Final = [408, 425, 429, 500, 502, 503, 504, 507, *range(520, 530)]
+RETRY: Final = [407, 408, 421, 425, 429, 500, 502, 503, 504, 507, 511, *range(520, 530), 600, 999]
 
 
 @pytest.fixture
@@ -163,13 +165,111 @@ async def test_2xx_is_delivered(receiver: WebhookReceiver, webhook: Webhook, sta
 
 
 @pytest.mark.parametrize("status", REDIRECTS)
-async def test_a_redirect_is_a_failure_and_never_followed(
+async def test_a_redirect_is_trouble_at_first_and_never_followed(
     receiver: WebhookReceiver, webhook: Webhook, status: int
 ) -> None:
-    receiver.replies.append(Reply(status, b"", {"location": receiver.server.base + "/elsewhere"}))
-    with pytest.raises(DestinationBroken, match=f"HTTP {status}: a redirect"):
+    receiver.replies.append(Reply(status, b"", {"location": receiver.server.base + "/elsewhere?token=canary"}))
+    with pytest.raises(RetryLater) as caught:
         await webhook.deliver(sample_notification())
+    assert str(caught.value) == (
+        f"HTTP {status}, a redirect to 127.0.0.1, which is never followed; if the receiver has moved, correct url"
+    )
     assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize("body", [b"", b"default backend - 404", b"<html><title>Not Found</title></html>"])
+async def test_a_receiver_that_is_not_there_is_trouble_at_first(
+    receiver: WebhookReceiver, webhook: Webhook, status: int, body: bytes
+) -> None:
+    receiver.replies.append(Reply(status, body, {"retry-after": "7"}))
+    with pytest.raises(RetryLater, match=f"HTTP {status}") as caught:
+        await webhook.deliver(sample_notification())
+    assert caught.value.after == 7.0
+
+
+@pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404, 409, 410, 418, 422, 501, 511])
+@pytest.mark.parametrize("page", pages.PAGES.values(), ids=pages.PAGES)
+def test_a_page_is_none_of_the_receivers_own_answers(status: int, page: bytes) -> None:
+    assert judge(HttpAnswer(status, {}, page)).verdict in (Verdict.MISSING, Verdict.RETRY)
+
+
+@pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 410, 413, 422])
+def test_a_page_is_one_if_the_config_says_so(status: int) -> None:
+    page = HttpAnswer(status, {"content-type": "text/html"}, pages.PAGES["of nginx"])
+    assert judge(page, accept_html=True).verdict is judge(HttpAnswer(status, {})).verdict
+
+
+@pytest.mark.parametrize("status", [413, 414, 431])
+def test_a_proxy_decides_about_the_size_of_a_message(status: int) -> None:
+    assert judge(HttpAnswer(status, {}, pages.PAGES["of nginx"])).verdict is Verdict.REJECTED
+
+
+@pytest.mark.parametrize(
+    "header",
+    [("cf-mitigated", "challenge"), ("x-squid-error", "ERR_ACCESS_DENIED 0"), ("proxy-authenticate", "Basic")],
+)
+def test_a_proxy_may_refuse_without_a_page(header: tuple[str, str]) -> None:
+    assert judge(HttpAnswer(403, dict([header]))).verdict is Verdict.MISSING
+    assert judge(HttpAnswer(200, dict([header]))).verdict is Verdict.DELIVERED
+
+
+async def test_the_way_to_take_pages_for_deliveries_is_in_the_reason(
+    receiver: WebhookReceiver, webhook: Webhook
+) -> None:
+    receiver.replies.append(Reply(200, b"<!DOCTYPE html><title>Thank you</title>"))
+    with pytest.raises(RetryLater) as caught:
+        await webhook.deliver(sample_notification())
+    assert str(caught.value) == (
+        "HTTP 200 with a page of HTML, as portals and proxies answer in the receiver's place; "
+        "if the receiver itself answers so, set accept_html = true"
+    )
+
+
+async def test_pages_are_taken_for_deliveries_if_the_config_says_so(receiver: WebhookReceiver) -> None:
+    async with open_plugin(Webhook, Config, {"url": receiver.url, "accept_html": True}) as webhook:
+        receiver.replies.append(Reply(200, b"<!DOCTYPE html><title>Thank you</title>"))
+        await webhook.deliver(sample_notification())
+
+
+MISSING: Final = HttpAnswer(404, {})
+
+
+async def missing_at(webhook: Webhook, moment: float) -> type[Exception]:
+    """Deliver at ``moment``, in seconds since the test began. Returns the class of the error."""
+    await trio.sleep_until(moment)
+    with pytest.raises((RetryLater, DestinationBroken)) as caught:
+        await webhook.deliver(sample_notification())
+    return caught.type
+
+
+async def test_a_receiver_that_stays_away_is_left_to_a_person(autojump_clock: trio.testing.MockClock) -> None:
+    http = ScriptedHttp(*[MISSING] * 4)
+    async with open_plugin(Webhook, Config, {"url": "https://hooks.example/x"}, http=http) as webhook:
+        assert await missing_at(webhook, 0) is RetryLater
+        assert await missing_at(webhook, PATIENCE_S - 1) is RetryLater
+        assert await missing_at(webhook, PATIENCE_S) is DestinationBroken
+        assert await missing_at(webhook, PATIENCE_S + 3000) is DestinationBroken
+
+
+async def test_an_answer_of_the_receiver_renews_the_patience(autojump_clock: trio.testing.MockClock) -> None:
+    http = ScriptedHttp(MISSING, HttpAnswer(200, {}), MISSING, MISSING)
+    async with open_plugin(Webhook, Config, {"url": "https://hooks.example/x"}, http=http) as webhook:
+        assert await missing_at(webhook, 0) is RetryLater
+        await trio.sleep_until(PATIENCE_S)
+        await webhook.deliver(sample_notification())
+        assert await missing_at(webhook, PATIENCE_S + 1) is RetryLater
+        assert await missing_at(webhook, PATIENCE_S + 2) is RetryLater
+
+
+async def test_two_absences_with_nothing_to_tell_in_between_are_two(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    http = ScriptedHttp(MISSING, MISSING, MISSING)
+    async with open_plugin(Webhook, Config, {"url": "https://hooks.example/x"}, http=http) as webhook:
+        assert await missing_at(webhook, 0) is RetryLater
+        assert await missing_at(webhook, STREAK_GAP_S + 1) is RetryLater
+        assert await missing_at(webhook, STREAK_GAP_S + PATIENCE_S + 1) is DestinationBroken
 
 
 @pytest.mark.parametrize("status", [*TWICE, *OTHER_CLIENT_ERRORS])
@@ -263,7 +363,8 @@ async def test_a_date_is_read_by_the_agents_clock() -> None:
 
 
 def test_nothing_but_2xx_is_a_success() -> None:
-    assert [status for status in range(1000) if judge(status) is Verdict.DELIVERED] == list(range(200, 300))
+    delivered = [status for status in range(1000) if judge(HttpAnswer(status, {})).verdict is Verdict.DELIVERED]
+    assert delivered == list(range(200, 300))
 
 
 @pytest.mark.parametrize("fault", [Reset(), Raw(b""), Raw(b"garbage\r\n\r\n")])
@@ -328,3 +429,18 @@ async def test_checking_finds_nobody(receiver: WebhookReceiver, webhook: Webhook
     await receiver.go_down()
     with pytest.raises(HttpFailed, match="Connection refused"):
         await webhook.check()
+
+
+@pytest.mark.parametrize("status", [302, 407, 421, 511])
+async def test_checking_finds_another_server(receiver: WebhookReceiver, webhook: Webhook, status: int) -> None:
+    receiver.fail_with(status)
+    with pytest.raises(DestinationBroken, match=f"HTTP {status}"):
+        await webhook.check()
+
+
+@pytest.mark.parametrize("status", [200, 403, 404, 405, 500, 501])
+async def test_checking_accepts_that_head_is_refused(
+    receiver: WebhookReceiver, webhook: Webhook, status: int
+) -> None:
+    receiver.fail_with(status)
+    await webhook.check()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from aintandem_notify.foundation.untrusted_json import read_json
 from aintandem_notify.log import redact_to_one_line
@@ -71,6 +72,31 @@ class HttpAnswer:
         if "html" in self.headers.get("content-type", "").lower():
             return _ANY_TAG.match(start) is not None
         return _PAGE.match(start) is not None
+
+    def describe(self, max_characters: int = 100) -> str:
+        """Status and form of the answer, for the reason of an error: ``HTTP 302, a redirect to x.example``.
+
+        Without secrets; at most ``max_characters`` characters of the body or of a redirect's host are quoted.
+        """
+        status = f"HTTP {self.status}"
+        if self.status // 100 == 3:
+            host = self._redirect_host()[:max_characters]
+            return f"{status}, a redirect to {host}" if host else f"{status}, a redirect"
+        if self.is_html:
+            return f"{status} with a page of HTML"
+        if not self.body:
+            return f"{status} without a body"
+        words = self.words(max_characters)
+        if "content-encoding" in self.headers or "\ufffd" in words or not words:
+            return f"{status} with a body that is not text"
+        return f"{status}: {words}"
+
+    def _redirect_host(self) -> str:
+        """The host in ``Location``, an empty text if there is none."""
+        try:
+            return redact_to_one_line(urlsplit(self.headers.get("location", "")).hostname or "")
+        except ValueError:
+            return ""
 
     def retry_after(self, now: datetime) -> float | None:
         """Seconds that the server asks to wait, at most ``MAX_RETRY_AFTER_S``.

@@ -46,7 +46,7 @@ class Unpacker:
 
     @property
     def has_unpacked(self) -> bool:
-        """True if the body was compressed, and what came of it is plain."""
+        """True if the body was compressed, and could be unpacked at least in part."""
         return any(layer.has_unpacked for layer in self._layers)
 
     @property

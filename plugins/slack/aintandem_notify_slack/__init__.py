@@ -29,12 +29,14 @@ MAX_ANSWER_BYTES: Final = 262_144
 """Bytes of a response that are read: it repeats the message, and a character can take six bytes or more."""
 MAX_RECEIPT_CHARACTERS: Final = 255
 """Characters of a channel or timestamp in a receipt; longer ones are ignored. Slack's have about twenty."""
+MAX_WARNINGS: Final = 20
+"""Warnings about answers that Slack itself does not give, for each instance."""
 REQUEST_SHARE_OF_TIMEOUT: Final = 0.9
 """Share of ``timeout`` for a request, so that its own error comes before the agent cancels the delivery."""
 
 
 class SlackAnswerError(Exception):
-    """The response is none that Slack is known to send; perhaps another server sent it."""
+    """Slack, or a receiver in its place, refuses the message for a reason that is not known here."""
 
 
 class Config(PluginConfig):
@@ -72,6 +74,10 @@ class Config(PluginConfig):
 class Slack(Plugin[Config]):
     """One channel of one workspace."""
 
+    def __init__(self) -> None:
+        self._warned_of: set[tuple[int, str]] = set()
+        """The status and form of the answers of compatible receivers that were logged."""
+
     @hookimpl
     async def deliver(self, notification: Notification) -> Receipt | None:
         """Post the message, in blocks; in its last attempt as plain text.
@@ -102,23 +108,30 @@ class Slack(Plugin[Config]):
     async def _post(self, message: Message) -> HttpAnswer:
         if self.config.webhook_url is not None:
             url = self.config.webhook_url.reveal()
-            return await self.context.http.post(
-                url, json=message, timeout=self._timeout, max_body=MAX_ANSWER_BYTES
-            )
+            return await self._request(url, message, {})
         return await self._call("chat.postMessage", {"channel": self.config.channel, **message})
 
     async def _call(self, method: str, arguments: dict[str, Any]) -> HttpAnswer:
         token = self.config.bot_token.reveal() if self.config.bot_token is not None else ""
+        return await self._request(
+            f"{self.config.api_url.rstrip('/')}/{method}", arguments, {"Authorization": f"Bearer {token}"}
+        )
+
+    async def _request(self, url: str, content: dict[str, Any], headers: dict[str, str]) -> HttpAnswer:
         return await self.context.http.post(
-            f"{self.config.api_url.rstrip('/')}/{method}",
-            json=arguments,
-            headers={"Authorization": f"Bearer {token}"},
+            url,
+            json=content,
+            headers=headers,
             timeout=self._timeout,
             max_body=MAX_ANSWER_BYTES,
+            # After a 2xx whose body is cut off, a repeat would post the message twice.
+            need_body=False,
         )
 
     def _raise_unless_delivered(self, judgement: Judgement, answer: HttpAnswer) -> None:
         match judgement.verdict:
+            case Verdict.TAKEN:
+                self._warn_once(judgement.reason, answer)
             case Verdict.RETRY:
                 raise RetryLater(f"Slack: {judgement.reason}", after=answer.retry_after(self.context.clock.now()))
             case Verdict.BROKEN:
@@ -127,7 +140,14 @@ class Slack(Plugin[Config]):
                 raise Rejected(f"Slack: {judgement.reason}")
             case Verdict.UNKNOWN:
                 # Not an outcome: the agent tries three times and then gives this notification up.
-                raise SlackAnswerError(f"not an answer of Slack's: {judgement.reason}")
+                raise SlackAnswerError(f"Slack: {judgement.reason}")
+
+    def _warn_once(self, reason: str, answer: HttpAnswer) -> None:
+        """Log an answer that Slack itself does not give, once for each status and form of the body."""
+        form = (answer.status, answer.headers.get("content-type", "") if answer.body else "")
+        if form not in self._warned_of and len(self._warned_of) < MAX_WARNINGS:
+            self._warned_of.add(form)
+            self.context.log.warning("delivered; Slack itself does not answer like this", answer=reason)
 
 
 def _receipt(judgement: Judgement) -> Receipt | None:

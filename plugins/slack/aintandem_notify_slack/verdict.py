@@ -1,4 +1,9 @@
-"""The table from Slack's errors to verdicts, for the text of incoming webhooks and the JSON of the Web API."""
+"""The table from Slack's errors to verdicts, for the text of incoming webhooks and the JSON of the Web API.
+
+Not every answer is Slack's. A page of HTML, a redirect and any unknown error come from a portal, a proxy or a
+gateway in between: they are trouble of the way, and cost no message. Any other 2xx comes from a receiver that is
+compatible with Slack's webhooks: the message is delivered, because repeating it would post it twice.
+"""
 
 import re
 from collections.abc import Mapping
@@ -13,14 +18,17 @@ class Verdict(Enum):
     """The result of a response."""
 
     DELIVERED = auto()
+    TAKEN = auto()
+    """A 2xx that is not Slack's: delivered to a compatible receiver, which is worth a warning."""
     RETRY = auto()
-    """Slack has trouble or limits the rate: this notification and all behind it are retried later."""
+    """Slack or the way to it has trouble, or the rate is limited: this notification and all behind it are retried
+    later."""
     BROKEN = auto()
     """A person must repair the webhook, token or channel."""
     REJECTED = auto()
     """Slack rejects this message: it is retried once, as plain text."""
     UNKNOWN = auto()
-    """No response that Slack is known to send; never taken for a success."""
+    """A refusal, for a reason that is not in the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,11 @@ ERROR_FAMILIES: Final[Mapping[str, Verdict]] = {
 }
 """The verdicts of errors with varying endings (``invalid_blocks_format``), by their beginnings."""
 
+_BUSY: Final[Mapping[int, str]] = {408: "request_timeout", 429: "ratelimited"}
+"""Statuses below 500 that ask for a pause, with Slack's name of the error."""
+
+_NO: Final = (False, "false")
+
 _ERROR_NAME: Final = re.compile(r"[a-z][a-z0-9_]{1,63}")
 
 
@@ -68,24 +81,40 @@ def judge(answer: HttpAnswer) -> Judgement:
     """The judgement of a response to a posted message."""
     content = _content(answer)
     error = _error_name(answer, content)
-    if answer.status == 429:
-        return Judgement(Verdict.RETRY, error or "ratelimited", content)
-    if answer.status >= 500:
-        return Judgement(Verdict.RETRY, error or f"HTTP {answer.status}", content)
-    if answer.status == 200 and (content.get("ok") is True or answer.text.strip() == "ok"):
-        return Judgement(Verdict.DELIVERED, "ok", content)
-    if answer.status == 408:
-        return Judgement(Verdict.RETRY, error or "request_timeout", content)
-    return Judgement(_verdict_of(error), error or f"HTTP {answer.status} without a known Slack error", content)
+    verdict, reason = _judge(answer, content, error)
+    return Judgement(verdict, reason, content)
 
 
-def _verdict_of(error: str) -> Verdict:
+def _judge(answer: HttpAnswer, content: Mapping[str, Any], error: str) -> tuple[Verdict, str]:
+    known = _verdict_of(error)
+    is_success = answer.status // 100 == 2
+    if answer.status in _BUSY or answer.status >= 500:
+        return Verdict.RETRY, error if known is not None else _BUSY.get(answer.status, f"HTTP {answer.status}")
+    if answer.status == 413:
+        return Verdict.REJECTED, "HTTP 413: the message is too large for a server in between"
+    if is_success and (content.get("ok") is True or answer.text.strip() == "ok"):
+        return Verdict.DELIVERED, "ok"
+    if known is not None:
+        return known, error
+    if _is_refusal(content) and (is_success or "ok" in content):
+        return Verdict.UNKNOWN, f"a refusal for an unknown reason ({answer.describe()})"
+    if is_success and not answer.is_html:
+        return Verdict.TAKEN, answer.describe()
+    return Verdict.RETRY, f"another server answers in its place, such as a proxy or a portal ({answer.describe()})"
+
+
+def _is_refusal(content: Mapping[str, Any]) -> bool:
+    return content.get("ok") in _NO or content.get("success") in _NO or bool(content.get("error"))
+
+
+def _verdict_of(error: str) -> Verdict | None:
+    """The verdict of an error's name, None if it is not in the table."""
     if error in ERRORS:
         return ERRORS[error]
     for beginning, verdict in ERROR_FAMILIES.items():
         if error.startswith(beginning):
             return verdict
-    return Verdict.UNKNOWN
+    return None
 
 
 def _content(answer: HttpAnswer) -> Mapping[str, Any]:

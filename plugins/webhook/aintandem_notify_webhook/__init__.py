@@ -4,6 +4,7 @@ import re
 from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
+import trio
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from aintandem_notify.api import (
@@ -18,9 +19,10 @@ from aintandem_notify.api import (
     Secret,
     hookimpl,
 )
+from aintandem_notify_webhook.patience import PATIENCE_S, Patience
 from aintandem_notify_webhook.payload import encode
 from aintandem_notify_webhook.signing import key_of, signature_headers
-from aintandem_notify_webhook.verdict import Verdict, describe_status, judge
+from aintandem_notify_webhook.verdict import Judgement, Verdict, judge
 
 __all__ = ["Config", "Webhook"]
 
@@ -30,6 +32,9 @@ MAX_REASON_CHARACTERS: Final = 200
 """Characters of a response body that are quoted as the reason."""
 REQUEST_SHARE_OF_TIMEOUT: Final = 0.9
 """Share of ``timeout`` for a request, so that its own error comes before the agent cancels the delivery."""
+
+OTHER_SERVER_STATUSES: Final = frozenset({407, 421, 511})
+"""Statuses that no receiver gives to a request of any method."""
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
@@ -103,6 +108,9 @@ class Config(PluginConfig):
     headers: dict[Annotated[str, AfterValidator(_check_name)], Annotated[Secret, AfterValidator(_check_value)]] = (
         Field(default_factory=dict, description="headers to send along; their values are secrets")
     )
+    accept_html: bool = Field(
+        False, description="true if the receiver itself answers with pages of HTML, as portals and proxies do"
+    )
 
 
 class Webhook(Plugin[Config]):
@@ -110,23 +118,34 @@ class Webhook(Plugin[Config]):
 
     digest_over: ClassVar[int | None] = None
 
+    def __init__(self) -> None:
+        self._patience = Patience()
+
     @hookimpl
     async def deliver(self, notification: Notification) -> None:
         """POST the notification. The agent retries a rejected one once, as plain text; then it is dead.
 
         The id is the same in all attempts, also after a restart, so that the receiver can drop repeats.
         """
-        self._raise_unless_delivered(await self._post(notification.id, encode(notification)))
+        answer = await self._post(notification.id, encode(notification))
+        self._raise_unless_delivered(judge(answer, accept_html=self.config.accept_html), answer)
+        self._patience.renew()
 
     @hookimpl
     async def check(self) -> None:
-        """Send a HEAD request, which delivers nothing; any status passes, raises HttpFailed without a response."""
-        await self.context.http.request(
+        """Send a HEAD request, which delivers nothing.
+
+        Many receivers refuse HEAD, so nearly any status passes. Raises DestinationBroken for one that shows that
+        another server answers, HttpFailed without a response.
+        """
+        answer = await self.context.http.request(
             "HEAD",
             self.config.url.reveal(),
             headers=self._extra_headers(),
             timeout=self.config.timeout * REQUEST_SHARE_OF_TIMEOUT,
         )
+        if answer.status // 100 == 3 or answer.status in OTHER_SERVER_STATUSES:
+            raise DestinationBroken(judge(answer).reason)
 
     async def _post(self, message_id: str, body: bytes) -> HttpAnswer:
         now = int(self.context.clock.now().timestamp())
@@ -145,10 +164,12 @@ class Webhook(Plugin[Config]):
     def _extra_headers(self) -> dict[str, str]:
         return {name: value.reveal() for name, value in self.config.headers.items()}
 
-    def _raise_unless_delivered(self, answer: HttpAnswer) -> None:
-        reason = describe_status(answer.status)
-        match judge(answer.status):
-            case Verdict.RETRY:
+    def _raise_unless_delivered(self, judgement: Judgement, answer: HttpAnswer) -> None:
+        verdict, reason = judgement.verdict, judgement.reason
+        if verdict is Verdict.MISSING and self._patience.is_over(trio.current_time()):
+            raise DestinationBroken(f"{reason} (for more than {PATIENCE_S / 60:.0f} minutes)")
+        match verdict:
+            case Verdict.MISSING | Verdict.RETRY:
                 raise RetryLater(reason, after=answer.retry_after(self.context.clock.now()))
             case Verdict.REJECTED:
                 words = answer.words(MAX_REASON_CHARACTERS)

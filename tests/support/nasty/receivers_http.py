@@ -143,20 +143,40 @@ PORTALS: Final[Mapping[str, WireAnswer]] = {
 }
 """A page of somebody between the two."""
 
-SLACK: Final[Mapping[str, WireAnswer]] = {
+COMPATIBLE: Final[Mapping[str, WireAnswer]] = {
     "200 without a body": answer(200),
-    "200 with ok and a line break": answer(200, b"ok\n"),
+    "201 with an id": json_answer({"id": 7}, 201),
+    "202 without a body": answer(202),
+    "202 with 1": answer(202, b"1", {"content-type": "text/plain"}),
+    "204": WireAnswer((b"HTTP/1.1 204 No Content\r\n\r\n",), Then.KEEP),
+    "200 with success": json_answer({"success": True}),
+    "200 with a result": json_answer({"id": 7, "msg": "", "result": "success"}),
+    "200 with no error": json_answer({"error": None, "result": "queued"}),
+    "200 with accepted": answer(200, b"accepted"),
+    "200 with OK": answer(200, b"OK"),
+    "200 with ok in quotes": answer(200, b'"ok"', {"content-type": "application/json"}),
+    "200 with ok as a text": json_answer({"ok": "true"}),
+    "200 with a number": json_answer(1),
     "200 with null": json_answer(None),
     "200 with a list": json_answer([]),
-    "200 with ok as a text": json_answer({"ok": "true"}),
+    "200 with an empty object": json_answer({}),
+    "200 with half of json": answer(200, b'{"ok": tr', {"content-type": "application/json"}),
+    "200 with no utf-8": answer(200, b"\xff\xfe", {"content-type": "application/json"}),
+    "200 in an unknown encoding": packed(b"\x0b\x00\x80ok\x03", "br"),
+    "299": answer(299, b"fine"),
+}
+"""2xx answers that Slack does not give, but receivers that are compatible with its webhooks do."""
+
+SLACK: Final[Mapping[str, WireAnswer]] = {
+    "200 with ok and a line break": answer(200, b"ok\n"),
+    "200 with success: false": json_answer({"success": False, "error": "no such channel"}),
+    "200 with an error alone": json_answer({"error": "no such channel"}),
     "200 with an unknown error": json_answer({"ok": False, "error": "never_heard_of_it"}),
     "200 with an error that is an object": json_answer({"ok": False, "error": {"a": 1}}),
     "200 without ts": json_answer({"ok": True}),
     "200 with a ts of another type": json_answer({"ok": True, "channel": 7, "ts": {}}),
     "200 with a ts of 20,000 digits": json_answer({"ok": True, "channel": "C1", "ts": "1" * 20_000}),
     "200 with 240 KB around ok": json_answer({"ok": True, "message": "\u00e4" * 40_000}),
-    "200 with half of json": answer(200, b'{"ok": tr', {"content-type": "application/json"}),
-    "200 with no utf-8": answer(200, b"\xff\xfe", {"content-type": "application/json"}),
     "200 with ratelimited": json_answer({"ok": False, "error": "ratelimited"}, 200, {"retry-after": "1"}),
     "429 in html": answer(429, b"<h1>slow down</h1>", {**_HTML, "retry-after": "1"}),
     "500 with ok": answer(500, b"ok"),
