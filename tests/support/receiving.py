@@ -20,7 +20,7 @@ from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_disp
 from aintandem_notify.delivery.dispatcher import DestinationStatus
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
-from aintandem_notify.store import DeliveryFilter, Storage
+from aintandem_notify.store import DeliveryFilter, Storage, Store
 from support.http_server import open_servers
 from support.nasty.wire import Then, WireAnswer
 from support.outbox import NOW, event, inside, memory, queue_up
@@ -93,10 +93,13 @@ class Destination:
 
     async def states(self) -> list[str]:
         """The states of its deliveries, the oldest first."""
-        rows = await self.storage.run(
-            inside(lambda store: store.delivery_queries.page(DeliveryFilter(), limit=1000))
-        )
-        return [row.state for row in reversed(rows)]
+
+        def states(store: Store) -> list[str]:
+            queries = store.delivery_queries
+            rows = queries.rows(queries.ids(DeliveryFilter(), limit=1000))
+            return [row.state.value for row in sorted(rows, key=lambda row: row.id)]
+
+        return await self.storage.run(inside(states))
 
     async def status(self) -> DestinationStatus:
         """The state of the destination."""
