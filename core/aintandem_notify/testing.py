@@ -158,10 +158,12 @@ def plugin_opener(nursery: trio.Nursery) -> OpenPlugin:
         from aintandem_notify.config.types.context import ValidationContext
         from aintandem_notify.foundation.clock import SystemClock
         from aintandem_notify.log import get_logger
+        from aintandem_notify.plugins.border import read_class_attributes
         from aintandem_notify.plugins.discovery.conventions import config_model_of, implemented_hooks
         from aintandem_notify.plugins.discovery.registry import Registry
 
         implemented_hooks(plugin_class)
+        read_class_attributes(plugin_class)
         plugin = plugin_class()
         plugin.config = config_model_of(plugin_class).model_validate(keys)
         for invalid in apply_defaults(plugin.config, ValidationContext()):

@@ -125,7 +125,7 @@ async def test_the_key_events_of_a_destination_does_not_filter_its_live_hooks(au
 async def test_publishing_is_of_use_only_while_somebody_watches(autojump_clock: MockClock) -> None:
     class Silent(Plugin[PluginConfig]):
         @hookimpl
-        async def deliver(self) -> None:
+        async def deliver(self, notification: Any) -> None:
             """Accepts it."""
 
     async with hosting(silent=Silent, watcher=watcher()) as bench:

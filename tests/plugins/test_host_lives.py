@@ -48,7 +48,7 @@ class Scripted(Plugin[PluginConfig]):
         self.torn_down.append(self.context.name)
 
     @hookimpl
-    async def deliver(self) -> None:
+    async def deliver(self, notification: Any) -> None:
         """Accept it."""
 
 
@@ -186,7 +186,7 @@ class Crashing(Plugin[PluginConfig]):
         raise self.error
 
     @hookimpl
-    async def deliver(self) -> None:
+    async def deliver(self, notification: Any) -> None:
         """Sleep for ever."""
         self.delivering.append(self.context.name)
         await trio.sleep_forever()
@@ -371,7 +371,7 @@ async def test_an_unknown_type_is_refused(autojump_clock: MockClock) -> None:
 async def test_a_plugin_that_cannot_be_made_has_failed(autojump_clock: MockClock) -> None:
     class Unfinished(Plugin[PluginConfig], ABC):
         @hookimpl
-        async def deliver(self) -> None:
+        async def deliver(self, notification: Any) -> None:
             """Never called."""
 
         @abstractmethod

@@ -96,7 +96,7 @@ async def test_a_def_runs_in_a_thread_and_its_batch_in_one() -> None:
 async def test_an_exception_in_a_thread_becomes_the_result(error: BaseException, kind: type[Exception]) -> None:
     class Raising(Plugin[PluginConfig]):
         @hookimpl
-        def deliver(self) -> None:
+        def deliver(self, notification: Any) -> None:
             raise error
 
     async with hosting(good=good(), bad=Raising) as bench:
@@ -110,7 +110,7 @@ async def test_an_exception_in_a_thread_becomes_the_result(error: BaseException,
 async def test_a_coroutine_out_of_a_def_is_junk() -> None:
     class Forgetful(Plugin[PluginConfig]):
         @hookimpl
-        def deliver(self) -> Any:
+        def deliver(self, notification: Any) -> Any:
             return trio.lowlevel.checkpoint()  # noqa: ASYNC105  # that is the mistake
 
     async with hosting(bad=Forgetful) as bench:
@@ -211,7 +211,7 @@ async def test_a_blocked_live_hook_holds_no_delivery_up() -> None:
             assert release.wait(30)
 
         @hookimpl
-        def deliver(self) -> None:
+        def deliver(self, notification: Any) -> None:
             """Accepts it."""
 
     async with hosting(good=good(), bad=Half) as bench:
@@ -242,7 +242,7 @@ async def test_an_init_that_breaks_fails_the_instance_for_good(error: BaseExcept
             raise error
 
         @hookimpl
-        def deliver(self) -> None:
+        def deliver(self, notification: Any) -> None:
             """Never called."""
 
     async with hosting(good=good(), bad=Broken) as bench:
@@ -263,7 +263,7 @@ async def test_an_init_that_blocks_hurts_only_its_instance(released: threading.E
             assert released.wait(30)
 
         @hookimpl
-        def deliver(self) -> None:
+        def deliver(self, notification: Any) -> None:
             """Accepts it."""
 
     async with hosting(good=good(), bad=Slow) as bench:
@@ -283,7 +283,7 @@ async def test_an_init_that_makes_something_else_fails_the_instance() -> None:
             return object()
 
         @hookimpl
-        def deliver(self) -> None:
+        def deliver(self, notification: Any) -> None:
             """Never called."""
 
     async with hosting(bad=Odd) as bench:
@@ -298,7 +298,7 @@ async def test_an_instance_that_refuses_its_config_is_tried_again() -> None:
             raise NotImplementedError
 
         @hookimpl
-        def deliver(self) -> None:
+        def deliver(self, notification: Any) -> None:
             """Never called."""
 
     async with hosting(good=good(), bad=Closed) as bench:

@@ -120,11 +120,11 @@ async def test_defaults_are_read_as_the_agent_reads_them(open_plugin: OpenPlugin
 
     class Fast(Plugin[Paced]):
         @hookimpl
-        def deliver(self) -> None: ...
+        def deliver(self, notification: Any) -> None: ...
 
     class Never(Plugin[Wrong]):
         @hookimpl
-        def deliver(self) -> None: ...
+        def deliver(self, notification: Any) -> None: ...
 
     async with open_plugin(Fast) as plugin:
         assert plugin.config.rate == Rate(1, 1.0)

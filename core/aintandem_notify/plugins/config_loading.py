@@ -27,7 +27,9 @@ class LoadedConfig:
         """Probable mistakes that are no errors, those with a line first."""
         findings = [*secret_warnings(self.config), *misread_durations(self.config)]
         located = configuration.locate(findings, self.config.source)
-        return [*located, *map(Problem, self.router.warnings())]
+        types = dict.fromkeys(instance.type for instance in self.config.instances.values())
+        of_plugins = [sentence for type_ in types for sentence in self.catalog.latest(type_).warnings]
+        return [*located, *map(Problem, of_plugins), *map(Problem, self.router.warnings())]
 
 
 def load(

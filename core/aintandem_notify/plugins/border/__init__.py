@@ -6,6 +6,7 @@ and the plugin's file and line. Functions of this package raise only the excepti
 """
 
 from aintandem_notify.plugins.border.class_attributes import (
+    ATTRIBUTE_NAMES,
     ClassAttributes,
     ConventionBroken,
     read_class_attributes,
@@ -23,6 +24,7 @@ from aintandem_notify.plugins.border.instance_border import MAX_DIAGNOSTICS_BYTE
 from aintandem_notify.plugins.border.source_files import SourceFiles, format_location, raising_line, with_location
 
 __all__ = [
+    "ATTRIBUTE_NAMES",
     "MAX_DIAGNOSTICS_BYTES",
     "MAX_RECEIPT_BYTES",
     "Border",

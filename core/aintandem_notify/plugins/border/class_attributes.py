@@ -15,13 +15,17 @@ MAX_IN_FLIGHT: Final = 1000
 class ConventionBroken(Exception):
     """The module or class does not follow the conventions of plugins; the text is a sentence for its author.
 
-    The text is about ``attribute`` of ``cls``, or about the class, or about the module if neither is given.
+    The text is about ``attribute`` of ``cls``, or about the class, or about the module if neither is given; then
+    ``line`` may be the one in its file.
     """
 
-    def __init__(self, text: str, cls: type | None = None, attribute: str | None = None) -> None:
+    def __init__(
+        self, text: str, cls: type | None = None, attribute: str | None = None, *, line: int | None = None
+    ) -> None:
         super().__init__(text)
         self.cls = cls
         self.attribute = attribute
+        self.line = line
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ def _digest_over(value: object) -> bool:
 def _machine_local(value: object) -> bool:
     return type(value) is bool
 
+
+ATTRIBUTE_NAMES: Final = ("in_flight", "digest_over", "machine_local")
+"""The attributes that a plugin's class may set for the agent."""
 
 _RULES: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "in_flight": (_in_flight, f"a whole number from 1 to {MAX_IN_FLIGHT}"),

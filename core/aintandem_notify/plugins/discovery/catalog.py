@@ -22,7 +22,13 @@ from aintandem_notify.plugins.border import (
     read_class_attributes,
     with_location,
 )
-from aintandem_notify.plugins.discovery.conventions import config_model_of, implemented_hooks, plugin_class_of
+from aintandem_notify.plugins.discovery.conventions import (
+    check_module,
+    class_warnings,
+    config_model_of,
+    implemented_hooks,
+    plugin_class_of,
+)
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.discovery.registry import Registry
 from aintandem_notify.plugins.discovery.sources import (
@@ -137,7 +143,7 @@ def _inspect(name: str, source: Source, module: ModuleType) -> PluginDescriptor:
     try:
         return _build_descriptor(name, source, module, files)
     except ConventionBroken as error:
-        in_file = format_location(files.file)
+        in_file = format_location(files.file, error.line)
         location = in_file if error.cls is None else files.defined_at(error.cls, error.attribute)
         raise PluginError(name, with_location(location, str(error))) from None
     except PluginUnusable as error:
@@ -152,6 +158,7 @@ def _inspect(name: str, source: Source, module: ModuleType) -> PluginDescriptor:
 
 def _build_descriptor(name: str, source: Source, module: ModuleType, files: SourceFiles) -> PluginDescriptor:
     plugin_class = plugin_class_of(module)
+    check_module(module)
     hooks = implemented_hooks(plugin_class)
     # pluggy checks the hooks too; its errors must come before anything runs.
     Registry().register(name, plugin_class)
@@ -164,4 +171,8 @@ def _build_descriptor(name: str, source: Source, module: ModuleType, files: Sour
         origin=source.origin,
         source_files=files,
         attributes=read_class_attributes(plugin_class),
+        warnings=tuple(
+            with_location(files.defined_at(plugin_class, attribute), sentence)
+            for attribute, sentence in class_warnings(plugin_class)
+        ),
     )

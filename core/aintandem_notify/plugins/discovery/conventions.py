@@ -5,7 +5,7 @@ Pure: inspects the imported module; makes no instance and calls no plugin code.
 
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from types import ModuleType
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
@@ -13,11 +13,14 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 from pydantic import BeforeValidator, PydanticUndefinedAnnotation
 from pydantic.fields import FieldInfo
 
-from aintandem_notify.api import Plugin
+from aintandem_notify.api import Field, Plugin
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.hookspecs import PROJECT, HookSpecs
-from aintandem_notify.plugins.border import ConventionBroken
+from aintandem_notify.plugins.border import ATTRIBUTE_NAMES, ConventionBroken
+from aintandem_notify.plugins.discovery.sources import NOT_PYDANTICS_FIELD
 
+_NEAR: Final = 0.8
+"""Likeness of a name from which it is probably a misspelt one: ``on_events``, ``delivr``."""
 _IMPL_MARK: Final = f"{PROJECT}_impl"
 _SPEC_MARK: Final = f"{PROJECT}_spec"
 
@@ -27,6 +30,11 @@ HOOK_ARGUMENTS: Final[Mapping[str, frozenset[str]]] = {
     if hasattr(spec, _SPEC_MARK)
 }
 """The names of each hook's arguments, by hook."""
+
+_MAY_IGNORE_ARGUMENTS: Final = frozenset(name for name in HOOK_ARGUMENTS if name.startswith("on_"))
+"""Live hooks, which may only count their calls; ``deliver`` without the notification loses it."""
+_VARIABLE: Final = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD})
+_BY_NAME: Final = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
 
 
 def nearest_hook(name: str) -> str | None:
@@ -58,6 +66,48 @@ def plugin_class_of(module: ModuleType) -> type[Plugin[Any]]:
             )
 
 
+def check_module(module: ModuleType) -> None:
+    """Raises ConventionBroken for a hook outside of the class: nothing would call it."""
+    for name, item in list(vars(module).items()):
+        if inspect.isfunction(item) and item.__module__ == module.__name__ and vars(item).get(_IMPL_MARK):
+            raise ConventionBroken(
+                f"{name} is a hook, but no method; move it into the plugin's class",
+                line=item.__code__.co_firstlineno,
+            )
+
+
+def class_warnings(plugin_class: type[Plugin[Any]]) -> list[tuple[str, str]]:
+    """Probable mistakes in the class that are no errors: the attribute, and a sentence."""
+    warnings = []
+    for name, attribute in _attributes_of(plugin_class):
+        if name.startswith("_") or hasattr(Plugin, name):
+            continue
+        function = attribute.__func__ if isinstance(attribute, staticmethod | classmethod) else attribute
+        if name in _MAY_IGNORE_ARGUMENTS and not _declares(function, HOOK_ARGUMENTS[name]):
+            warnings.append((name, f"{name} does not get its event; write it as {name}(self, event)"))
+        elif name in HOOK_ARGUMENTS:
+            continue
+        elif not inspect.isfunction(function):
+            near = difflib.get_close_matches(name, ATTRIBUTE_NAMES, n=1, cutoff=_NEAR)
+            if near:
+                warnings.append((name, f"{name} means nothing to the agent; did you mean {near[0]}?"))
+        elif vars(function).get(_IMPL_MARK) is None and (hook := _nearly_hook(name)) is not None:
+            wanted = f"{hook}({', '.join(['self', *HOOK_ARGUMENTS[hook]])}) under @hookimpl"
+            warnings.append((name, f"{name} is no hook, so the agent never calls it; did you mean {wanted}?"))
+    return warnings
+
+
+def _declares(function: Any, names: Collection[str]) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+    return takes_any or {parameter.name for parameter in parameters}.issuperset(names)
+
+
+def _nearly_hook(name: str) -> str | None:
+    """The hook that a method of this name was probably meant to be."""
+    return next(iter(difflib.get_close_matches(name.lower(), HOOK_ARGUMENTS, n=1, cutoff=_NEAR)), None)
+
+
 def config_model_of(plugin_class: type[Plugin[Any]]) -> type[PluginConfig]:
     """The config model in ``Plugin[…]`` of the class or of a base class; ``PluginConfig`` without one.
 
@@ -70,6 +120,9 @@ def config_model_of(plugin_class: type[Plugin[Any]]) -> type[PluginConfig]:
         name = getattr(argument, "__forward_arg__", None) or getattr(argument, "__name__", argument)
         raise ConventionBroken(f"Plugin[{name}] must name a class that inherits from PluginConfig", plugin_class)
     _resolve_references(argument)
+    for name, key in argument.model_fields.items():
+        if type(key.default) is Field:
+            raise ConventionBroken(f"{name}: {NOT_PYDANTICS_FIELD}", argument, name)
     for name, reserved in PluginConfig.model_fields.items():
         own = argument.model_fields.get(name)
         if own is None or not _keeps_type(own, reserved):
@@ -195,25 +248,36 @@ def _check_method(name: str, attribute: Any) -> str | None:
         )
     if options.get("wrapper") or options.get("hookwrapper"):
         raise ConventionBroken(f"{hook}: hook wrappers are not supported; write @hookimpl without options")
-    _check_arguments(hook, function, is_static=isinstance(attribute, staticmethod))
+    _check_arguments(hook, function, type(attribute))
     (_check_lifespan if hook == "lifespan" else partial(_check_no_yield, hook))(function)
     return str(hook)
 
 
-def _check_arguments(hook: str, function: Any, *, is_static: bool) -> None:
-    parameters = list(inspect.signature(function).parameters.values())[0 if is_static else 1 :]
-    variable = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-    allowed = HOOK_ARGUMENTS[hook]
+def _check_arguments(hook: str, function: Any, kind: type) -> None:
+    """Raises ConventionBroken if the agent's call, with all arguments by name, would fail or give too little."""
+    parameters = list(inspect.signature(function).parameters.values())
+    wanted = f"write it as {hook}({', '.join(['self', *HOOK_ARGUMENTS[hook]])})"
+    if kind is not staticmethod:
+        # A method needs the name: pluggy knows the argument by it.
+        if not parameters or not (_is_self(parameters[0]) or kind is classmethod):
+            raise ConventionBroken(f"{hook} has no self; {wanted}")
+        if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+            del parameters[0]
+    by_name = {item.name: item for item in parameters if item.kind in _BY_NAME}
     for parameter in parameters:
-        if parameter.kind in variable or (
-            parameter.default is not parameter.empty and parameter.name not in allowed
-        ):
-            continue
-        if parameter.name not in allowed or parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-            raise ConventionBroken(
-                f"{hook} has an argument {parameter.name!r}; write it as"
-                f" {hook}({', '.join(['self', *sorted(allowed)])})"
-            )
+        is_known = parameter.name in HOOK_ARGUMENTS[hook] and parameter.name in by_name
+        is_optional = parameter.default is not parameter.empty or parameter.kind in _VARIABLE
+        if not (is_known or is_optional):
+            raise ConventionBroken(f"{hook} has an argument {parameter.name!r}; {wanted}")
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+    for name in HOOK_ARGUMENTS[hook]:
+        if name not in by_name and not takes_any and hook not in _MAY_IGNORE_ARGUMENTS:
+            raise ConventionBroken(f"{hook} does not take {name!r}; {wanted}")
+
+
+def _is_self(parameter: inspect.Parameter) -> bool:
+    by_position = parameter.name == "self" and parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    return parameter.kind is inspect.Parameter.VAR_POSITIONAL or by_position
 
 
 def _check_lifespan(function: Any) -> None:

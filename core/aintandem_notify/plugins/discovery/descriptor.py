@@ -13,7 +13,8 @@ class PluginDescriptor:
     """A plugin type of which instances can be made.
 
     ``live_hooks`` are the ``on_…`` hooks that it implements. ``origin`` says where it comes from: ``built in``,
-    ``package foo 1.2`` or ``file plugins/beep.py``. ``attributes`` are the checked attributes of its class.
+    ``package foo 1.2`` or ``file plugins/beep.py``. ``attributes`` are the checked attributes of its class, and
+    ``warnings`` its probable mistakes, each with its line.
     """
 
     name: str
@@ -24,6 +25,7 @@ class PluginDescriptor:
     origin: str
     source_files: SourceFiles = field(default_factory=SourceFiles)
     attributes: ClassAttributes = field(default_factory=ClassAttributes)
+    warnings: tuple[str, ...] = ()
 
     def source_location(self, cls: type, attribute: str | None = None) -> str:
         """The source line that sets the attribute, as ``plugins/beep.py:9``; empty if unknown."""

@@ -34,6 +34,13 @@ _PLUGIN_FILE_STEM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _PYDANTIC_LINK: Final = re.compile(r" For further information visit https://errors\.pydantic\.dev/\S+")
 
 
+NOT_PYDANTICS_FIELD: Final = (
+    "Field of aintandem_notify.api is a fact of a notification; keys of the config take the Field of pydantic"
+)
+"""A sentence for the author who took the one for the other."""
+_FIELD_MISUSED: Final = "TypeError: Field.__new__() "
+
+
 class ImportFailed(Exception):
     """A module could not be imported; the text says where and why."""
 
@@ -233,4 +240,7 @@ def _describe_import_error(error: BaseException, source_files: SourceFiles) -> s
     if isinstance(error, SyntaxError) and type(error.filename) is str and source_files.contains(error.filename):
         line = error.lineno if type(error.lineno) is int else None
         return with_location(format_location(error.filename, line), f"{error_name(error)}: {safe_text(error.msg)}")
-    return with_location(source_files.raised_at(error), _PYDANTIC_LINK.sub("", describe_error(error)))
+    text = _PYDANTIC_LINK.sub("", describe_error(error))
+    if text.startswith(_FIELD_MISUSED):
+        text = NOT_PYDANTICS_FIELD
+    return with_location(source_files.raised_at(error), text)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import trio
 
+from aintandem_notify import log
 from aintandem_notify.config import InstanceConfig
 from aintandem_notify.domain.events import AgentEvent, Event
 from aintandem_notify.domain.notification import Notification, Project
@@ -20,6 +21,8 @@ from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.runtime.calls import STUCK_AFTER_S, DeliveryResult
 from aintandem_notify.plugins.runtime.instance import Instance, SharedServices
 from aintandem_notify.plugins.runtime.states import InstanceState, InstanceStatus
+
+_log = log.get_logger(__name__)
 
 
 class PluginLookup(Protocol):
@@ -79,7 +82,10 @@ class PluginHost:
         running = self._instances.get(instance.name)
         if running is not None and running.state is not InstanceState.STOPPED:
             raise ValueError(f"{instance.name} is running already")
-        started = Instance(instance, self.catalog.latest(instance.type), self._services, self._on_state_change)
+        descriptor = self.catalog.latest(instance.type)
+        for problem in descriptor.warnings:
+            _log.warning("probably a mistake in the plugin", plugin=instance.name, problem=problem)
+        started = Instance(instance, descriptor, self._services, self._on_state_change)
         self._instances[instance.name] = started
         self._update_live_instances()
         self._nursery.start_soon(started.supervise, name=f"plugin {instance.name}")
