@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
-# Stands in for readline: sets what bash sets, calls the function, and notes the kind of files to complete with.
+# Stands in for readline: sets its variables, calls the function, and notes the kind of files to complete with.
 COMPLETE = """
 compopt() { FILES="$2"; }
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); FILES=""
