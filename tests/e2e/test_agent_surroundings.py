@@ -1,5 +1,6 @@
 """The agent as its own process in unusual environments: variables, time zones, limits, signal masks."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,7 +50,7 @@ async def works_or_says_why(
 ) -> None:
     """An event is delivered and the agent ends with 0; or one sentence says why the agent cannot start."""
     async with open_raw_orchestrator() as raw:
-        config = write_config(folder, raw.url, FILE_LOG, CONSOLE)
+        config = write_config(folder, raw.url, FILE_LOG, CONSOLE, projects=("project-123", "größe"))
         async with open_agent("run", config, cwd=folder, environ=environ, shell=shell) as agent:
             if name in NO_STATE | NO_STORE:
                 assert await agent.wait() == 1
@@ -62,4 +63,6 @@ async def works_or_says_why(
             (line,) = await logged(folder, 1)
             await agent.wait_for_output("task_failed")
             await ended_well(agent)
+            entries = [json.loads(entry) for entry in agent.stderr]
+            assert any(entry.get("project") == "größe" for entry in entries)
     assert "zu groß: 5 µm – ✗ 失敗" in line["body"]

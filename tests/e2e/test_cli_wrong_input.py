@@ -1,5 +1,6 @@
 """For every mistake of a user the command prints a sentence with its place and repair, and sets an exit code."""
 
+import json
 import os
 import re
 import signal
@@ -212,7 +213,9 @@ async def test_names_that_the_terminal_has_no_letters_for(tmp_path: Path) -> Non
     environ = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     done = await run_command("check", "café.toml", cwd=tmp_path, environ=environ)
     assert (done.code, done.err) == (0, "")
-    assert "\nprojects " in done.out
+    assert "\nprojects      zo\\u00eb\n" in done.out
+    report = await run_command("check", "--json", "café.toml", cwd=tmp_path, environ=environ)
+    assert json.loads(report.out)["projects"] == ["zoë"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="state is elsewhere")

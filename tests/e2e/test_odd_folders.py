@@ -80,6 +80,8 @@ async def test_every_command_works_in_a_folder_of_other_bytes(folder: Path) -> N
     (folder / "config.toml").rename(odd)
     environ = {"XDG_STATE_HOME": str(folder / "state")}
     right = [["check", "--connect"], ["test"], ["plugins", "list"], ["status"], ["deliveries", "list"]]
+    right += [["check", "--json"], ["plugins", "list", "--json"], ["destinations", "list"]]
+    right += [["destinations", "list", "--json"], ["deliveries", "list", "--task", "*"]]
     right += [["plugins", "show"], ["destinations", "pause"], ["destinations", "resume"]]
     names = {"test": "file_log.all", "show": "beep.x", "pause": "beep.x", "resume": "beep.x"}
 

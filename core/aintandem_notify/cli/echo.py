@@ -14,6 +14,7 @@ from typing import IO, Any
 import click
 
 from aintandem_notify.foundation import printable
+from aintandem_notify.foundation.stdio.encoding import encode_json
 from aintandem_notify.foundation.stdio.journal import is_journal, with_priority
 
 
@@ -28,13 +29,16 @@ def echo_lines(text: str, *, err: bool = False, **style: Any) -> None:
 
 
 def echo_json(json_text: str) -> None:
-    """Prints JSON; its meaning stays the same."""
-    _print(printable.escape_json(json_text), err=False)
+    """Prints JSON; its meaning stays the same in every encoding of standard output."""
+    content = encode_json(printable.escape_json(json_text), getattr(sys.stdout, "encoding", None))
+    _print(content.decode(), err=False)
 
 
 def _print(text: str, *, err: bool, **style: Any) -> None:
     text = click.style(text, **style) if style else text
-    click.echo(_for_stderr(text) if err else text, err=err)
+    # click itself would choose UTF-8 in place of ASCII, against PYTHONIOENCODING.
+    if (out := sys.stderr if err else sys.stdout) is not None:
+        click.echo(_for_stderr(text) if err else text, file=out)
 
 
 def _for_stderr(text: str) -> str:
@@ -57,7 +61,8 @@ class PrintableError(click.ClickException):
         self._error.format_message = lambda: sentence  # type: ignore[method-assign]  # click adds the usage
         self._error.show(file=text)
         lines = printable.escape_lines(text.getvalue())
-        click.echo(_for_stderr(lines) if file is None else lines, file=file, err=file is None, nl=False)
+        if (out := file or sys.stderr) is not None:
+            click.echo(_for_stderr(lines) if file is None else lines, file=out, nl=False)
 
 
 def install_excepthooks() -> None:

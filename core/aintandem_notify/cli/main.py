@@ -33,6 +33,7 @@ from aintandem_notify.cli.options import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.cli.process_exit import end_process
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
 from aintandem_notify.foundation import open_files
+from aintandem_notify.foundation.stdio.encoding import ESCAPE
 from aintandem_notify.foundation.stdio.stderr_thread import stderr_in_thread
 
 PROGRAM = "aintandem-notify"
@@ -152,7 +153,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # A name that the terminal's encoding cannot show is no reason to fail.
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=ESCAPE)
     install_excepthooks()
     with stderr_in_thread():
         code = _exit_code()

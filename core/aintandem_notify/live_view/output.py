@@ -16,6 +16,7 @@ import trio
 
 from aintandem_notify.domain.events import Event
 from aintandem_notify.foundation.printable import escape
+from aintandem_notify.foundation.stdio.encoding import encode, encode_json
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.live_view.model import DisplayLine, RunTracker, TaskBar
 from aintandem_notify.live_view.render import json_line, plain_lines, render_bars, terminal_lines, wrap
@@ -151,7 +152,11 @@ async def open_display(
     Raises ReaderGone and OSError.
     """
     display = Display(style, tracker, status)
-    writer: OutputWriter = ScreenWriter(now, with_project=with_project) if style is Style.SCREEN else TextWriter()
+    writer: OutputWriter = (
+        ScreenWriter(now, with_project=with_project)
+        if style is Style.SCREEN
+        else TextWriter(as_json=style is Style.JSON)
+    )
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(display.keep_writing, writer)
@@ -166,10 +171,13 @@ async def open_display(
 class TextWriter:
     """Writes whole lines without Python's buffer, which could not be flushed at exit once the reader is gone."""
 
+    def __init__(self, *, as_json: bool) -> None:
+        self._encode = encode_json if as_json else encode
+
     def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar], status: str) -> None:  # noqa: ARG002  # lines only
         """As ``OutputWriter.write``."""
         texts = [text for line in lines for text in ([line] if isinstance(line, str) else plain_lines(line))]
-        content = "".join(f"{text}\n" for text in texts).encode(sys.stdout.encoding, "backslashreplace")
+        content = self._encode("".join(f"{text}\n" for text in texts), sys.stdout.encoding)
         while content:
             content = content[os.write(sys.stdout.fileno(), content) :]
 

@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger, Processor
 
 from aintandem_notify.foundation.clock import local_time
 from aintandem_notify.foundation.printable import escape
+from aintandem_notify.foundation.stdio.encoding import encode, encode_json
 from aintandem_notify.foundation.stdio.journal import PRIORITIES, is_journal, with_priority
 from aintandem_notify.foundation.stdio.stderr_thread import plain_loss_notice, threaded_stderr
 from aintandem_notify.log.entries import safe_entry, safe_trace
@@ -78,7 +79,7 @@ def _configure_structlog(level: int, log_format: LogFormat, stream: TextIO | Non
         *renderer,
         *([_with_priority] if is_journal(out) else []),
     ]
-    logger = _LineLogger(stream)
+    logger = _LineLogger(stream, as_json=not readable)
     if (threaded := threaded_stderr()) is not None:
         threaded.notice = _lost_lines_notice(processors) if level <= logging.WARNING else plain_loss_notice
     structlog.configure(
@@ -138,8 +139,9 @@ class _LineLogger:
     library, the line is written at once.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, *, as_json: bool) -> None:
         self._stream = stream
+        self._encode = encode_json if as_json else encode
         self._lock = threading.Lock()
 
     def msg(self, line: str) -> None:
@@ -147,22 +149,19 @@ class _LineLogger:
         out = self._stream or sys.stderr
         if out is None:
             return
+        encoding = getattr(out, "encoding", None) or "utf-8"
+        content = self._encode(f"{line}\n", encoding)
         if self._stream is None and (threaded := threaded_stderr()) is not None:
-            threaded.write(f"{line}\n".encode(out.encoding, "backslashreplace"))
+            threaded.write(content)
             return
         with self._lock:
             try:
-                out.write(_encodable(line, out) + "\n")
+                out.write(content.decode(encoding))
                 out.flush()
             except (OSError, ValueError):  # ValueError: the stream was closed
                 return
 
     debug = info = warning = error = critical = msg
-
-
-def _encodable(line: str, out: TextIO) -> str:
-    encoding = getattr(out, "encoding", None) or "utf-8"
-    return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
 class _Bridge(logging.Handler):

@@ -196,6 +196,9 @@ BROKEN_PROXIES: Final[Mapping[str, str]] = {
 }
 """Proxy addresses that are invalid, or that need an explanation."""
 
+ENCODINGS: Final = ("ascii", "cp1252", "latin-1", "iso8859-15", "cp437", "koi8-r", "utf-8")
+"""Encodings of the standard streams."""
+
 FOLDERS: Final[Mapping[str, bytes]] = {
     "no utf-8": b"caf\xe9",
     "umlauts": "\u00fcber".encode(),
@@ -218,6 +221,7 @@ ENVIRONMENTS: Final[Mapping[str, Mapping[str, str | None]]] = {
     "LANG=C": {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     "an unknown LANG": {"LANG": "xx_XX.KLINGON", "LC_ALL": "xx_XX.KLINGON"},
     "ascii only": {"PYTHONIOENCODING": "ascii"},
+    "an encoding of Windows": {"PYTHONIOENCODING": "cp1252"},
     "no PATH": {"PATH": None},
     "no TERM": {"TERM": None},
     "a dumb TERM": {"TERM": "dumb"},

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from aintandem_notify.foundation.stdio.encoding import ESCAPE
 from aintandem_notify.foundation.stdio.line_buffer import LineBuffer, count_lines
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def stderr_in_thread() -> Iterator[None]:
         return
     before.flush()
     out = ThreadedStderr(descriptor, is_terminal=is_terminal)
-    sys.stderr = io.TextIOWrapper(out, encoding=before.encoding, errors="backslashreplace", line_buffering=True)
+    sys.stderr = io.TextIOWrapper(out, encoding=before.encoding, errors=ESCAPE, line_buffering=True)
     try:
         yield
     finally:
