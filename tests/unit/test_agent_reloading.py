@@ -1,5 +1,6 @@
 """The queue of reloads, the changes in a result, and how long a refused reload is remembered."""
 
+import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,11 +8,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from aintandem_notify.agent.reloading import ReloadQueue, open_reloads
+from aintandem_notify.agent import reloading
+from aintandem_notify.agent.reloading import ReloadQueue, open_reloads, read_again
 from aintandem_notify.agent.settings import reload_result
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.domain.reload import RefusedReload, ReloadAbandonedError, ReloadResult
-from aintandem_notify.errors import Problem
+from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.plugins.config_loading import load
 from support.datagrams import bound_socket
 
@@ -110,6 +112,22 @@ async def test_systemd_hears_of_each_reload(tmp_path: Path, autojump_clock: trio
             await reloads.queue.request()
         assert bound.recv(4096).startswith(b"RELOADING=1\n")
         assert bound.recv(4096) == b"READY=1"
+
+
+async def test_a_config_that_cannot_be_read_in_time_is_refused_and_the_next_one_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, blocked = tmp_path / "config.toml", threading.Event()
+    source.write_text(CONFIG)
+    loaded = load(source)
+    monkeypatch.setattr(reloading, "READ_LIMIT_S", 0.05)
+    monkeypatch.setattr(reloading, "load", lambda _source: blocked.wait())
+    refused = await read_again(loaded.config)
+    assert isinstance(refused, ConfigError)
+    assert "a plugin may block while it is imported" in str(refused)
+    blocked.set()
+    monkeypatch.undo()
+    assert not isinstance(await read_again(loaded.config), ConfigError)
 
 
 def test_a_refused_reload_counts_from_the_first_until_one_is_taken() -> None:

@@ -3,10 +3,13 @@
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import EntryPoint, PathDistribution
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -171,6 +174,31 @@ def test_a_reload_with_a_catalog_of_its_own_finds_the_same_classes(plugins_dir: 
     second = Catalog(tuple).find("beep", plugins_dir)
     assert second == first
     assert second.plugin_class is first.plugin_class
+
+
+def test_a_module_whose_import_was_given_up_half_way_is_imported_again(
+    plugins_dir: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def block_once() -> None:
+        if not begun.is_set():
+            begun.set()
+            go_on.wait()
+
+    gate = ModuleType("catalog_gate")
+    gate.block_once = block_once  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "catalog_gate", gate)
+    write("beep", BEEP + "\nimport catalog_gate\ncatalog_gate.block_once()\nis_complete = True\n")
+    left_behind = threading.Thread(target=partial(Catalog(tuple).find, "beep", plugins_dir))
+    left_behind.start()
+    begun.wait()
+    try:
+        found = Catalog(tuple).find("beep", plugins_dir)
+        assert getattr(sys.modules[found.plugin_class.__module__], "is_complete", False)
+    finally:
+        go_on.set()
+        left_behind.join()
 
 
 def test_the_plugins_of_two_configs_never_meet(catalog: Catalog, tmp_path: Path) -> None:

@@ -13,12 +13,16 @@ from aintandem_notify import log
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config
 from aintandem_notify.domain.reload import ReloadAbandonedError, ReloadResult
-from aintandem_notify.errors import ConfigError
+from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.plugins.config_loading import LoadedConfig, load
 
 SLOW_RELOAD_S: Final = 10.0
 """Seconds after which the log mentions that a reload is still reading the config."""
+
+TOO_SLOW: Final = "reading it and its plugins took longer than {:g} s; a plugin may block while it is imported"
+READ_LIMIT_S: Final = 60.0
+"""Seconds after which a reload that is still reading the config is refused, so that a later one can be tried."""
 
 _log = log.get_logger(__name__)
 
@@ -87,17 +91,18 @@ async def open_reloads(queue: ReloadQueue, systemd: Systemd) -> AsyncIterator[No
 async def read_again(config: Config) -> LoadedConfig | ConfigError:
     """Returns the config that the file has now, or its error.
 
-    Reads it in a separate thread: a plugin may block while it is imported, and the agent must go on. Uses the
-    absolute path, since a plugin may have changed the working directory.
+    Reads it in a separate thread: a plugin may block while it is imported, and the agent must go on. After
+    ``READ_LIMIT_S`` the thread is left behind. Uses the absolute path, since a plugin may have changed the working
+    directory.
     """
+    source = config.base_dir / config.source.name
+    loaded: LoadedConfig | ConfigError = ConfigError([Problem(TOO_SLOW.format(READ_LIMIT_S))], str(source))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_warn_of_slow_reload)
-        loaded = await run_in_thread(
-            _load_or_error,
-            config.base_dir / config.source.name,
-            abandon_on_cancel=True,
-            limiter=trio.CapacityLimiter(1),
-        )
+        with trio.move_on_after(READ_LIMIT_S):
+            loaded = await run_in_thread(
+                _load_or_error, source, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
+            )
         nursery.cancel_scope.cancel()
     return loaded
 

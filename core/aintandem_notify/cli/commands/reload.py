@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )
 @config_argument
 @click.option(
-    "--timeout", metavar="DURATION", default="1m", show_default=True, help="How long to wait for the agent."
+    "--timeout", metavar="DURATION", default="2m", show_default=True, help="How long to wait for the agent."
 )
 @json_option
 def reload(config: Path, timeout: str, as_json: bool) -> None:

@@ -131,12 +131,13 @@ class FileSource:
         loader = _SourceOnlyLoader(name, str(self.path))
         module = importlib.util.module_from_spec(ModuleSpec(name, loader, origin=str(self.path)))
         module.__file__ = str(self.path)
-        setattr(module, _FINGERPRINT, fingerprint)
         # pydantic and dataclasses resolve annotations in sys.modules.
         sys.modules[name] = module
         try:
             with _import_guard(self.source_files):
                 loader.exec_module(module)
+            # Only now: the import may block, and be given up half-way by a reload.
+            setattr(module, _FINGERPRINT, fingerprint)
         except BaseException:
             _restore_module(name, previous)
             raise
