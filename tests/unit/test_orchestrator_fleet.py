@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 
 import pytest
@@ -65,6 +66,7 @@ class World:
 
     listing: list[ProjectRecord] | None = field(default_factory=list)
     is_whole: bool = True
+    watches_well: bool = True
     lists_take: float = 0.0
     lookups: list[float] = field(default_factory=list)
     begun: list[str] = field(default_factory=list)
@@ -77,6 +79,10 @@ class World:
     @cached_property
     def clock(self) -> TrioClock:
         return TrioClock()
+
+    def observe(self, project_id: str, state: ConnectionState) -> None:
+        project = Project(id=project_id, name=project_id)
+        self.observers[project_id](ProjectStatus(project, state, self.clock.now()))
 
     async def list_projects(self) -> ProjectList:
         self.lookups.append(trio.current_time())
@@ -94,7 +100,8 @@ class World:
     async def watch(self, project: Project, observe: StatusObserver) -> None:
         self.begun.append(project.id)
         self.observers[project.id] = observe
-        observe(ProjectStatus(project, ConnectionState.CONNECTED, self.clock.now()))
+        if self.watches_well:
+            observe(ProjectStatus(project, ConnectionState.CONNECTED, self.clock.now()))
         if self.crashes.get(project.id, 0):
             self.crashes[project.id] -= 1
             raise ZeroDivisionError("oops")
@@ -223,7 +230,7 @@ async def test_a_link_that_opens_and_breaks_again_is_down_since_the_first_break(
         began = world.clock.now()
 
         def down_for(state: ConnectionState) -> float | None:
-            world.observers["a"](ProjectStatus(Project(id="a", name="A"), state, world.clock.now()))
+            world.observe("a", state)
             since = fleet.snapshot()[0].down_since
             return None if since is None else (since - began).total_seconds()
 
@@ -237,6 +244,25 @@ async def test_a_link_that_opens_and_breaks_again_is_down_since_the_first_break(
         assert down_for(ConnectionState.CONNECTED) is None
         await trio.sleep(60)
         assert down_for(ConnectionState.RECONNECTING) == 505, "a stable link ends it"
+
+
+async def test_a_reload_ends_no_time_without_a_link(world: World, autojump_clock: MockClock) -> None:
+    other = ConnectionConfig.model_construct(**{**CONNECTION.model_dump(), "heartbeat_interval": 5.0})
+    world.listing, world.watches_well = [record("lost-1"), record("well-1")], False
+    entries = [entry("lost", "Lost"), entry("unnamed"), entry("*-1")]
+    async with world.fleet(*entries) as fleet:
+        began = {status.project.id: status.down_since for status in fleet.snapshot()}
+        assert len(began) == 4
+        await trio.sleep(1000)
+        world.observe("well-1", ConnectionState.CONNECTED)
+        await trio.sleep(100)
+        for connection in (other, CONNECTION):
+            await fleet.set_projects(entries, connection)
+            await trio.sleep(10)
+            after = {status.project.id: status.down_since for status in fleet.snapshot()}
+            assert after.pop("well-1") == world.clock.now() - timedelta(seconds=10)
+            assert after == {project_id: since for project_id, since in began.items() if project_id != "well-1"}
+            world.observe("well-1", ConnectionState.CONNECTED)
 
 
 async def test_a_crash_is_no_connection(world: World, autojump_clock: MockClock) -> None:

@@ -8,6 +8,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
@@ -117,6 +118,7 @@ class Fleet:
         self._running: dict[str, _Supervisor] = {}
         self._statuses: dict[str, ProjectStatus] = {}
         self._expected: dict[str, ProjectStatus] = {}
+        self._down_since: dict[str, datetime] = {}
         self._absent_once: set[str] = set()
         self._discovery = DiscoveryStatus()
         self._changed = trio.Event()
@@ -139,9 +141,9 @@ class Fleet:
 
         Projects that match globs are not known yet; ``discovery`` says whether they are.
         """
-        entries, now = list(entries), self._clock.now()
+        entries = list(entries)
         self._expected = {
-            project.id: ProjectStatus(project, ConnectionState.DISCONNECTED, now, last_error=WAITS_FOR_NAME)
+            project.id: self._first_status(project, WAITS_FOR_NAME)
             for project in resolve([entry for entry in entries if not entry.is_glob], ()).values()
         }
         globs = {entry.id for entry in entries if entry.is_glob}
@@ -188,6 +190,10 @@ class Fleet:
             self._entries = ()
         else:
             self._entries = entries
+        # A restart of its supervisor gives a project no link.
+        self._down_since = {
+            status.project.id: status.down_since for status in self.snapshot() if status.down_since is not None
+        }
         self.expect(entries)
         for project_id in [project_id for project_id in self._wanted if not self._is_wanted(project_id)]:
             del self._wanted[project_id]
@@ -289,10 +295,16 @@ class Fleet:
         for project in self._wanted.values() if self._allowed is None else self._among(self._allowed):
             if project.id not in self._running:
                 supervisor = self._running[project.id] = _Supervisor()
-                expected = self._expected.pop(project.id, None)
-                since = self._clock.now() if expected is None else expected.since
-                self._statuses[project.id] = ProjectStatus(project, ConnectionState.DISCONNECTED, since)
+                self._expected.pop(project.id, None)
+                self._statuses[project.id] = self._first_status(project)
+                self._down_since.pop(project.id, None)
                 self._nursery.start_soon(self._supervise, project, supervisor, self._watch)
+
+    def _first_status(self, project: Project, reason: str | None = None) -> ProjectStatus:
+        now, down_since = self._clock.now(), self._down_since.get(project.id)
+        return ProjectStatus(
+            project, ConnectionState.DISCONNECTED, now, last_error=reason, unstable_since=down_since
+        )
 
     def _among(self, ids: Iterable[str]) -> list[Project]:
         return [self._wanted[project_id] for project_id in ids if project_id in self._wanted]
