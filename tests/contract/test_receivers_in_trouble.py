@@ -92,7 +92,9 @@ async def deliver_three(destination: Destination, result: HttpResult) -> None:
         return
     assert await destination.states() == ["queued"] * 3
     pause = result.retry_after(NOW) if isinstance(result, HttpAnswer) else None
-    await trio.sleep(10 * MINUTE + (pause or 0.0))
+    await trio.sleep(MINUTE + (pause or 0.0))
+    if await destination.states() != ["delivered"] * 3:
+        await trio.sleep(10 * MINUTE)  # it was parked
     assert await destination.states() == ["delivered"] * 3
     assert posts(destination, since=MINUTE) == {"t0": 1, "t1": 1, "t2": 1}
 
