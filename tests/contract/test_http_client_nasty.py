@@ -111,6 +111,14 @@ async def test_a_body_that_cannot_be_unpacked_stays_as_it_came(name: str) -> Non
     assert receivers_http.BROKEN[name].data.endswith(b"\r\n\r\n" + answer.body)
 
 
+@pytest.mark.parametrize("name", ["headers of 120 KB", "headers without end"])
+async def test_headers_that_are_too_long_are_named(name: str) -> None:
+    async with open_server() as server, HttpClient() as http:
+        server.replies.append(receivers_http.BROKEN[name])
+        failure = await outcome(http, server.base)
+    assert str(failure) == f"{server.base} answered with more than 100 KB of headers"
+
+
 @pytest.mark.parametrize("data", NO_ANSWERS.values(), ids=NO_ANSWERS)
 async def test_answers_that_are_not_http(data: bytes) -> None:
     async with open_server() as server, HttpClient() as http:

@@ -8,6 +8,8 @@ import httpcore
 
 # Words of httpcore and h11 for a connection that ended too early; invalid HTTP raises the same class.
 _CUT_OFF: Final = ("disconnected", "peer closed")
+# h11's for a head that is longer than httpcore allows, which is 100 KB.
+_TOO_LONG: Final = "buffer too long"
 
 
 def describe(error: Exception, origin: str, *, sent: bool, answered: bool) -> str:
@@ -22,6 +24,8 @@ def describe(error: Exception, origin: str, *, sent: bool, answered: bool) -> st
             return f"the proxy refused to connect to {origin}{_proxy_status(error)}"
         case httpcore.ConnectError():
             return f"TLS with {origin} failed: {_tls_reason(error)}"
+        case httpcore.RemoteProtocolError() if _TOO_LONG in str(error).lower():
+            return f"{origin} answered with more than 100 KB of headers"
         case httpcore.RemoteProtocolError() if not any(word in str(error) for word in _CUT_OFF):
             return f"{origin} answered with something that is not HTTP"
         case httpcore.NetworkError() | httpcore.TimeoutException() | httpcore.RemoteProtocolError():
