@@ -89,7 +89,8 @@ def test_the_page_of_a_plugin_has_its_keys_with_their_defaults(plugin: str) -> N
         assert (key in table.get("required", ())) is (default == "required"), key
         schema_default = table["properties"][key].get("default")
         if schema_default not in (None, [], {}):
-            assert default.strip("`").strip('"') == str(schema_default), key
+            written = str(schema_default).lower() if isinstance(schema_default, bool) else str(schema_default)
+            assert default.strip("`").strip('"') == written, key
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
