@@ -252,14 +252,21 @@ async def test_test_sends_a_sample_that_says_it_is_one(tmp_path: Path) -> None:
             tmp_path,
             "http://127.0.0.1:1",
             f'[plugins.webhook.ops]\nurl = "{webhook.url}"\nsecret = "{WEBHOOK_SECRET}"\n',
+            '[[rules]]\nname = "mine"\nevents = ["task_failed"]\nnotify = ["webhook.ops"]\ntitle = "My own"\n',
         )
         done = await run_command("test", "webhook.ops", config, cwd=tmp_path)
         other = await run_command("test", "webhook.ops", config, "--event", "sandbox_error", cwd=tmp_path)
         webhook.fail_with(410)
         gone = await run_command("test", "webhook.ops", config, cwd=tmp_path)
-    assert [(result.code, result.out, result.err) for result in (done, other)] == [
-        (0, "webhook.ops: delivered\n", "")
+    assert [(result.code, result.out.splitlines()[0], result.err) for result in (done, other)] == [
+        (0, "webhook.ops: delivered", "")
     ] * 2
+    assert (
+        'The event is task_failed, and the texts are those of the rule "mine".\n  title     Test: My own\n'
+        in done.out
+    )
+    assert "the texts are the default ones, as no rule of the config sends webhook.ops this event.\n" in other.out
+    assert webhook.deliveries[0]["data"]["title"] == "Test: My own"
     assert [delivery["type"] for delivery in webhook.deliveries] == ["task_failed", "sandbox_error"]
     assert all(delivery["data"]["title"].startswith("Test: ") for delivery in webhook.deliveries)
     assert len(webhook.ids) == 2

@@ -3,7 +3,6 @@
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from difflib import get_close_matches
 from typing import Final
 
 import trio
@@ -11,10 +10,8 @@ import trio
 from aintandem_notify.config import Config
 from aintandem_notify.diagnostics.orchestrator import check_orchestrator
 from aintandem_notify.diagnostics.results import CheckResult, Report
-from aintandem_notify.diagnostics.sample import build_sample
+from aintandem_notify.diagnostics.sample import Sample
 from aintandem_notify.diagnostics.store import check_store
-from aintandem_notify.domain.events import EVENT_TYPES
-from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.log import describe_error
@@ -44,32 +41,21 @@ async def check_all(loaded: LoadedConfig, report: Report) -> None:
                 report(await _check_instance(host, status))
 
 
-async def send_sample(loaded: LoadedConfig, destination: str, event_type: str) -> CheckResult:
-    """Delivers one made-up notification. Raises ConfigError for an unknown destination or event type."""
-    config = loaded.config
-    destinations = [name for name, instance in config.instances.items() if instance.delivers]
-    _require_known("destination", destination, destinations, config)
-    _require_known("event type", event_type, list(EVENT_TYPES), config)
-    notification = build_sample(config, destination, event_type, SystemClock().now())
+async def send_sample(loaded: LoadedConfig, sample: Sample) -> CheckResult:
+    """Delivers one made-up notification, and returns the result."""
+    config, destination = loaded.config, sample.destination
     async with _http(config) as http, _instances(loaded, http, (destination,)) as host:
         (status,) = host.snapshot()
         if status.state is not InstanceState.LOADED:
             return CheckResult(destination, is_ok=False, detail=f"{status.state}: {status.reason}")
         timeout_s = config.instances[destination].common.timeout + DEADLINE_GRACE_S
         with trio.move_on_after(timeout_s) as limit:
-            (result,) = await host.deliver(destination, [notification])
+            (result,) = await host.deliver(destination, [sample.notification])
         if limit.cancelled_caught:
             return CheckResult(destination, is_ok=False, detail=f"deliver has not ended after {timeout_s:g} s")
     if isinstance(result, Delivered):
         return CheckResult(destination, is_ok=True, detail="delivered")
     return CheckResult(destination, is_ok=False, detail=describe_error(result.error))
-
-
-def _require_known(kind: str, name: str, known: Sequence[str], config: Config) -> None:
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'none'}"
-        raise ConfigError([Problem(f"no {kind} is called {name}; {hint}")], str(config.source))
 
 
 async def _check_instance(host: PluginHost, status: InstanceStatus) -> CheckResult:

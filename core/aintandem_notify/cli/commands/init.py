@@ -249,7 +249,8 @@ def _set_up_plugin(kind: str, draft: Draft, config: Path, answers: Answers) -> D
     """
     from dataclasses import replace
 
-    from aintandem_notify.diagnostics import send_sample
+    from aintandem_notify.diagnostics import choose_sample, send_sample
+    from aintandem_notify.foundation.clock import SystemClock
     from aintandem_notify.init_wizard import PLUGINS, first_problem, load_draft
 
     while True:
@@ -261,7 +262,9 @@ def _set_up_plugin(kind: str, draft: Draft, config: Path, answers: Answers) -> D
             answers.reject_plugin(kind, f"{kind}: {problem}")
             continue
         loaded = load_draft(draft_with, config)
-        result = run_interruptible(send_sample, loaded, instance.full_name, "task_completed")
+        now = SystemClock().now()
+        sample = choose_sample(loaded.config, instance.full_name, now, event_type="task_completed")
+        result = run_interruptible(send_sample, loaded, sample)
         if result.is_ok:
             echo(f"{result.name}: a test notification was delivered")
             return instance
