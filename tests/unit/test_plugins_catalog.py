@@ -4,7 +4,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import EntryPoint, PathDistribution
@@ -199,6 +199,58 @@ def test_a_module_whose_import_was_given_up_half_way_is_imported_again(
     finally:
         go_on.set()
         left_behind.join()
+
+
+IMPORTS_HELPERS = (
+    "import sys; from pathlib import Path\nsys.path.insert(0, str(Path(__file__).parent))\n"
+    "from beep_parts.tone import TONE\nimport beep_volume\n" + BEEP
+)
+
+
+@pytest.fixture
+def sys_path() -> Iterator[None]:
+    """Takes what a plugin adds off ``sys.path``, and its helpers out of ``sys.modules``."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("sys_path")
+def test_a_changed_helper_is_imported_again_with_every_plugin_that_has_it(
+    catalog: Catalog, plugins_dir: Path, write: Write
+) -> None:
+    (plugins_dir / "beep_parts").mkdir()
+    write("beep_parts/__init__", "")
+    write("beep_parts/tone", "import beep_volume\nTONE = (440, beep_volume.VOLUME)\n")
+    write("beep_volume", "VOLUME = 1\n")
+    write("beep", IMPORTS_HELPERS)
+    write("chime", IMPORTS_HELPERS.replace("Beep", "Chime"))
+    write("plain", BEEP)
+
+    def find() -> list[type]:
+        found = [catalog.find(name, plugins_dir) for name in ("plain", "beep", "chime")]
+        again = [Catalog(tuple).find(name, plugins_dir) for name in ("plain", "beep", "chime")]
+        assert found == again
+        assert not list(plugins_dir.rglob("*.pyc"))
+        return [each.plugin_class for each in found]
+
+    def tones() -> list[object]:
+        return [sys.modules[each.__module__].TONE for each in find()[1:]]
+
+    plain, *first = find()
+    write("beep_volume", "VOLUME = 2\n")
+    assert find()[0] is plain
+    assert all(new is not old for new, old in zip(find()[1:], first, strict=True))
+    assert tones() == [(440, 2), (440, 2)]
+    write("beep_parts/tone", "this is no Python\n")
+    for _ in range(2):
+        assert refusal(catalog, plugins_dir).startswith("plugins/beep.py:3: SyntaxError")
+    assert sys.modules["beep_volume"].VOLUME == 2
+    assert sys.modules["beep_parts.tone"].TONE == (440, 2)
+    write("beep_parts/tone", "TONE = 7\n")
+    assert tones() == [7, 7]
 
 
 def test_the_plugins_of_two_configs_never_meet(catalog: Catalog, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from aintandem_notify import __version__, log
 from aintandem_notify.agent.reloading import ReloadQueue, read_again
 from aintandem_notify.agent.settings import (
     InstanceSettings,
+    changed_plugins,
     changes_needing_restart,
     instance_settings,
     reload_result,
@@ -146,6 +147,8 @@ class Agent:
         failed = {status.name for status in self._host.snapshot() if status.state is InstanceState.FAILED}
         result = reload_result(old, new, failed, now)
         log.configure(new.config.log.level, new.config.log.format)
+        for origin, instances in changed_plugins(old, new).items():
+            _log.info("plugin code changed; all its instances restart", origin=origin, instances=instances)
         problems = await self._apply(new, result)
         _log.info("reloaded", config=str(new.config.source))
         return replace(result, problems=problems)

@@ -18,16 +18,22 @@ _TABLE_NAMES: Final = {"rules": "[[rules]]", "projects": "[[projects]]", "plugin
 
 @dataclass(frozen=True, slots=True)
 class InstanceSettings:
-    """The settings of an instance and its worker. If they are equal after a reload, the instance keeps running."""
+    """The settings of an instance and its worker. If they are equal after a reload, the instance keeps running.
+
+    ``code`` is the identity of the plugin's class: a changed plugin file restarts every instance of it.
+    """
 
     config: InstanceConfig
     destination: DestinationSettings | None
+    code: int
 
 
 def instance_settings(loaded: LoadedConfig) -> dict[str, InstanceSettings]:
     """Returns the settings of every instance in the config, by name."""
     return {
-        name: InstanceSettings(instance, _destination(instance, loaded))
+        name: InstanceSettings(
+            instance, _destination(instance, loaded), id(loaded.catalog.latest(instance.type).plugin_class)
+        )
         for name, instance in loaded.config.instances.items()
     }
 
@@ -82,6 +88,17 @@ def reload_result(old: LoadedConfig, new: LoadedConfig, failed: Collection[str],
             if field.name not in _NOT_TABLES and getattr(old.config, field.name) != getattr(new.config, field.name)
         ),
     )
+
+
+def changed_plugins(old: LoadedConfig, new: LoadedConfig) -> dict[str, tuple[str, ...]]:
+    """Returns the running instances of each plugin whose code has changed, by where the plugin comes from."""
+    before, after = instance_settings(old), instance_settings(new)
+    changed: dict[str, tuple[str, ...]] = {}
+    for name in before.keys() & after.keys():
+        if before[name].code != after[name].code:
+            origin = new.catalog.latest(after[name].config.type).origin
+            changed[origin] = tuple(sorted((*changed.get(origin, ()), name)))
+    return changed
 
 
 def _project_ids(config: Config) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ class Catalog:
     ) -> None:
         self._entry_points = entry_points
         self._file_policy = file_policy
-        self._imported: dict[tuple[Source, str], PluginDescriptor] = {}
+        self._imported: dict[Source, tuple[ModuleType, PluginDescriptor]] = {}
         self._latest: dict[str, PluginDescriptor] = {}
 
     def names(self, plugins_dir: Path) -> list[str]:
@@ -90,12 +90,12 @@ class Catalog:
             self._latest[name] = self._not_imported(name, source)
             return self._latest[name]
         try:
-            key = (source, source.fingerprint)
-            if key not in self._imported:
-                self._imported[key] = _inspect(name, source, source.load())
+            module = source.load()
         except ImportFailed as error:
             raise PluginError(name, str(error)) from None
-        self._latest[name] = self._imported[key]
+        if (known := self._imported.get(source)) is None or known[0] is not module:
+            known = self._imported[source] = (module, _inspect(name, source, module))
+        self._latest[name] = known[1]
         return self._latest[name]
 
     def latest(self, name: str) -> PluginDescriptor:

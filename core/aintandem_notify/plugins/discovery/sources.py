@@ -25,10 +25,17 @@ from aintandem_notify.foundation.signals import is_ctrl_c, preserve_signal_handl
 from aintandem_notify.hookspecs import PROJECT
 from aintandem_notify.log import describe_error, error_name, safe_text
 from aintandem_notify.plugins.border import SourceFiles, format_location, with_location
+from aintandem_notify.plugins.discovery.helper_modules import (
+    PLUGIN_FILE_PREFIX,
+    digest_of,
+    fresh_helpers,
+    helper_files,
+)
 
 OWN_DISTRIBUTION: Final = "aintandem-notify"
 # An attribute of the module of a plugin file; while it matches, a reload of the config keeps the same classes.
 _FINGERPRINT: Final = "__aintandem_notify_fingerprint__"
+_HELPERS: Final = "__aintandem_notify_helpers__"
 _PLUGIN_FILE_STEM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # pydantic appends this to its errors.
 _PYDANTIC_LINK: Final = re.compile(r" For further information visit https://errors\.pydantic\.dev/\S+")
@@ -66,11 +73,6 @@ class PackageSource:
             return "built in"
         return f"package {distribution.name} {distribution.version}"
 
-    @property
-    def fingerprint(self) -> str:
-        """A constant, the module's name: an installed module does not change while the process runs."""
-        return self.entry_point.value
-
     def source_files(self) -> SourceFiles:
         """The module's file and the folder of its package; both None for a missing module."""
         package, module = self.entry_point.module.partition(".")[0], sys.modules.get(self.entry_point.module)
@@ -105,28 +107,20 @@ class FileSource:
         return f"file {format_location(self.path)}"
 
     @property
-    def fingerprint(self) -> str:
-        """A hash of the file's content; raises ``ImportFailed`` if it cannot be read."""
-        try:
-            return blake2b(self.path.read_bytes(), digest_size=16).hexdigest()
-        except OSError as error:
-            raise ImportFailed(f"{format_location(self.path)} cannot be read: {error.strerror}") from error
-
-    @property
     def module_name(self) -> str:
         """A module name that is unique to this path."""
         digest = blake2b(os.fsencode(self.path.resolve()), digest_size=8).hexdigest()
-        return f"{PROJECT}_file_{self.path.stem.replace('-', '_')}_{digest}"
+        return f"{PLUGIN_FILE_PREFIX}{self.path.stem.replace('-', '_')}_{digest}"
 
     def source_files(self) -> SourceFiles:
         """The file."""
         return SourceFiles(self.path)
 
     def load(self) -> ModuleType:
-        """Import the module, again if the file has changed since; raises ``ImportFailed``."""
-        name, fingerprint = self.module_name, self.fingerprint
+        """Import the module, again if the file or one of its helpers has changed; raises ``ImportFailed``."""
+        name, content = self.module_name, self._content_digest()
         previous = sys.modules.get(name)
-        if type(previous) is ModuleType and vars(previous).get(_FINGERPRINT) == fingerprint:
+        if type(previous) is ModuleType and vars(previous).get(_FINGERPRINT) == _fingerprint(content, previous):
             return previous
         loader = _SourceOnlyLoader(name, str(self.path))
         module = importlib.util.module_from_spec(ModuleSpec(name, loader, origin=str(self.path)))
@@ -134,14 +128,28 @@ class FileSource:
         # pydantic and dataclasses resolve annotations in sys.modules.
         sys.modules[name] = module
         try:
-            with _import_guard(self.source_files):
+            with _import_guard(self.source_files), fresh_helpers(self.path.parent):
                 loader.exec_module(module)
-            # Only now: the import may block, and be given up half-way by a reload.
-            setattr(module, _FINGERPRINT, fingerprint)
         except BaseException:
-            _restore_module(name, previous)
+            # Unless another reload has given this import up, and imported the file itself.
+            if sys.modules.get(name) is module:
+                _restore_module(name, previous)
             raise
+        vars(module)[_HELPERS] = helper_files(self.path.parent)
+        # Only now: the import may block, and be given up half-way by a reload.
+        vars(module)[_FINGERPRINT] = _fingerprint(content, module)
         return module
+
+    def _content_digest(self) -> str:
+        try:
+            return blake2b(self.path.read_bytes(), digest_size=16).hexdigest()
+        except OSError as error:
+            raise ImportFailed(f"{format_location(self.path)} cannot be read: {error.strerror}") from error
+
+
+def _fingerprint(content: str, module: ModuleType) -> str:
+    """The digests of a plugin file and of the helpers that it was imported with, as they are now."""
+    return " ".join([content, *map(digest_of, vars(module).get(_HELPERS, ()))])
 
 
 Source = PackageSource | FileSource
