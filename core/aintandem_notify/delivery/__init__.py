@@ -12,8 +12,7 @@ from aintandem_notify.delivery.dispatcher import (
     Dispatcher,
     open_dispatcher,
 )
-from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.worker import Deliverer
+from aintandem_notify.delivery.settings import Deliverer, DestinationSettings
 
 __all__ = [
     "NOT_CONFIGURED",

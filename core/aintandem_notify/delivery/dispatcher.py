@@ -15,9 +15,9 @@ import trio
 
 from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.gate import HELD_STATES, Gate, GateState
-from aintandem_notify.delivery.settings import DestinationSettings
+from aintandem_notify.delivery.settings import Deliverer, DestinationSettings
 from aintandem_notify.delivery.stored_gate import AddressHash, Instant
-from aintandem_notify.delivery.worker import Deliverer, Worker
+from aintandem_notify.delivery.worker import Worker
 from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.backoff import Chance

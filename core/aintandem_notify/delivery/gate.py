@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from aintandem_notify.config.types.values import Rate
-from aintandem_notify.delivery.judge import Action, Verdict
+from aintandem_notify.delivery.judge import SUSPECT_AFTER, Action, Verdict
 from aintandem_notify.foundation.backoff import Chance, stepped_delay
 
 BACKOFF_S: Final[Sequence[float]] = (5.0, 15.0, 60.0, 300.0, 900.0)
@@ -52,6 +52,10 @@ class Gate:
     ``pause_requested``: the destination itself asked for the pause until ``retry_at``.
     ``paused``: an operator has paused it.
 
+    ``probe_after``: the id of the delivery that failed last in trouble that may be a message's own. The next probe
+    is the first delivery after it that is the first of its thread; None: the first in the queue probes.
+    ``doubted``: only messages under suspicion have failed so far, so that any other may be tried at once.
+
     ``since``: the wall-clock time of the first failure after the last success, or of a pause by hand before it;
     None if the destination is well. ``date_trouble`` sets it.
     """
@@ -64,6 +68,8 @@ class Gate:
     pause_requested: bool = False
     paused: bool = False
     since: datetime | None = None
+    probe_after: int | None = None
+    doubted: bool = False
 
     @property
     def opens_at(self) -> float:
@@ -71,6 +77,11 @@ class Gate:
         if self.paused or self.state is GateState.DISABLED:
             return math.inf
         return max(self.retry_at, self.slot_at)
+
+    @property
+    def opens_for_others_at(self) -> float:
+        """Time at which a delivery after ``probe_after`` may be sent; earlier than ``opens_at`` if in doubt."""
+        return self.slot_at if self.doubted and not self.paused else self.opens_at
 
     @property
     def is_flowing(self) -> bool:
@@ -97,12 +108,14 @@ def start_send(gate: Gate, rate: Rate | None, now: float) -> Gate:
     return gate if rate is None else replace(gate, slot_at=now + rate.interval)
 
 
-def start_probe(gate: Gate, now: float) -> Gate:
-    """Closes a gate in trouble while one delivery probes the destination, so that no other agent sends.
+def start_probe(gate: Gate, now: float, delivery: int) -> Gate:
+    """Closes a gate in trouble while ``delivery`` probes the destination, so that no other agent sends.
 
     For agents that share a store. The gate opens again by itself, in case the probing agent has ended.
     """
-    return gate if gate.state is GateState.OPEN else replace(gate, retry_at=now + PROBE_LEASE_S)
+    if gate.state is GateState.OPEN:
+        return gate
+    return replace(gate, retry_at=now + PROBE_LEASE_S, doubted=gate.doubted and delivery == gate.probe_after)
 
 
 def cancel_probe(gate: Gate) -> Gate:
@@ -110,8 +123,8 @@ def cancel_probe(gate: Gate) -> Gate:
     return gate if gate.state is GateState.OPEN else replace(gate, retry_at=0.0)
 
 
-def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> Gate:
-    """Returns the gate after a try.
+def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance, delivery: int | None = None) -> Gate:
+    """Returns the gate after a try of ``delivery``.
 
     A destination that answered is well, even if it refused the message. An error in the plugin says nothing
     about the destination: one in trouble pauses as long as before, otherwise its state stays.
@@ -126,9 +139,11 @@ def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> 
         case Action.DISABLE:
             return replace(_reopen(gate, verdict.reason), state=GateState.DISABLED, failures=gate.failures + 1)
         case Action.WAIT if gate.state not in HELD_STATES:
+            gate = _choose_probe(gate, verdict, delivery)
             return _back_off(gate, GateState.BACKING_OFF, BACKOFF_S, verdict, now, chance)
         case Action.WAIT | Action.PARK:
             known = gate if gate.state in HELD_STATES else replace(gate, failures=0)
+            known = _choose_probe(known, verdict, delivery)
             return _back_off(known, GateState.PARKED, PROBE_S, verdict, now, chance)
         case _ if gate.state is GateState.OPEN:
             return replace(gate, last_error=verdict.reason)
@@ -148,6 +163,22 @@ def date_trouble(gate: Gate, now: datetime) -> Gate:
     if gate.is_well is (gate.since is None):
         return gate
     return replace(gate, since=None if gate.is_well else now)
+
+
+def _choose_probe(gate: Gate, verdict: Verdict, delivery: int | None) -> Gate:
+    """Returns the gate with the place in the queue where the next probe is looked for.
+
+    A message under suspicion leaves the next probe to others. From then on each failure passes the probe on, so
+    that several such messages hold the queue back no longer than it takes to try each once.
+    """
+    if verdict.action is not Action.WAIT or verdict.retry_after_s is not None:
+        return replace(gate, probe_after=None, doubted=False)
+    if gate.probe_after is None:
+        is_suspect = verdict.history.is_suspect
+        return replace(gate, probe_after=delivery if is_suspect else None, doubted=is_suspect)
+    was_blamed = verdict.history.blame > SUSPECT_AFTER
+    doubted = gate.probe_after == delivery or (gate.doubted and was_blamed)
+    return replace(gate, probe_after=delivery, doubted=doubted)
 
 
 def _back_off(

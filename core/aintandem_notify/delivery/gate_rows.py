@@ -34,6 +34,8 @@ def to_row(gate: Gate, now_s: float, now: datetime) -> GateRow:
         paused=gate.paused,
         last_error=gate.last_error,
         since=gate.since,
+        probe_after=gate.probe_after,
+        doubted=gate.doubted,
     )
 
 
@@ -51,6 +53,8 @@ def from_row(row: GateRow, now_s: float, now: datetime) -> Gate:
         pause_requested=row.asked,
         paused=row.paused,
         since=row.since,
+        probe_after=row.probe_after,
+        doubted=row.doubted,
     )
     return date_trouble(gate, row.updated_at)
 

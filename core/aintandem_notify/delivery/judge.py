@@ -2,9 +2,15 @@
 
 Trouble of the destination holds back its whole queue, and no message is given up for it. Trouble of a message
 concerns that message only.
+
+Some trouble can be either: a destination that answers 500, or closes the connection, may be down, or it may never
+take this one message. ``judge`` takes it for the destination's. After ``SUSPECT_AFTER`` failures of one message
+``gate`` lets others probe. ``assign_blame`` then counts the failures of that message which came right after the
+success of another one; only enough of those make it the message's own trouble. An outage has no such failures,
+however long it is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -13,6 +19,16 @@ from aintandem_notify.plugins.border import describe_plugin_error, plugin_error_
 
 MAX_SAME_FAULTS: Final = 3
 """A message is given up after this many tries in a row that raised the same exception in the plugin."""
+
+SUSPECT_AFTER: Final = 3
+"""Failures of one message after which another one probes the destination."""
+
+MAX_BLAME: Final = SUSPECT_AFTER + 5
+"""A message is given up at this blame: the failures above, and five more while others are delivered between them.
+
+A destination that fails at random every second time would have to do so five times in this order, with pauses
+between; any other order takes blame away again.
+"""
 
 MAX_REQUESTED_PAUSE_S: Final = 86_400.0
 """Maximum pause in seconds that a destination may request: one day."""
@@ -29,19 +45,28 @@ class Action(StrEnum):
     DISABLE = "disable"
     """The destination accepts no more deliveries: no probes; the queue is kept."""
     RETRY = "retry"
-    """The plugin failed on this message: only this message is tried again."""
+    """The trouble is that of this message: only this message is tried again."""
     REFUSE = "refuse"
     """The destination refuses this message: after one more try as plain text it is dead."""
     GIVE_UP = "give up"
-    """The plugin failed on this message too often: after one more try as plain text it is dead."""
+    """This message has failed too often: after one more try as plain text it is dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaultHistory:
-    """The last tries of one delivery: the exception of the plugin in each, and their number in a row."""
+    """The last tries of one delivery: the exception of the plugin in each, and their number in a row.
+
+    ``blame``: how strongly failures of the destination point to this message instead; see ``assign_blame``.
+    """
 
     fault: str | None = None
     count: int = 0
+    blame: int = 0
+
+    @property
+    def is_suspect(self) -> bool:
+        """True if failures of the destination may be the message's own, so that another one should probe."""
+        return self.blame >= SUSPECT_AFTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +117,39 @@ def judge(error: Exception | None, history: FaultHistory, *, plain: bool = False
 def _judge_plugin_error(error: Exception, reason: str, history: FaultHistory, plain: bool) -> Verdict:
     fault = plugin_error_kind(error)
     count = history.count + 1 if fault == history.fault else 1
+    current = replace(history, fault=fault, count=count)
     if plain or count >= MAX_SAME_FAULTS:
         times = f" ({count} times)" if count > 1 else ""
-        return Verdict(
-            Action.GIVE_UP, f"{reason}{times}", history=FaultHistory(fault, count), retries_as_plain=not plain
-        )
-    return Verdict(Action.RETRY, reason, history=FaultHistory(fault, count))
+        return Verdict(Action.GIVE_UP, f"{reason}{times}", history=current, retries_as_plain=not plain)
+    return Verdict(Action.RETRY, reason, history=current)
+
+
+def assign_blame(verdict: Verdict, *, is_well: bool, is_common: bool, plain: bool = False) -> Verdict:
+    """Returns the verdict with the message's new blame, and as the message's trouble if there is reason for it.
+
+    ``is_well``: the try before this one was a success, and so it was that of another message if this one has failed
+    before. ``is_common``: messages that nobody suspects have failed since the last success; this takes blame away.
+
+    A pause that the destination requested is its own trouble, and leaves the blame as it is.
+    """
+    if verdict.action is not Action.WAIT or verdict.retry_after_s is not None:
+        return verdict
+    history = verdict.history
+    if not history.is_suspect:
+        return _with_blame(verdict, history.blame + 1)
+    if is_common:
+        return _with_blame(verdict, max(SUSPECT_AFTER, history.blame - 1))
+    if not is_well:
+        return verdict
+    blamed = _with_blame(verdict, history.blame + 1)
+    if blamed.history.blame < MAX_BLAME:
+        return replace(blamed, action=Action.RETRY)
+    reason = f"the destination took other messages, but failed {blamed.history.blame} times on this one"
+    return replace(blamed, action=Action.GIVE_UP, reason=f"{reason}: {verdict.reason}", retries_as_plain=not plain)
+
+
+def _with_blame(verdict: Verdict, blame: int) -> Verdict:
+    return replace(verdict, history=replace(verdict.history, blame=blame))
 
 
 def requested_pause(error: Exception) -> float | None:

@@ -1,9 +1,12 @@
-"""The part of the config that a destination's worker needs."""
+"""The surroundings of a destination's worker: its part of the config, and the plugin instances that it calls."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from aintandem_notify.config.types.values import Rate
+from aintandem_notify.domain.notification import Notification
+from aintandem_notify.plugins.runtime.calls import DeliveryResult
 
 FALLBACK_AFTER_S: Final = 900.0
 """Default of ``fallback_after`` in the config, in seconds."""
@@ -28,3 +31,19 @@ class DestinationSettings:
     fallback: str | None = None
     fallback_after: float = FALLBACK_AFTER_S
     digest_over: int | None = None
+
+
+class Deliverer(Protocol):
+    """Delivers notifications through plugin instances; implemented by ``plugins.PluginHost``."""
+
+    def is_loaded(self, name: str) -> bool:
+        """True if the instance can be called now."""
+        ...
+
+    async def wait_loaded(self, name: str) -> None:
+        """Returns once the instance can be called."""
+        ...
+
+    async def deliver(self, name: str, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
+        """Delivers one after the other and stops after the first failure. Returns a result for each one tried."""
+        ...

@@ -1,16 +1,18 @@
-"""Turns a verdict into the record for the store: state, due time and reason. Pure."""
+"""Turns the outcome of a try into the record for the store: state, due time and reason. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from aintandem_notify.delivery.judge import Action, FaultHistory, Verdict
+from aintandem_notify.delivery.gate import Gate, GateState, record_verdict
+from aintandem_notify.delivery.judge import Action, FaultHistory, Verdict, assign_blame
 from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.hookspecs import Receipt
 from aintandem_notify.store import Claim, DeliveryState, Settlement
 
-MESSAGE_PAUSES_S: Final[Sequence[float]] = (5.0, 30.0)
-"""Pauses in seconds before a message is tried again after its plugin failed on it."""
+MESSAGE_PAUSES_S: Final[Sequence[float]] = (5.0, 30.0, 120.0, 300.0)
+"""Pauses in seconds before a message is tried again after trouble of its own; the last repeats."""
 
 MAX_DUE_AHEAD: Final = timedelta(seconds=2 * max(MESSAGE_PAUSES_S))
 """Longer than every pause above with jitter. If a due time is further ahead, the clock was set back since it was
@@ -31,9 +33,41 @@ _COUNTED: Final = frozenset({Action.RETRY, Action.REFUSE, Action.GIVE_UP})
 """Actions for trouble of the message. Only these tries are counted in ``attempts``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The outcome of a claimed delivery at ``at``, which is ``at_s`` of trio's clock.
+
+    ``verdict``: from the error of this try alone; None if the delivery was too old to be tried.
+    """
+
+    claim: Claim
+    at: datetime
+    at_s: float
+    verdict: Verdict | None = None
+    receipt: Receipt | None = None
+
+
+def settle(
+    gate: Gate, outcome: Outcome, max_age: float, chance: Chance
+) -> tuple[Settlement, Verdict | None, Gate]:
+    """Returns the record of the delivery, the final verdict on it, and the gate after it.
+
+    ``gate``: the gate before. It decides whose trouble a failure is.
+    """
+    claim, verdict = outcome.claim, outcome.verdict
+    if verdict is None:
+        return give_up(claim, max_age, outcome.at), None, gate
+    if verdict.action is Action.WAIT:
+        is_open = gate.state is GateState.OPEN
+        is_well, is_common = is_open and gate.last_error is None, not is_open and not gate.doubted
+        verdict = assign_blame(verdict, is_well=is_well, is_common=is_common, plain=claim.plain)
+    record = settlement(claim, verdict, outcome.receipt, outcome.at, chance)
+    return record, verdict, record_verdict(gate, verdict, outcome.at_s, chance, claim.id)
+
+
 def fault_history(claim: Claim) -> FaultHistory:
-    """Returns the claim's stored fault and its count."""
-    return FaultHistory(claim.fault, claim.fault_count)
+    """Returns the claim's stored fault, its count, and its blame."""
+    return FaultHistory(claim.fault, claim.fault_count, claim.blame)
 
 
 def settlement(
@@ -56,6 +90,7 @@ def settlement(
         plain=claim.plain or verdict.retries_as_plain,
         reason=_reason(claim, verdict),
         receipt=dict(receipt) if receipt is not None else None,
+        blame=verdict.history.blame,
     )
 
 
@@ -72,7 +107,7 @@ def is_too_old(claim: Claim, max_age: float, now: datetime) -> bool:
 def give_up(claim: Claim, max_age: float, now: datetime) -> Settlement:
     """Returns the record of a delivery that waited too long: dead."""
     unchanged: dict[str, Any] = {
-        name: getattr(claim, name) for name in ("attempts", "fault", "fault_count", "plain")
+        name: getattr(claim, name) for name in ("attempts", "fault", "fault_count", "plain", "blame")
     }
     return Settlement(
         claim=claim, state=DeliveryState.DEAD, at=now, due_at=now, reason=too_old_reason(max_age), **unchanged

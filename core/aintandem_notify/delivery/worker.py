@@ -7,10 +7,9 @@ result, ``gate`` about the destination, ``fallback``, ``expiry`` and ``digest`` 
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from itertools import count
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
@@ -21,11 +20,11 @@ from aintandem_notify.delivery.fallback import select_for_fallback
 from aintandem_notify.delivery.gate import HELD_STATES, Gate
 from aintandem_notify.delivery.judge import Action, Verdict, judge
 from aintandem_notify.delivery.rendering import render_claim
-from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.settlement import MAX_DUE_AHEAD, fault_history, give_up, is_too_old, settlement
+from aintandem_notify.delivery.settings import Deliverer, DestinationSettings
+from aintandem_notify.delivery.settlement import MAX_DUE_AHEAD, Outcome, fault_history, is_too_old, settle
 from aintandem_notify.delivery.stored_gate import AddressHash, Instant, StoredGate
 from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
-from aintandem_notify.domain.notification import STORE_THREAD, Notification
+from aintandem_notify.domain.notification import STORE_THREAD
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.foundation.clock import Clock
@@ -46,22 +45,6 @@ STORE_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 30.0)
 """Pauses in seconds between tries of a failing store; the last repeats."""
 
 log = get_logger(__name__)
-
-
-class Deliverer(Protocol):
-    """Delivers notifications through plugin instances; implemented by ``plugins.PluginHost``."""
-
-    def is_loaded(self, name: str) -> bool:
-        """True if the instance can be called now."""
-        ...
-
-    async def wait_loaded(self, name: str) -> None:
-        """Returns once the instance can be called."""
-        ...
-
-    async def deliver(self, name: str, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
-        """Delivers one after the other and stops after the first failure. Returns a result for each one tried."""
-        ...
 
 
 class Worker:
@@ -113,6 +96,8 @@ class Worker:
     def wake(self) -> None:
         """Tells the worker that there may be new deliveries."""
         self._work_available.set()
+        if self.gate.doubted:
+            self._gate_changed.set()
 
     async def wait_idle(self) -> None:
         """Returns once nothing more can be sent now; at once if the gate or the plugin holds the queue back."""
@@ -203,10 +188,14 @@ class Worker:
                     await self._work_available.wait()
 
     async def _wait_open(self) -> None:
-        """Returns once the gate is open: its time has come, or somebody has opened it."""
+        """Returns once the gate is open: its time has come, or somebody has opened it.
+
+        A gate in doubt is open for new deliveries.
+        """
         while True:
             self._gate_changed = trio.Event()
-            wait_s = self._opens_at(self.gate) - trio.current_time()
+            is_new = self._work_available.is_set()
+            wait_s = self._opens_at(self.gate, for_others=is_new) - trio.current_time()
             if not self.gate.is_flowing:
                 self._idle.set()
             if wait_s <= 0:
@@ -214,9 +203,9 @@ class Worker:
             with trio.move_on_after(wait_s):
                 await self._gate_changed.wait()
 
-    def _opens_at(self, gate: Gate) -> float:
+    def _opens_at(self, gate: Gate, *, for_others: bool = False) -> float:
         # A claimed delivery may have waited for its plugin and gone out later than its slot.
-        return max(gate.opens_at, self._next_slot_s)
+        return max(gate.opens_for_others_at if for_others else gate.opens_at, self._next_slot_s)
 
     def _until_drained(self) -> trio.CancelScope:
         """Returns a scope that ``drain`` cancels."""
@@ -228,16 +217,16 @@ class Worker:
     def _instant(self) -> Instant:
         return Instant(self._clock.now(), trio.current_time())
 
-    async def _send(self, claims: Sequence[Claim]) -> "list[_DeliveryOutcome]":
+    async def _send(self, claims: Sequence[Claim]) -> list[Outcome]:
         """Delivers the claims. Returns the outcome of each that was tried or is too old."""
         with self._until_drained():
             await self._host.wait_loaded(self.settings.name)
         if self.draining or not self._storage.may_send:
             return []
         now, age_measured_at = self._clock.now(), self._clock.capped_now()
-        expired = [claim for claim in claims if self._is_too_old(claim, age_measured_at)]
-        outcomes = [_DeliveryOutcome(give_up(claim, self.settings.max_age, now)) for claim in expired]
-        live = [claim for claim in claims if not self._is_too_old(claim, age_measured_at)]
+        expired = [claim for claim in claims if is_too_old(claim, self.settings.max_age, age_measured_at)]
+        outcomes = [Outcome(claim, now, trio.current_time()) for claim in expired]
+        live = [claim for claim in claims if claim not in expired] if expired else claims
         if live:
             if self.settings.rate is not None:
                 self._next_slot_s = trio.current_time() + self.settings.rate.interval
@@ -245,18 +234,9 @@ class Worker:
             outcomes += [self._judge_result(claim, result) for claim, result in zip(live, results, strict=False)]
         return outcomes
 
-    def _is_too_old(self, claim: Claim, now: datetime) -> bool:
-        return is_too_old(claim, self.settings.max_age, now)
-
-    def _judge_result(self, claim: Claim, result: DeliveryResult) -> "_DeliveryOutcome":
+    def _judge_result(self, claim: Claim, result: DeliveryResult) -> Outcome:
         error, receipt = (None, result.receipt) if isinstance(result, Delivered) else (result.error, None)
-        verdict = judge(error, fault_history(claim), plain=claim.plain)
-        if verdict.action is not Action.DELIVERED:
-            self._log_verdict(claim, verdict)
-        instant = self._instant()
-        return _DeliveryOutcome(
-            settlement(claim, verdict, receipt, instant.now, self._chance), verdict, instant.now_s
-        )
+        return Outcome(claim, *self._instant(), judge(error, fault_history(claim), plain=claim.plain), receipt)
 
     def _log_verdict(self, claim: Claim, verdict: Verdict) -> None:
         facts = {"destination": self.settings.name, "notification": claim.notification.id}
@@ -264,6 +244,8 @@ class Worker:
             log.warning("notification refused, trying it once more as plain text", **facts, reason=verdict.reason)
         elif verdict.action in (Action.REFUSE, Action.GIVE_UP):
             log.warning("delivery given up", **facts, reason=verdict.reason)
+        elif verdict.action is Action.RETRY and verdict.history.blame > claim.blame:
+            log.warning("only this notification does not arrive, trying it again", **facts, reason=verdict.reason)
         elif verdict.action is Action.RETRY:
             log.warning("plugin failed on a notification, trying it again", **facts, reason=verdict.reason)
 
@@ -280,7 +262,7 @@ class Worker:
         elif before.state in HELD_STATES:
             self._announce(DestinationRecoveredEvent(timestamp=now, instance=name))
 
-    async def _record_and_claim(self, outcomes: "Sequence[_DeliveryOutcome]") -> "_RoundResult":
+    async def _record_and_claim(self, outcomes: Sequence[Outcome]) -> "_RoundResult":
         """Records the outcomes and claims the next deliveries, in one call in the store's worker thread.
 
         While the store fails, nothing is sent. The outcomes are kept here until they are recorded; otherwise those
@@ -298,6 +280,8 @@ class Worker:
                     await trio.sleep(stepped_delay(failures, pauses=STORE_PAUSES_S, chance=self._chance))
             else:
                 self._log_store_trouble(None)
+                for claim, verdict in current.failures:
+                    self._log_verdict(claim, verdict)
                 self._report_gate_change(current.before, current.after)
                 self._on_taken_over(current.taken_over)
                 if current.folded:
@@ -305,9 +289,7 @@ class Worker:
                 return current
         raise AssertionError("count() does not end")
 
-    def _record_and_claim_in_store(
-        self, outcomes: "Sequence[_DeliveryOutcome]"
-    ) -> "Callable[[Store], _RoundResult]":
+    def _record_and_claim_in_store(self, outcomes: Sequence[Outcome]) -> "Callable[[Store], _RoundResult]":
         """Returns the function for the store's worker thread; nothing else changes the gate meanwhile."""
         instant = self._instant()
 
@@ -322,38 +304,54 @@ class Worker:
 
         return record_and_claim
 
-    def _settle_and_claim(
-        self, store: Store, outcomes: "Sequence[_DeliveryOutcome]", instant: Instant
-    ) -> "_RoundResult":
-        name, horizon = self.settings.name, instant.now + MAX_DUE_AHEAD
+    def _settle_and_claim(self, store: Store, outcomes: Sequence[Outcome], instant: Instant) -> "_RoundResult":
         before = gate = self._gate.read(store, instant, lock=True)
         if len(outcomes) < len(self._in_flight):
-            store.outbox.release_claims(name)
-        settlements = [outcome.settlement for outcome in outcomes]
+            store.outbox.release_claims(self.settings.name)
+        settlements: list[Settlement] = []
+        failures: list[tuple[Claim, Verdict]] = []
+        for outcome in outcomes:
+            record, verdict, gate = settle(gate, outcome, self.settings.max_age, self._chance)
+            settlements.append(record)
+            if verdict is None:
+                gate = gates.cancel_probe(gate) if store.is_shared else gate
+            elif verdict.action is not Action.DELIVERED:
+                failures.append((outcome.claim, verdict))
         store.outbox.settle(settlements)
         for_fallback = select_for_fallback(self.settings, settlements)
         if for_fallback and self.settings.fallback is not None:
             store.backlog.move_to_fallback(for_fallback, self.settings.fallback, instant.now)
-        for outcome in outcomes:
-            if outcome.verdict is not None:
-                gate = gates.record_verdict(gate, outcome.verdict, outcome.at_s, self._chance)
-            elif store.is_shared:
-                gate = gates.cancel_probe(gate)
         gate = gates.date_trouble(gate, store.now(instant.now))
-        current = _RoundResult(before, gate, taken_over=len(for_fallback), folded=self._fold(store, gate, instant))
-        if limit := self._claim_limit(gate, instant):
-            # A store in trouble could not record the results, so only the notice of that trouble is sent.
-            thread, idle_s = (None, IDLE_S) if store.status.is_well else (STORE_THREAD, STORE_IDLE_S)
-            claims = store.outbox.claim(name, limit=limit, now=instant.now, horizon=horizon, thread=thread)
-            due = None if claims else store.outbox.next_due(name, now=instant.now, horizon=horizon)
-            next_due_s = idle_s if due is None else min(idle_s, (due - instant.now).total_seconds())
-            if claims:
-                gate = gates.start_send(gate, self.settings.rate, instant.now_s)
-                if store.is_shared:
-                    gate = gates.start_probe(gate, instant.now_s)
-            current = replace(current, after=gate, claims=claims, next_due_s=next_due_s)
+        folded = self._fold(store, gate, instant)
+        claims, next_due_s = self._claim(store, gate, instant)
+        if claims:
+            gate = gates.start_send(gate, self.settings.rate, instant.now_s)
+            if store.is_shared:
+                gate = gates.start_probe(gate, instant.now_s, claims[0].id)
         self._gate.write(store, before, gate, instant)
-        return current
+        return _RoundResult(before, gate, claims, next_due_s, failures, len(for_fallback), folded)
+
+    def _claim(self, store: Store, gate: Gate, instant: Instant) -> tuple[Sequence[Claim], float | None]:
+        """Returns the claims to send, and the seconds until the next check if there are none.
+
+        None instead of seconds: the gate is closed, at least for the first in the queue.
+        """
+        limit = self._claim_limit(gate, instant)
+        if not limit:
+            return (), None
+        name, now, horizon = self.settings.name, instant.now, instant.now + MAX_DUE_AHEAD
+        outbox, is_well = store.outbox, store.status.is_well
+        if gate.probe_after is not None and is_well:
+            claims = outbox.claim(name, limit=limit, now=now, horizon=horizon, after=gate.probe_after)
+            if claims:
+                return claims, None
+        if instant.now_s < self._opens_at(gate):
+            return (), None
+        # A store in trouble could not record the results, so only the notice of that trouble is sent.
+        thread, idle_s = (None, IDLE_S) if is_well else (STORE_THREAD, STORE_IDLE_S)
+        claims = outbox.claim(name, limit=limit, now=now, horizon=horizon, thread=thread)
+        due = None if claims else outbox.next_due(name, now=now, horizon=horizon)
+        return claims, idle_s if due is None else min(idle_s, (due - now).total_seconds())
 
     def _fold(self, store: Store, gate: Gate, instant: Instant) -> int:
         """Folds the backlog if it is too large and the destination is well. Returns the number folded."""
@@ -371,7 +369,7 @@ class Worker:
 
     def _claim_limit(self, gate: Gate, instant: Instant) -> int:
         """Returns the number of deliveries that may be claimed now."""
-        is_open = not self.draining and instant.now_s >= self._opens_at(gate)
+        is_open = not self.draining and instant.now_s >= self._opens_at(gate, for_others=True)
         return gate.claim_limit(self.settings.in_flight, self.settings.rate) if is_open else 0
 
     def _log_store_trouble(self, trouble: str | None) -> None:
@@ -383,20 +381,11 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class _DeliveryOutcome:
-    """The outcome of a claimed delivery, at ``at_s`` of trio's clock. Without a verdict it was not tried."""
-
-    settlement: Settlement
-    verdict: Verdict | None = None
-    at_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class _RoundResult:
     """Result of one transaction: the gate before and after it, and the claims to send.
 
-    ``taken_over``: number of dead deliveries that the fallback took over. ``folded``: number of deliveries that a
-    summary replaced.
+    ``failures``: the deliveries that did not arrive, with the verdicts. ``taken_over``: number of dead deliveries
+    that the fallback took over. ``folded``: number of deliveries that a summary replaced.
 
     ``next_due_s``: seconds until the next check of the queue if there are no claims; None if the gate was closed
     and the queue was not read. Do not read the gate instead: it may have opened while the call returned from the
@@ -407,5 +396,6 @@ class _RoundResult:
     after: Gate
     claims: Sequence[Claim] = ()
     next_due_s: float | None = None
+    failures: Sequence[tuple[Claim, Verdict]] = ()
     taken_over: int = 0
     folded: int = 0

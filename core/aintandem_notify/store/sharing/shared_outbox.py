@@ -67,6 +67,7 @@ SKIP_LOCKED: Final[dict[str, Any]] = {"of": schema.deliveries, "skip_locked": Tr
 _DUE_ONE: Final = outbox.DUE_DELIVERIES.where(CLAIMABLE, ~exists().where(_EARLIER_IN_THREAD)).with_for_update(
     **SKIP_LOCKED
 )
+_DUE_ONE_AFTER: Final = _DUE_ONE.where(deliveries_c.id > bindparam("after"))
 _IS_BEHIND_OTHERS: Final = exists().where(
     _EARLIER_IN_THREAD, ~and_(_is_unclaimed_or_ours(earlier_c), _is_for_this_agent(earlier_c))
 )
@@ -110,7 +111,8 @@ class SharedOutbox(Outbox):
     def _select_due(self, parameters: Mapping[str, Any]) -> Sequence[Any]:
         values = {**parameters, **agent_parameters(self._membership, parameters["name"])}
         if parameters["limit"] == 1:
-            rows = self._connection.execute(_DUE_ONE, values).all()
+            query = _DUE_ONE_AFTER if "after" in parameters else _DUE_ONE
+            rows = self._connection.execute(query, values).all()
         else:
             rows = self._connection.execute(_DUE_MANY, values).all()
             if rows:

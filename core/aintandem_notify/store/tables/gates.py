@@ -18,6 +18,7 @@ class GateRow:
     ``asked``: the destination itself asked for ``retry_at``. Nothing at all is sent while ``paused``, which an
     operator sets. ``address_hash``: a hash of the destination's address at that time, None if unknown.
     ``since``: the time since which the destination is in trouble, or paused; None if it is well, or unknown.
+    ``probe_after`` and ``doubted``: as in ``delivery.gate``.
     """
 
     state: str
@@ -30,6 +31,8 @@ class GateRow:
     last_error: str | None = None
     address_hash: str | None = None
     since: datetime | None = None
+    probe_after: int | None = None
+    doubted: bool = False
 
 
 _STATE_COLUMNS: Final = {
@@ -43,6 +46,8 @@ _STATE_COLUMNS: Final = {
     "last_error": "last_error",
     "address_hash": "settings",
     "since": "since",
+    "probe_after": "probe_after",
+    "doubted": "doubted",
 }
 """The fields of ``GateRow`` in order, each with its column."""
 

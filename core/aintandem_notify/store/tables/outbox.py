@@ -36,7 +36,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One delivery to be sent now. ``attempts``, ``fault`` and ``fault_count`` describe earlier tries.
+    """One delivery to be sent now. ``attempts``, ``fault``, ``fault_count`` and ``blame`` describe earlier tries.
 
     ``plain``: this is the last try, as plain text. ``instead_of``: the destination that this is the fallback
     for.
@@ -51,6 +51,7 @@ class Claim:
     fault_count: int = 0
     plain: bool = False
     instead_of: str | None = None
+    blame: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Settlement:
     plain: bool = False
     reason: str | None = None
     receipt: Mapping[str, Any] | None = None
+    blame: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ DUE_DELIVERIES: Final = (
         deliveries_c.fault_count,
         deliveries_c.plain,
         deliveries_c.instead_of,
+        deliveries_c.blame,
         schema.receipts.c.receipt,
     )
     .select_from(
@@ -129,9 +132,26 @@ DUE_DELIVERIES: Final = (
     .order_by(deliveries_c.id)
     .limit(bindparam("limit"))
 )
+_IS_BEHIND_ANOTHER: Final = exists().where(
+    earlier_deliveries.c.destination == deliveries_c.destination,
+    earlier_deliveries.c.thread == deliveries_c.thread,
+    earlier_deliveries.c.state == DeliveryState.QUEUED.value,
+    earlier_deliveries.c.id < deliveries_c.id,
+)
+DUE_AFTER: Final = DUE_DELIVERIES.where(deliveries_c.id > bindparam("after"), ~_IS_BEHIND_ANOTHER)
 _DUE_IN_THREAD: Final = DUE_DELIVERIES.where(deliveries_c.thread == bindparam("thread"))
 _NEXT_DUE: Final = select(func.min(deliveries_c.due_at)).where(QUEUED_AT_DESTINATION, _is_not_due(deliveries_c))
-SETTLED_COLUMNS: Final = ("state", "due_at", "attempts", "fault", "fault_count", "reason", "settled_at", "plain")
+SETTLED_COLUMNS: Final = (
+    "state",
+    "due_at",
+    "attempts",
+    "fault",
+    "fault_count",
+    "reason",
+    "settled_at",
+    "plain",
+    "blame",
+)
 _UPDATE_SETTLED: Final = BulkStatement(
     update(schema.deliveries)
     .where(deliveries_c.id == bindparam("delivery"))
@@ -155,17 +175,27 @@ class Outbox:
         self._notification_cache = notification_cache
 
     def claim(
-        self, destination: str, *, limit: int, now: datetime, horizon: datetime, thread: str | None = None
+        self,
+        destination: str,
+        *,
+        limit: int,
+        now: datetime,
+        horizon: datetime,
+        thread: str | None = None,
+        after: int | None = None,
     ) -> list[Claim]:
         """Returns up to ``limit`` due deliveries in order, without those behind an earlier one that is not due.
 
         ``horizon``: the latest due time that an unchanged clock can have set, which is now plus the longest pause.
         Each notification's ``previous`` is the receipt that its thread has now. A delivery that cannot be read
         back is marked dead. With a ``thread``, a store with one owner returns deliveries of this thread only.
+        With ``after``, returns deliveries with a higher id only, and each is the first of its thread.
         """
         parameters: dict[str, Any] = {"name": destination, "limit": limit, "now": now, "horizon": horizon}
         if thread is not None:
             parameters["thread"] = thread
+        if after is not None:
+            parameters["after"] = after
         while True:
             rows = self._select_due(parameters)
             notifications = self._notifications(destination, [row.notification_id for row in rows])
@@ -181,9 +211,8 @@ class Outbox:
 
     def _select_due(self, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """The rows of due deliveries, in order."""
-        return self._connection.execute(
-            _DUE_IN_THREAD if "thread" in parameters else DUE_DELIVERIES, parameters
-        ).all()
+        query = DUE_AFTER if "after" in parameters else DUE_DELIVERIES
+        return self._connection.execute(_DUE_IN_THREAD if "thread" in parameters else query, parameters).all()
 
     def destinations_with_work(self, destinations: Sequence[str]) -> set[str]:
         """The destinations that may have new deliveries unknown to this agent; with one owner, all of them."""
@@ -276,6 +305,7 @@ def _claim(destination: str, row: Any, notification: Notification) -> Claim:
         fault_count=row.fault_count,
         plain=row.plain,
         instead_of=row.instead_of,
+        blame=row.blame,
     )
 
 
@@ -289,5 +319,6 @@ def _settled_row(settlement: Settlement) -> BulkRow:
         settlement.reason,
         None if settlement.state is DeliveryState.QUEUED else to_microseconds(settlement.at),
         settlement.plain,
+        settlement.blame,
         settlement.claim.id,
     )
