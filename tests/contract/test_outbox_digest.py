@@ -63,7 +63,9 @@ async def test_a_backlog_becomes_a_summary_and_what_matters(autojump_clock: Mock
             await trio.sleep(10_000)
         assert await storage.run(inside(states)) == {"folded": 275, "delivered": 26}
     failed, (probe, digest, *later) = host.tries[:6], host.tries[6:]
-    assert {notification.title for _, _, notification in [*failed, probe]} == {"task_started t0"}
+    assert [notification.title.split() for _, _, notification in [*failed, probe]] == [
+        ["task_started", run] for run in ("t0", "t0", "t0", "t1", "t2", "t3", "t4")
+    ]
     summary_text = digest[2]
     assert summary_text.event.type == "backlog_folded"
     wire = summary_text.event.wire()

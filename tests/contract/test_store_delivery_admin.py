@@ -244,3 +244,35 @@ def test_counting_given_up_deliveries_reads_only_those() -> None:
         compiled = statement.compile(dialect=sqlite_dialect())
         plan = store._connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", (0,) * len(compiled.params))
         assert "USING INDEX deliveries_given_up" in str(plan.all())
+
+
+@pytest.mark.usefixtures("any_store")
+def test_deliveries_that_were_retried_by_hand_hide_no_older_one_behind_them() -> None:
+    """They are new but keep their places in front, as many as they are."""
+    store = new_store()
+    queued(store, 121)
+    dead = sorted(ids(store, ALL))[:120]
+    for claim in claim_all(A, limit=120, now=NOW + timedelta(hours=1))(store):
+        settle(store, claim, DeliveryState.DEAD, "refused")
+    later, oldest = NOW + timedelta(hours=2), max(ids(store, ALL))
+    inside(lambda opened: opened.delivery_queries.retry(dead, now=later))(store)
+    older_than = later - timedelta(hours=1)
+
+    def overdue(opened: Store) -> list[int]:
+        return opened.backlog.overdue_ids(
+            A, older_than=older_than, exclude_ids=(), exclude_thread="none", limit=10
+        )
+
+    def count_if_over(threshold: int) -> int | None:
+        return inside(lambda opened: opened.backlog.count_if_over(A, threshold=threshold, older_than=older_than))(
+            store
+        )
+
+    assert inside(overdue)(store) == [oldest]
+    assert count_if_over(100) == 121
+    assert count_if_over(121) is None
+    end = inside(lambda opened: opened.backlog.expire(A, older_than=older_than, now=later, reason="too old"))
+    assert end(store) == 1
+    assert end(store) == 0
+    assert inside(overdue)(store) == []
+    assert count_if_over(100) is None

@@ -18,7 +18,7 @@ from aintandem_notify.delivery.gate import (
     start_send,
     unpark,
 )
-from aintandem_notify.delivery.judge import Action, Verdict
+from aintandem_notify.delivery.judge import SUSPECT_AFTER, Action, FaultHistory, Verdict
 
 OPEN, RESTING, PARKED, DISABLED = GateState
 NOW = 1000.0
@@ -203,3 +203,47 @@ def test_a_gate_knows_which_pause_was_asked_for() -> None:
     assert not step(gate, Action.WAIT).pause_requested
     assert not step(gate, Action.RETRY).pause_requested
     assert not step(gate, Action.DELIVERED).pause_requested
+
+
+def fail(gate: Gate, delivery: int, blame: int, asked: float | None = None) -> Gate:
+    verdict = Verdict(Action.WAIT, "why", asked, FaultHistory(blame=blame))
+    return record_verdict(gate, verdict, NOW, lambda: 0.0, delivery)
+
+
+def test_a_message_under_suspicion_leaves_the_next_probe_to_others_at_once() -> None:
+    gate = Gate(RESTING, 2, NOW)
+    assert fail(gate, 7, SUSPECT_AFTER - 1).probe_after is None
+    gate = fail(gate, 7, SUSPECT_AFTER)
+    assert (gate.probe_after, gate.doubted, gate.retry_at) == (7, True, NOW + 60)
+    assert (gate.opens_at, gate.opens_for_others_at) == (NOW + 60, 0.0)
+    assert replace(gate, slot_at=NOW + 5).opens_for_others_at == NOW + 5
+    assert pause(gate).opens_for_others_at == math.inf
+
+
+@pytest.mark.parametrize("state", [RESTING, PARKED])
+def test_a_second_one_that_fails_ends_the_doubt_and_makes_no_pause_longer(state: GateState) -> None:
+    doubted = fail(Gate(state, 2, NOW), 7, SUSPECT_AFTER)
+    gate = fail(doubted, 9, 1)
+    assert (gate.probe_after, gate.doubted, gate.failures, gate.retry_at) == (9, False, 3, doubted.retry_at)
+    assert gate.opens_for_others_at == gate.opens_at
+    gate = fail(gate, 12, 1)
+    assert (gate.probe_after, gate.doubted, gate.failures) == (12, False, 4)
+
+
+def test_the_doubt_stays_while_only_suspects_fail() -> None:
+    gate = fail(Gate(RESTING, 2, NOW), 7, SUSPECT_AFTER)
+    again = fail(gate, 7, SUSPECT_AFTER)
+    assert (again.probe_after, again.doubted, again.failures) == (7, True, 4)
+    other = fail(gate, 9, SUSPECT_AFTER + 1)
+    assert (other.probe_after, other.doubted, other.failures) == (9, True, 3)
+
+
+@pytest.mark.parametrize("action", [Action.DELIVERED, Action.REFUSE, Action.PARK, Action.DISABLE])
+def test_what_the_destination_says_itself_ends_the_doubt(action: Action) -> None:
+    gate = step(fail(Gate(RESTING, 2, NOW), 7, SUSPECT_AFTER), action)
+    assert (gate.probe_after, gate.doubted) == (None, False)
+
+
+def test_a_pause_that_was_asked_for_holds_for_all() -> None:
+    gate = fail(fail(Gate(RESTING, 2, NOW), 7, SUSPECT_AFTER), 9, 1, asked=30.0)
+    assert (gate.probe_after, gate.doubted, gate.opens_for_others_at) == (None, False, NOW + 30)

@@ -31,6 +31,8 @@ def gates(draw: st.DrawFn) -> tuple[Gate, float]:
         last_error=draw(st.none() | st.text(max_size=20)),
         pause_requested=draw(st.booleans()),
         paused=draw(st.booleans()),
+        probe_after=draw(st.none() | st.integers(1, 2**60)),
+        doubted=draw(st.booleans()),
     )
     return date_trouble(gate, NOW - draw(ages)), now_s
 

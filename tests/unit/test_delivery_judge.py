@@ -3,10 +3,13 @@
 import pytest
 
 from aintandem_notify.delivery.judge import (
+    MAX_BLAME,
     MAX_REQUESTED_PAUSE_S,
+    SUSPECT_AFTER,
     Action,
     FaultHistory,
     Verdict,
+    assign_blame,
     judge,
     requested_pause,
 )
@@ -123,3 +126,54 @@ def test_what_a_destination_may_ask_for(error: Exception, seconds: float | None)
 )
 def test_the_reason_is_what_the_fault_says(error: Exception, reason: str) -> None:
     assert judge(error, CLEAN).reason == reason
+
+
+LAST = MAX_BLAME - 1
+WELL, COMMON, NEITHER = (True, False), (False, True), (False, False)
+
+
+@pytest.mark.parametrize(
+    ("blame", "state", "action", "then"),
+    [
+        *((blame, state, Action.WAIT, blame + 1) for blame in (0, 1, 2) for state in (WELL, COMMON, NEITHER)),
+        (3, WELL, Action.RETRY, 4),
+        (3, NEITHER, Action.WAIT, 3),
+        (3, COMMON, Action.WAIT, 3),
+        (4, WELL, Action.RETRY, 5),
+        (4, NEITHER, Action.WAIT, 4),
+        (4, COMMON, Action.WAIT, 3),
+        (LAST, WELL, Action.GIVE_UP, MAX_BLAME),
+        (LAST, NEITHER, Action.WAIT, LAST),
+        (LAST, COMMON, Action.WAIT, LAST - 1),
+        (MAX_BLAME, WELL, Action.GIVE_UP, MAX_BLAME + 1),
+        (MAX_BLAME, NEITHER, Action.WAIT, MAX_BLAME),
+        (MAX_BLAME, COMMON, Action.WAIT, LAST),
+    ],
+)
+@pytest.mark.parametrize("plain", [False, True])
+def test_only_failures_between_successes_make_it_the_message_s_trouble(
+    blame: int, state: tuple[bool, bool], action: Action, then: int, plain: bool
+) -> None:
+    is_well, is_common = state
+    before = Verdict(Action.WAIT, "HTTP 500", history=FaultHistory(KEY_ERROR, 2, blame))
+    after = assign_blame(before, is_well=is_well, is_common=is_common, plain=plain)
+    assert (after.action, after.history) == (action, FaultHistory(KEY_ERROR, 2, then))
+    assert after.history.is_suspect is (then >= SUSPECT_AFTER)
+    assert after.retries_as_plain is (action is Action.GIVE_UP and not plain)
+    text = f"the destination took other messages, but failed {then} times on this one: HTTP 500"
+    assert after.reason == (text if action is Action.GIVE_UP else "HTTP 500")
+
+
+@pytest.mark.parametrize("blame", range(MAX_BLAME + 2))
+@pytest.mark.parametrize("state", [WELL, COMMON, NEITHER])
+def test_what_is_not_in_doubt_blames_nobody(blame: int, state: tuple[bool, bool]) -> None:
+    """A requested pause is the destination's trouble, other verdicts have decided already."""
+    history = FaultHistory(blame=blame)
+    verdicts = [Verdict(action, "why", history=history) for action in Action if action is not Action.WAIT]
+    for verdict in [*verdicts, Verdict(Action.WAIT, "why", 30.0, history)]:
+        assert assign_blame(verdict, is_well=state[0], is_common=state[1]) == verdict
+
+
+def test_a_fault_of_the_plugin_leaves_the_blame() -> None:
+    history = judge(raised("a"), FaultHistory(blame=4)).history
+    assert history == FaultHistory(KEY_ERROR, 1, 4)

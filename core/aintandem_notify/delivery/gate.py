@@ -108,14 +108,13 @@ def start_send(gate: Gate, rate: Rate | None, now: float) -> Gate:
     return gate if rate is None else replace(gate, slot_at=now + rate.interval)
 
 
-def start_probe(gate: Gate, now: float, delivery: int) -> Gate:
-    """Closes a gate in trouble while ``delivery`` probes the destination, so that no other agent sends.
+def start_probe(gate: Gate, now: float) -> Gate:
+    """Closes a gate in trouble while one delivery probes the destination, so that no other agent sends.
 
-    For agents that share a store. The gate opens again by itself, in case the probing agent has ended.
+    For agents that share a store. The gate opens again by itself, in case the probing agent has ended. A gate in
+    doubt stays open for one delivery of each agent.
     """
-    if gate.state is GateState.OPEN:
-        return gate
-    return replace(gate, retry_at=now + PROBE_LEASE_S, doubted=gate.doubted and delivery == gate.probe_after)
+    return gate if gate.state is GateState.OPEN else replace(gate, retry_at=now + PROBE_LEASE_S)
 
 
 def cancel_probe(gate: Gate) -> Gate:
@@ -169,16 +168,18 @@ def _choose_probe(gate: Gate, verdict: Verdict, delivery: int | None) -> Gate:
     """Returns the gate with the place in the queue where the next probe is looked for.
 
     A message under suspicion leaves the next probe to others. From then on each failure passes the probe on, so
-    that several such messages hold the queue back no longer than it takes to try each once.
+    that several such messages hold the queue back no longer than it takes to try each once. The failure of a
+    probe before the end of the pause makes no pause longer.
     """
     if verdict.action is not Action.WAIT or verdict.retry_after_s is not None:
         return replace(gate, probe_after=None, doubted=False)
     if gate.probe_after is None:
         is_suspect = verdict.history.is_suspect
         return replace(gate, probe_after=delivery if is_suspect else None, doubted=is_suspect)
-    was_blamed = verdict.history.blame > SUSPECT_AFTER
-    doubted = gate.probe_after == delivery or (gate.doubted and was_blamed)
-    return replace(gate, probe_after=delivery, doubted=doubted)
+    is_other, was_blamed = delivery != gate.probe_after, verdict.history.blame > SUSPECT_AFTER
+    failures = max(gate.failures - 1, 0) if gate.doubted and is_other else gate.failures
+    doubted = gate.doubted and was_blamed if is_other else True
+    return replace(gate, probe_after=delivery, doubted=doubted, failures=failures)
 
 
 def _back_off(

@@ -127,8 +127,9 @@ def _judge_plugin_error(error: Exception, reason: str, history: FaultHistory, pl
 def assign_blame(verdict: Verdict, *, is_well: bool, is_common: bool, plain: bool = False) -> Verdict:
     """Returns the verdict with the message's new blame, and as the message's trouble if there is reason for it.
 
-    ``is_well``: the try before this one was a success, and so it was that of another message if this one has failed
-    before. ``is_common``: messages that nobody suspects have failed since the last success; this takes blame away.
+    ``is_well``: the try before this one was a success, and so it was that of another message if this one has
+    failed before. ``is_common``: messages that nobody suspects have failed since the last success; this takes
+    blame away.
 
     A pause that the destination requested is its own trouble, and leaves the blame as it is.
     """

@@ -327,7 +327,7 @@ class Worker:
         if claims:
             gate = gates.start_send(gate, self.settings.rate, instant.now_s)
             if store.is_shared:
-                gate = gates.start_probe(gate, instant.now_s, claims[0].id)
+                gate = gates.start_probe(gate, instant.now_s)
         self._gate.write(store, before, gate, instant)
         return _RoundResult(before, gate, claims, next_due_s, failures, len(for_fallback), folded)
 

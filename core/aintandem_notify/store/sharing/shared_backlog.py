@@ -38,8 +38,6 @@ class SharedBacklog(Backlog):
         exclude_ids: Collection[int] = (),
     ) -> int:
         """As in ``Backlog``, but omits claimed deliveries and expires at most ``MAX_EXPIRED``."""
-        if not self._has_waited_since(destination, older_than):
-            return 0
         old = (
             select(deliveries_c.id)
             .where(
@@ -53,8 +51,9 @@ class SharedBacklog(Backlog):
             .with_for_update(**SKIP_LOCKED)
         )
         ids = self._connection.execute(old).scalars().all()
-        mark_dead(self._connection, ids, now, reason)
-        self._notification_cache.remove_all(destination)
+        if ids:
+            mark_dead(self._connection, ids, now, reason)
+            self._notification_cache.remove_all(destination)
         return len(ids)
 
     def _select_unclaimed(self, destination: str, waiting: Select[Any]) -> list[int]:

@@ -38,10 +38,12 @@ class BacklogSummary:
 
 
 deliveries_c: Final = schema.deliveries.c
-_FIRST_QUEUED_AT: Final = (
-    select(deliveries_c.created_at).where(QUEUED_AT_DESTINATION).order_by(deliveries_c.id).limit(100)
+_FIRST_OVERDUE: Final = (
+    select(deliveries_c.id)
+    .where(QUEUED_AT_DESTINATION, deliveries_c.created_at < bindparam("older_than"))
+    .order_by(deliveries_c.id)
+    .limit(1)
 )
-_OLDEST_QUEUED_AT: Final = select(func.min(deliveries_c.created_at)).where(QUEUED_AT_DESTINATION)
 _FALLBACK_CANDIDATES: Final = (
     select(
         deliveries_c.id,
@@ -90,9 +92,7 @@ class Backlog:
         exclude_ids: Collection[int] = (),
     ) -> int:
         """Marks deliveries dead that were queued before ``older_than``, except some ids; returns their number."""
-        # Looks at all, not at the first ids only: deliveries that were retried by hand are new but have low ids.
-        oldest = self._connection.execute(_OLDEST_QUEUED_AT, {"name": destination}).scalar_one()
-        if oldest is None or oldest >= older_than:
+        if not self._has_waited_since(destination, older_than):
             return 0
         self._notification_cache.remove_all(destination)
         return self._connection.execute(
@@ -119,8 +119,6 @@ class Backlog:
 
         Omits the ids in ``exclude_ids`` and the deliveries of the thread ``exclude_thread``.
         """
-        if not self._has_waited_since(destination, older_than):
-            return []
         waiting = (
             select(deliveries_c.id)
             .where(
@@ -159,8 +157,6 @@ class Backlog:
 
     def count_if_over(self, destination: str, *, threshold: int, older_than: datetime) -> int | None:
         """The queue's length; None unless it is above ``threshold`` and some were queued before ``older_than``."""
-        if not self._has_waited_since(destination, older_than):
-            return None
         beyond = (
             select(deliveries_c.id)
             .where(QUEUED_AT_DESTINATION)
@@ -169,6 +165,8 @@ class Backlog:
             .limit(1)
         )
         if self._connection.execute(beyond, {"name": destination}).scalar_one_or_none() is None:
+            return None
+        if not self._has_waited_since(destination, older_than):
             return None
         waiting = select(func.count()).select_from(schema.deliveries).where(QUEUED_AT_DESTINATION)
         return self._connection.execute(waiting, {"name": destination}).scalar_one()
@@ -240,11 +238,10 @@ class Backlog:
         return None, None
 
     def _has_waited_since(self, destination: str, older_than: datetime) -> bool:
-        # Looks at the first ids only, which is cheap: deliveries are queued in the order of their ids, apart from
-        # summaries, which took the ids of others, and retries by hand, which are new but have low ids. So as long
-        # as the first 100 were all retried by hand, an older one behind them is not seen.
-        first = self._connection.execute(_FIRST_QUEUED_AT, {"name": destination}).scalars().all()
-        return bool(first) and min(first) < older_than
+        # Looks at all, if it must: deliveries that were retried by hand are new but have low ids, and so have
+        # summaries. Usually the first one decides.
+        parameters = {"name": destination, "older_than": older_than}
+        return self._connection.execute(_FIRST_OVERDUE, parameters).first() is not None
 
 
 def _display_name(content: Mapping[str, Any]) -> str:
