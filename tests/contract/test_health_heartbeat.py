@@ -15,6 +15,7 @@ from aintandem_notify.domain.health import WELL, Health, HealthState, Reason, Re
 from aintandem_notify.health.heartbeat import Heartbeat, open_heartbeat
 from aintandem_notify.http_client import HttpClient
 from support.http_server import Answer, LoopbackServer, Received, Reply, open_server
+from support.nasty import receivers_http
 
 UUID = "5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278"
 CHECK = f"/ping/{UUID}"
@@ -169,6 +170,31 @@ async def test_a_ping_that_does_not_count_is_warned_of_once_and_again_after_it_d
     warning, end = "the heartbeat did not arrive", "heartbeats arrive again"
     assert logged_messages(lines) == [warning, end, warning]
     assert words in str(lines[0]["reason"])
+
+
+@pytest.mark.parametrize("name", receivers_http.PORTALS)
+async def test_a_portal_in_the_place_of_the_service_counts_no_ping(
+    name: str, monitored: Monitored, server: LoopbackServer, mock_clock: MockClock
+) -> None:
+    server.respond = lambda _request: receivers_http.PORTALS[name]
+    monitored.set(CHECK)
+    with capture_logs() as lines:
+        await monitored.live(130, WELL)
+    assert logged_messages(lines) == ["the heartbeat did not arrive"]
+
+
+async def test_no_answer_ends_the_heartbeat(server: LoopbackServer) -> None:
+    url = Secret(server.base + CHECK)
+    logged = dict[str, int]()
+    async with HttpClient() as http:
+        for name, answer in {**receivers_http.ANSWERS, **receivers_http.SLACK}.items():
+            server.respond = lambda _request, answer=answer: answer  # type: ignore[misc]
+            heartbeat = Heartbeat(lambda: AgentConfig(heartbeat_url=url), lambda: FAILING, http)
+            with capture_logs() as lines:
+                await heartbeat.beat()
+            logged[name] = len(lines)
+            assert UUID not in str(lines)
+    assert [name for name, count in logged.items() if count > 1] == []
 
 
 async def test_a_check_that_does_not_exist_is_warned_of_even_after_other_trouble(

@@ -60,7 +60,10 @@ def _seconds(duration: str) -> float:
 
 
 def _show_slowness() -> None:
-    echo("the agent is still at it; a plugin may block while it is imported or torn down", err=True)
+    echo(
+        "the agent is still at it; it may be starting, or a plugin may block while it is imported or torn down",
+        err=True,
+    )
 
 
 def _show_changes(config: Path, response: ReloadResponse) -> None:
