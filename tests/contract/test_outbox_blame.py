@@ -21,8 +21,8 @@ from aintandem_notify.errors import DestinationBroken, HttpFailed, RetryLater
 from aintandem_notify.foundation.clock import Clock, TrioClock
 from aintandem_notify.plugins.border import DeadlineExceeded, NoConnection
 from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
-from aintandem_notify.store import DeliveryFilter, DeliveryRow, DeliveryState, Storage, Store
-from support.outbox import NOW, event, inside, memory, queue_up
+from aintandem_notify.store import DeliveryRow, DeliveryState, Storage, Store
+from support.outbox import NOW, delivery_rows, event, inside, memory, queue_up
 
 NAME, OTHER = "slack.a", "file_log.b"
 DAY = 86_400.0
@@ -101,8 +101,7 @@ class World:
 
     async def rows(self) -> dict[str, DeliveryRow]:
         """Returns the deliveries of the destination by their label."""
-        page = inside(lambda store: store.delivery_queries.page(DeliveryFilter(destination=NAME), limit=1000))
-        rows = await self.storage.run(page)
+        rows = await self.storage.run(delivery_rows(NAME))
         words = {row.id: row.content["title"].split() for row in rows if row.content}
         return {words[row.id][1] + (":end" if words[row.id][0] == "task_failed" else ""): row for row in rows}
 
@@ -366,10 +365,9 @@ def test_each_good_message_arrives_and_each_bad_one_dies_alone(
                 await here.queue([f"later{later}"])
                 dispatcher.wake([NAME])
                 await trio.sleep(60)
-            page = inside(lambda store: store.delivery_queries.page(DeliveryFilter(), limit=1000))
-            rows = await storage.run(page)
+            rows = await storage.run(delivery_rows(NAME))
         assert len(rows) == 110
-        for position, row in enumerate(sorted(rows, key=lambda row: row.id)):
+        for position, row in enumerate(rows):
             assert row.state is (DeliveryState.DEAD if position in bad else DeliveryState.DELIVERED), position
             assert position not in bad or "but failed" in (row.reason or "")
         await storage.run(Store.close)

@@ -14,7 +14,15 @@ from aintandem_notify.domain.events import Event, event_from
 from aintandem_notify.domain.notification import Notification, Project, Severity
 from aintandem_notify.domain.runs import Run, advance
 from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
-from aintandem_notify.store import Claim, JournalChanges, Storage, Store, open_storage
+from aintandem_notify.store import (
+    Claim,
+    DeliveryFilter,
+    DeliveryRow,
+    JournalChanges,
+    Storage,
+    Store,
+    open_storage,
+)
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -201,3 +209,14 @@ def claim_all(
             destination, limit=limit, now=now, horizon=now + timedelta(seconds=horizon)
         )
     )
+
+
+def delivery_rows(destination: str | None = None) -> Callable[[Store], list[DeliveryRow]]:
+    """Returns all deliveries, or those of one destination, the oldest first."""
+
+    def read(store: Store) -> list[DeliveryRow]:
+        queries = store.delivery_queries
+        rows = queries.rows(queries.ids(DeliveryFilter(destination=destination), limit=10_000))
+        return sorted(rows, key=lambda row: row.id)
+
+    return inside(read)
