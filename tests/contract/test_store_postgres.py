@@ -16,7 +16,7 @@ from sqlalchemy import text
 from aintandem_notify.domain.events import Family
 from aintandem_notify.domain.runs import Run, RunRef
 from aintandem_notify.errors import StoreError
-from aintandem_notify.store import JournalChanges, Store
+from aintandem_notify.store import JournalChanges, Store, probe_store
 from aintandem_notify.store.engine import database
 from aintandem_notify.store.engine.migrations import SCHEMA_VERSION
 from aintandem_notify.store.engine.postgres import pooler
@@ -184,8 +184,12 @@ def test_a_pooler_that_lends_sessions_out_is_named(
     pool_mode: str, clients: int, settings: dict[str, Any], postgres_url: str
 ) -> None:
     with pooled(postgres_url, pool_mode, **settings) as url, busy(url, clients):
-        message = reason(url)
-    assert re.fullmatch(rf"store localhost/test_\d+: {re.escape(POOLER_MESSAGE)}", message)
+        messages = [reason(url)]
+        with pytest.raises(StoreError) as caught:
+            probe_store(url)
+        messages.append(str(caught.value))
+    for message in messages:
+        assert re.fullmatch(rf"store localhost/test_\d+: {re.escape(POOLER_MESSAGE)}", message)
 
 
 @pytest.mark.parametrize("settings", [{}, ONE_SESSION, IN_TURNS])

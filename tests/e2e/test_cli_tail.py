@@ -22,6 +22,7 @@ from aintandem_notify.simulator import open_simulator
 from support.agent_process import open_agent
 from support.commands import run_command
 from support.configs import CANARY, write_config
+from support.nasty.process import DESCRIPTORS
 from support.raw_orchestrator import RawOrchestrator, RawSocket, Refuse, RestAnswer, open_raw_orchestrator
 
 TASKS = "GET /api/projects/project-123/tasks"
@@ -109,6 +110,22 @@ async def test_a_task_that_is_over_already(tmp_path: Path) -> None:
     assert (done.code, done.err) == (1, "")
     assert "failed (caught up)" in done.out
     assert "no such file" in done.out
+
+
+@pytest.mark.parametrize("name", ["stderr closed", "stderr full"])
+async def test_its_own_messages_may_have_nowhere_to_go(name: str, tmp_path: Path) -> None:
+    async with open_raw_orchestrator() as raw:
+        raw.rest[TASK_1] = {"id": "task-1", "status": "failed"}
+        config = write_config(tmp_path, raw.url)
+        shell = DESCRIPTORS[name].script
+        done = await run_command("tail", config, "--task", "task-1", "--json", cwd=tmp_path, shell=shell)
+    assert (done.code, json.loads(done.out)["type"]) == (1, "task_failed")
+
+
+async def test_without_standard_output_there_is_nothing_to_do(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "http://127.0.0.1:1")
+    done = await run_command("tail", config, cwd=tmp_path, shell=DESCRIPTORS["stdout closed"].script)
+    assert (done.code, done.err) == (1, "Error: standard output is closed, so nothing can be shown\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -19,6 +19,7 @@ from aintandem_notify_desktop_notify.freedesktop import (
     outcome,
     replaced_id,
 )
+from aintandem_notify_desktop_notify.lasting import LastingPopups
 from aintandem_notify_desktop_notify.popup import (
     MAX_BODY_CHARACTERS,
     MAX_BODY_LINES,
@@ -236,3 +237,15 @@ def test_news_of_more_than_an_hour_ago_is_dropped_by_default() -> None:
     assert Config().max_age == 3600.0
     assert Config().timeout == 10.0
     assert Config.model_validate({"max_age": "5m", "timeout": "3s"}).max_age == 300.0
+
+
+def test_the_summary_of_many_failures_fits_into_a_popup() -> None:
+    lasting = LastingPopups(0)
+    for number in range(3000):
+        failure = popup(failed_task(title=f"{number % 100} {'t' * 500}"))
+        summary = lasting.summary_with(failure)
+        lasting.record_summary(1, failure)
+    assert summary.summary.startswith("3,000 more failures: 99 ttt")
+    assert len(summary.body) <= MAX_BODY_CHARACTERS
+    assert len(summary.body.splitlines()) == MAX_BODY_LINES
+    assert lasting.summarized == 3000

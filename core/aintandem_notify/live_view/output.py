@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
@@ -93,9 +93,10 @@ class Display:
         await self._put(lines if self._style is Style.PLAIN else [line for line in lines if not line.is_step])
 
     async def show_notice(self, line: DisplayLine) -> None:
-        """Queue a line that is not about an event. With JSON it goes to standard error."""
+        """Queue a line that is not about an event. With JSON it goes to standard error, if there is one."""
         if self._style is Style.JSON:
-            sys.stderr.write(f"{escape(line.text)}\n")
+            with suppress(OSError, ValueError, AttributeError):  # full, closed, or never there
+                sys.stderr.write(f"{escape(line.text)}\n")
         else:
             await self._put([line])
 

@@ -15,7 +15,7 @@ from aintandem_notify.api import strip_unprintable
 
 VARIABLE: Final = "DBUS_SESSION_BUS_ADDRESS"
 MAX_ENTRIES: Final = 8
-"""Entries of one list that are looked at; real ones have one or two."""
+"""Different entries of one list that are looked at; real ones have one or two."""
 _MAX_NAME: Final = 80
 """Characters of an entry that a message shows."""
 
@@ -36,7 +36,7 @@ def bus_addresses(environ: Mapping[str, str]) -> list[BusAddress]:
     """
     folder = environ.get("XDG_RUNTIME_DIR", "")
     entries = [entry for part in environ.get(VARIABLE, "").split(";") if (entry := part.strip())]
-    addresses = [_address(entry, folder) for entry in entries[:MAX_ENTRIES]]
+    addresses = [_address(entry, folder) for entry in list(dict.fromkeys(entries))[:MAX_ENTRIES]]
     usual = _usual_socket(folder)
     if usual is not None and all(address.path != usual for address in addresses):
         addresses.append(BusAddress(usual, usual))

@@ -13,7 +13,8 @@ MAX_CRITICAL: Final = 5
 """Critical popups that stand on the screen at a time by default; on most screens they fit one above the other."""
 _LISTED: Final = MAX_BODY_LINES - 1
 """Titles that the summary lists; its last line counts the others."""
-_TITLE_CHARACTERS: Final = 70
+_TITLE_CHARACTERS: Final = 60
+"""Characters of a title in the list; all lines fit into a body then."""
 
 
 class LastingPopups:

@@ -38,8 +38,9 @@ def tail(config: Path, projects: tuple[str, ...], task_id: str | None, as_json: 
 
     loaded = load(config, file_policy=FilePolicy.SKIP)
     log.silence()  # the live view shows the problems
-    on_screen = sys.stdout is not None and sys.stdout.isatty()
-    style = Style.JSON if as_json else Style.SCREEN if on_screen else Style.PLAIN
+    if sys.stdout is None:
+        raise click.ClickException("standard output is closed, so nothing can be shown")
+    style = Style.JSON if as_json else Style.SCREEN if sys.stdout.isatty() else Style.PLAIN
     completed = True
     try:
         completed = run_interruptible(follow, loaded.config, FollowOptions(projects, task_id), style)
