@@ -225,6 +225,10 @@ def test_a_plugin_in_trouble(
     assert (condition.wait_s, condition.announced_as) == (wait_s, announced_as)
 
 
+def test_a_plugin_that_the_config_no_longer_has_is_no_trouble() -> None:
+    assert conditions(plugins=(*WELL.plugins, instance("old.one", InstanceState.STOPPED, None, 900))) == []
+
+
 def test_messages_that_were_given_up_are_trouble_of_their_destination() -> None:
     condition = only(given_up={"slack.team": GivenUp(2, ago(60), "invalid_blocks")})
     assert (condition.key, condition.since) == ((R.GIVEN_UP, "slack.team"), ago(60))

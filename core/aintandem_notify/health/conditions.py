@@ -29,6 +29,9 @@ STORE_STUCK_AFTER_S: Final = 30.0
 MIN_BLOCK_S: Final = 10.0
 """Seconds from which a blocked loop matters if no plugin did it. On a busy machine all is late at times."""
 
+BLOCK_SHOWN_S: Final = 10.0
+"""Seconds for which a blocked loop is shown at least after its end."""
+
 PAUSED: Final = "paused"
 """The label of a destination that is paused by hand, whatever its other state."""
 
@@ -261,7 +264,9 @@ def _given_up(facts: Facts) -> Iterator[Condition]:
 
 def _plugins(facts: Facts, after_s: float) -> Iterator[Condition]:
     for instance in facts.plugins:
-        if instance.state is InstanceState.LOADED and instance.reason is None:
+        if instance.state is InstanceState.STOPPED or (
+            instance.state is InstanceState.LOADED and instance.reason is None
+        ):
             continue
         is_failed = instance.state is InstanceState.FAILED
         announced = instance.state in (InstanceState.FAILED, InstanceState.RETRYING)
@@ -294,6 +299,6 @@ def _loop(facts: Facts, now: datetime, after_s: float) -> Iterator[Condition]:
     block = facts.last_block
     if block is None or (block.instance is None and block.lasted_s < MIN_BLOCK_S):
         return
-    if now - block.began_at < timedelta(seconds=block.lasted_s + after_s):
+    if now - block.began_at < timedelta(seconds=block.lasted_s + max(after_s, BLOCK_SHOWN_S)):
         by = f"{block.instance} ({block.where})" if block.instance else block.where
         yield Condition(ReasonId.LOOP, f"{by} blocked the whole agent for {block.lasted_s:.0f} s", block.began_at)
