@@ -171,6 +171,10 @@ def test_other_bodies_are_no_pages_whatever_they_are_called(body: bytes, content
     assert not HttpAnswer(200, {} if content_type is None else {"content-type": content_type}, body).is_html
 
 
+def test_a_header_that_sends_browsers_away_makes_a_page() -> None:
+    assert HttpAnswer(200, {"refresh": "0; url=http://portal.invalid/login"}).is_html
+
+
 def test_xml_is_no_page() -> None:
     for xml in (b'<?xml version="1.0"?><Response/>', b"<Error><Code>x</Code></Error>", b"<header/>"):
         assert not HttpAnswer(200, {"content-type": "application/xml"}, xml).is_html

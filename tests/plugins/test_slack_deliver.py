@@ -164,6 +164,8 @@ HTML: Final = {"content-type": "text/html"}
         (Reply(203, b"\n<HTML>"), "HTTP 203 with a page of HTML"),
         (Reply(200, b"<h1>Welcome</h1>", HTML), "HTTP 200 with a page of HTML"),
         (zipped_reply(b"<html>Sign in</html>"), "HTTP 200 with a page of HTML"),
+        (Reply(200, b"", {"refresh": "0; url=http://portal.invalid/"}), "HTTP 200 with a page of HTML"),
+        (Reply(200, b"<?xml version='1.0'?><WISPr/>"), "HTTP 200: <?xml version='1.0'?><WISPr/>"),
         (Reply(302, b"", {"location": "http://169.254.169.254/x?t=1"}), "HTTP 302, a redirect to 169.254.169.254"),
         (Reply(302, b"<html>", {"location": "/login"}), "HTTP 302, a redirect"),
         (Reply(307, b"", {"location": "http://[::1"}), "HTTP 307, a redirect"),

@@ -65,8 +65,11 @@ class HttpAnswer:
     def is_html(self) -> bool:
         """True if the body is a page of HTML: portals, proxies and load balancers answer so in a service's place.
 
-        The body decides. ``Content-Type`` alone does not: Slack and many scripts call a plain ``ok`` HTML.
+        The body decides, or a ``Refresh`` header, which sends a browser to another page. ``Content-Type`` alone
+        does not: Slack and many scripts call a plain ``ok`` HTML.
         """
+        if "refresh" in self.headers:
+            return True
         # Without its NULs, the start of a page in UTF-16 looks like one in ASCII.
         start = self.body[:_PAGE_START_BYTES].replace(b"\0", b"")
         if "html" in self.headers.get("content-type", "").lower():

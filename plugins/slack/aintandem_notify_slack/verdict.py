@@ -1,6 +1,6 @@
 """The table from Slack's errors to verdicts, for the text of incoming webhooks and the JSON of the Web API.
 
-Not every answer is Slack's. A page of HTML, a redirect and any unknown error come from a portal, a proxy or a
+Not every answer is Slack's. A page (HTML or XML), a redirect and any unknown error come from a portal, a proxy or a
 gateway in between: they are trouble of the way, and cost no message. Any other 2xx comes from a receiver that is
 compatible with Slack's webhooks: the message is delivered, because repeating it would post it twice.
 """
@@ -98,7 +98,7 @@ def _judge(answer: HttpAnswer, content: Mapping[str, Any], error: str) -> tuple[
         return known, error
     if _is_refusal(content) and (is_success or "ok" in content):
         return Verdict.UNKNOWN, f"a refusal for an unknown reason ({answer.describe()})"
-    if is_success and not answer.is_html:
+    if is_success and not answer.is_html and not answer.text.lstrip().startswith("<"):
         return Verdict.TAKEN, answer.describe()
     return Verdict.RETRY, f"another server answers in its place, such as a proxy or a portal ({answer.describe()})"
 
