@@ -1,7 +1,7 @@
 """The table from Slack's errors to verdicts, for the text of incoming webhooks and the JSON of the Web API.
 
-Not every answer is Slack's. A page (HTML or XML), a redirect and any unknown error come from a portal, a proxy or a
-gateway in between: they are trouble of the way, and cost no message. Any other 2xx comes from a receiver that is
+Not every answer is Slack's. A page (HTML or XML), a redirect and any unknown error come from a portal, a proxy or
+a gateway in between: they are trouble of the way, and cost no message. Any other 2xx comes from a receiver that is
 compatible with Slack's webhooks: the message is delivered, because repeating it would post it twice.
 """
 
