@@ -27,7 +27,7 @@ from aintandem_notify.orchestrator import Fleet, LoginStatus
 from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin
 from aintandem_notify.orchestrator.link.websocket import Frame, Link
 from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_target
-from aintandem_notify.orchestrator.rest.records import ProjectRecord
+from aintandem_notify.orchestrator.rest.records import ProjectList, ProjectRecord
 from aintandem_notify.orchestrator.watch.fleet import Watcher, run_fleet
 from aintandem_notify.orchestrator.watch.project import watch_project
 from aintandem_notify.orchestrator.watch.settings import StatusObserver, WatchSettings
@@ -123,9 +123,9 @@ class World:
                 del self.links[project_id]
                 self.unlinked_since[project_id] = trio.current_time()
 
-    async def projects(self) -> Sequence[ProjectRecord]:
+    async def projects(self) -> ProjectList:
         await trio.lowlevel.checkpoint()
-        return [ProjectRecord(id=name) for name in PROJECTS]
+        return ProjectList([ProjectRecord(id=name) for name in PROJECTS])
 
     def is_loaded(self, name: str) -> bool:
         return True

@@ -19,7 +19,7 @@ from support.agent_process import AgentProcess, open_agent
 from support.configs import write_config
 from support.datagrams import bound_socket
 from support.http_server import LoopbackServer, Received, Reply, open_server
-from support.raw_orchestrator import RawOrchestrator, Refuse, RestAnswer, open_raw_orchestrator
+from support.raw_orchestrator import Accept, RawOrchestrator, Refuse, RestAnswer, open_raw_orchestrator
 
 PATIENCE_S = 240.0
 """Seconds that a busy machine may need to show a change; a quiet one needs four."""
@@ -243,7 +243,7 @@ async def test_each_way_alone(station: Station) -> None:
             await socket.close(4401)
         async with trouble(station, "login", told=False):
             raw.rest.clear()
-            raw.default_upgrade = type(raw).__dataclass_fields__["default_upgrade"].default_factory()  # type: ignore[misc]
+            raw.default_upgrade = Accept()
         await station.told(station.first, "agent_recovered", "login")
 
         station.second.status = 503
