@@ -114,6 +114,7 @@ class World:
     fatal: frozenset[ConnectionTrouble] = frozenset()
     reports_every_try: bool = False
     rest_knows: deque[bool | ApiError | HttpFailed] | None = None
+    rest_takes: float = 0.0
     lookups: list[float] = field(default_factory=list)
     places: ConnectionSlots = field(default_factory=ConnectionSlots)
     max_event_characters: int | None = None
@@ -149,6 +150,7 @@ class World:
     async def is_known(self, project_id: str) -> bool:
         assert self.rest_knows is not None
         self.lookups.append(trio.current_time())
+        await trio.sleep(self.rest_takes)
         answer = self.rest_knows.popleft() if len(self.rest_knows) > 1 else self.rest_knows[0]
         if isinstance(answer, Exception):
             raise answer
@@ -348,6 +350,16 @@ async def test_a_project_is_gone_only_while_rest_says_so(world: World, autojump_
     ]
     assert world.statuses[-1].was_connected
     assert not world.statuses[-1].gone
+
+
+async def test_a_rest_api_that_does_not_answer_delays_no_try_for_long(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.rest_knows, world.rest_takes = deque([False]), 3600.0
+    world.plans += [Plan(refusal=NOT_FOUND) for _ in range(2)]
+    await world.watch(100)
+    assert [when for when, _ in world.tries] == [0, 16, 33]
+    assert [error.error for error in world.errors] == [f"{DOUBT}: no answer within 15 s"]
 
 
 async def test_a_token_that_cannot_be_renewed_is_the_reason_that_is_shown(

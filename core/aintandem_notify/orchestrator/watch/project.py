@@ -62,6 +62,8 @@ SLOT_RETRY_S: Final = 2.0
 """Pause before another try to get a second connection slot, while other projects replace their links."""
 KNOWN_FOR_S: Final = 60.0
 """Time for which an answer of the REST API counts that it knows the project, while the socket says otherwise."""
+REST_TIMEOUT_S: Final = 15.0
+"""Time for that answer. The socket is not tried meanwhile, and thousands of projects may ask."""
 WAITS_FOR_LOGIN: Final = "waits for the answer to the login"
 LAST_COMMIT_S: Final = 2.0
 """Time for a project that is being stopped to store the events that it has read already."""
@@ -340,11 +342,14 @@ class _ConnectionLoop:
         self._status.update(connected_at=None, last_error=self._last_error or str(gone))
         try:
             if now >= self._history.known_until:
-                if not await is_known(self._project.id):
-                    return gone
+                with trio.fail_after(REST_TIMEOUT_S):
+                    if not await is_known(self._project.id):
+                        return gone
                 self._history.known_until = now + KNOWN_FOR_S
         except (ApiError, HttpFailed) as doubt:
             return error_if_known(gone, doubt)
+        except trio.TooSlowError:
+            return error_if_known(gone, HttpFailed(f"no answer within {REST_TIMEOUT_S:g} s"))
         return error_if_known(gone)
 
     async def _renew(self, refusal: LinkRefused) -> OrchestratorError | HttpFailed | None:
