@@ -241,7 +241,7 @@ async def test_check_connect_says_what_does_not_answer(tmp_path: Path) -> None:
         r"NO   orchestrator +cannot connect to 127\.0\.0\.1:\d+: Connection refused; is url", dead.out
     )
     assert re.search(r"NO   orchestrator .*; is url in .* that of an orchestrator\?\n", elsewhere.out)
-    broken = r"\nNO   bell\.desk +bell\.desk: plugins/bell\.py:\d+: RuntimeError: the bell is broken\n"
+    broken = r"\nNO   bell\.desk +plugins/bell\.py:\d+: RuntimeError: the bell is broken\n"
     assert re.search(broken, unknown.out)
     assert "yes  console.here" in dead.out
 

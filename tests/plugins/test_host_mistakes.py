@@ -165,6 +165,38 @@ async def test_a_missing_await_of_a_background_task_is_logged(tmp_path: Path) ->
     assert (entry["plugin"], f"{entry['where']}: ") == ("odd.x", fault_line(source))
 
 
+JUNK = {
+    "an object": f"return object()  {FAULT}",
+    "True": f"return True  {FAULT}",
+    "a text": f"return 'ok'  {FAULT}",
+    "a list": f"return [1]  {FAULT}",
+    "10 MB": f"return {{'x': 'y' * 10_000_000}}  {FAULT}",
+    "a dict with bytes": f"return {{'x': b'z'}}  {FAULT}",
+    "a number that is none": f"return {{'x': float('nan')}}  {FAULT}",
+    "an exception": f"return SystemExit(3)  {FAULT}",
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("fault", JUNK)
+async def test_junk_is_refused_where_a_value_counts_and_ignored_elsewhere(
+    tmp_path: Path, hook: str, fault: str
+) -> None:
+    source, stream = plugin(hook, JUNK[fault]), StringIO()
+    log.configure("warning", "json", stream)
+    async with odd_host(tmp_path, source) as bench:
+        if hook.split()[-1] in {"deliver", "diagnostics"}:
+            line = int(fault_line(source).split(":")[1]) - 1
+            assert (await reason_of(bench, hook, stream)).startswith(f"plugins/odd.py:{line}: ")
+            return
+        await bench.load("odd")
+        await bench.host.check("odd.x")
+        bench.host.publish(task_failed(), None)
+        await bench.host.stop("odd.x")
+        assert bench.status("odd.x").hook_errors == 0
+    assert stream.getvalue() == ""
+
+
 async def test_a_deadline_names_the_line_that_waited(tmp_path: Path) -> None:
     source = plugin("async def deliver", f"await trio.sleep_forever()  {FAULT}")
     async with odd_host(tmp_path, source) as bench:

@@ -14,8 +14,8 @@ from aintandem_notify.diagnostics.sample import Sample
 from aintandem_notify.diagnostics.store import check_store
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.log import describe_error
 from aintandem_notify.plugins import Delivered, InstanceState, InstanceStatus, PluginHost, open_host
+from aintandem_notify.plugins.border import describe_plugin_error
 from aintandem_notify.plugins.config_loading import LoadedConfig
 
 SETUP_TIMEOUT_S: Final = 30.0
@@ -55,7 +55,7 @@ async def send_sample(loaded: LoadedConfig, sample: Sample) -> CheckResult:
             return CheckResult(destination, is_ok=False, detail=f"deliver has not ended after {timeout_s:g} s")
     if isinstance(result, Delivered):
         return CheckResult(destination, is_ok=True, detail="delivered")
-    return CheckResult(destination, is_ok=False, detail=describe_error(result.error))
+    return CheckResult(destination, is_ok=False, detail=describe_plugin_error(result.error))
 
 
 async def _check_instance(host: PluginHost, status: InstanceStatus) -> CheckResult:
@@ -64,7 +64,7 @@ async def _check_instance(host: PluginHost, status: InstanceStatus) -> CheckResu
     try:
         has_check = await host.check(status.name)
     except Exception as error:  # noqa: BLE001  # the exception of the plugin's check is the result
-        return CheckResult(status.name, is_ok=False, detail=describe_error(error))
+        return CheckResult(status.name, is_ok=False, detail=describe_plugin_error(error))
     detail = (
         ""
         if has_check
