@@ -100,7 +100,9 @@ async def test_check_shows_what_is_watched_and_who_gets_told_what(tmp_path: Path
     )
     done = await run_command("check", config, cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
-    assert done.out.splitlines() == [
+    *lines, empty, store = done.out.splitlines()
+    assert (empty, store[:26]) == ("", "a new store is created at ")
+    assert lines == [
         f"{config} is right.",
         "",
         "orchestrator  http://127.0.0.1:1",

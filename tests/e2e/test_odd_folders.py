@@ -152,3 +152,21 @@ async def test_a_config_behind_links(tmp_path: Path) -> None:
 
 def write_simulated(path: Path) -> None:
     path.write_text('[orchestrator]\nurl = "simulator"\n[[projects]]\nid = "p"\n')
+
+
+async def test_a_moved_config_is_told_of_its_old_store(tmp_path: Path) -> None:
+    old, new = tmp_path / "config.toml", tmp_path / "renamed.toml"
+    old.write_text('[orchestrator]\nurl = "http://127.0.0.1:9"\ntoken = "t"\n[[projects]]\nid = "p"\n')
+    async with open_agent("run", old, cwd=tmp_path) as agent:
+        await agent.wait_for_log("a new store is created")
+        await ended_well(agent)
+    old.rename(new)
+    async with open_agent("run", new, cwd=tmp_path) as agent:
+        line = json.loads(await agent.wait_for_log("an older store is left behind"))
+        await ended_well(agent)
+    assert line["level"] == "warning"
+    assert f"the config was at {old}" in line["so"]
+    async with open_agent("run", new, cwd=tmp_path) as agent:
+        await agent.wait_for_log('"started"')
+        await ended_well(agent)
+    assert not any("store is" in line for line in agent.stderr)

@@ -18,7 +18,7 @@ from aintandem_notify.agent.health_facts import HealthFacts
 from aintandem_notify.agent.reloading import open_reloads
 from aintandem_notify.agent.status_line import open_status_line, status_line
 from aintandem_notify.agent.systemd import Systemd
-from aintandem_notify.config import Config, Secret, store_location
+from aintandem_notify.config import Config, NewStore, Secret, new_store, note_config_path, store_location
 from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import Dispatcher, open_dispatcher
@@ -69,7 +69,10 @@ async def open_agent(
     async with AsyncExitStack() as blocks:
         enter = blocks.enter_async_context
         watchdog = await enter(open_loop_watchdog(log_block)) if watch_loop else None
-        storage = await enter(open_storage(_store(config, blocks), clock=clock, reserve_bytes=RESERVE_BYTES))
+        location = _store(config, blocks)
+        new = new_store(config.source, config.store, embedded=config.orchestrator.embedded)
+        storage = await enter(open_storage(location, clock=clock, reserve_bytes=RESERVE_BYTES))
+        _note_store(config, new)
         places = None if math.isinf(files.links) else int(files.links)
         member = await enter(open_membership(storage, node_name(config), places=places))
         http = await enter(HttpClient.configured(config.connection, files.requests))
@@ -162,6 +165,18 @@ def _store(config: Config, blocks: AsyncExitStack) -> str | Path:
         folder = blocks.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-notify-"))
         location = Path(folder) / "store.sqlite3"
     return location
+
+
+def _note_store(config: Config, new: NewStore | None) -> None:
+    """Logs that the store was ``new``, and notes the config's path beside the default store."""
+    if config.store.url is None and not config.orchestrator.embedded:
+        note_config_path(config.source)
+    if new is None:
+        return
+    if new.older is None:
+        _log.info("a new store is created", store=str(new.path))
+    else:
+        _log.warning("an older store is left behind", store=str(new.path), older=str(new.older), so=new.sentence)
 
 
 async def _orchestrator(config: Config, blocks: AsyncExitStack) -> tuple[str, Credentials]:

@@ -64,7 +64,7 @@ class Commands(click.Group):
             raise PrintableError(error) from None
         except ConfigError as error:
             echo_lines(str(error), err=True)
-            if not os.path.lexists(error.source):
+            if _could_be_written(error.source):
                 echo(f"to write a config:  {PROGRAM} init {shlex.quote(error.source)}", err=True)
             sys.exit(EXIT_WRONG)
         except AInTandemNotifyError as error:
@@ -75,6 +75,11 @@ class Commands(click.Group):
                 raise
             echo(f"{PROGRAM}: {message}", err=True)
             sys.exit(EXIT_FAILED)
+
+
+def _could_be_written(config: str) -> bool:
+    """Returns whether there is no such file yet, and a folder for it."""
+    return not os.path.lexists(config) and os.path.isdir(os.path.dirname(config) or ".")  # noqa: PTH112, PTH120
 
 
 def _invoke_unwrapped(invoke: Any, ctx: click.Context) -> Any:

@@ -18,6 +18,7 @@ from aintandem_notify.config.models import (
     store_location,
     store_path,
 )
+from aintandem_notify.config.moved_store import NewStore, new_store, note_config_path
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.config.plugin_tables.catalog import PluginCatalog, PluginType
 from aintandem_notify.config.schema import json_schema
@@ -45,6 +46,7 @@ __all__ = [
     "HealthConfig",
     "InstanceConfig",
     "LogConfig",
+    "NewStore",
     "OfflineConfig",
     "OrchestratorConfig",
     "Outbound",
@@ -63,6 +65,8 @@ __all__ = [
     "load",
     "load_offline_config",
     "locate",
+    "new_store",
+    "note_config_path",
     "parse_duration",
     "state_file",
     "store_location",

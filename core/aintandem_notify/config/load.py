@@ -31,6 +31,7 @@ from aintandem_notify.config.models import (
     Table,
     store_location,
 )
+from aintandem_notify.config.moved_store import NewStore, new_store
 from aintandem_notify.config.plugin_tables.catalog import PluginCatalog
 from aintandem_notify.config.plugin_tables.reading import read_plugin_tables
 from aintandem_notify.config.types.addresses import SIMULATOR
@@ -81,11 +82,12 @@ class OfflineConfig:
     """The part of a config that commands need while the agent does not run.
 
     ``store`` is a URL or a file, None if the agent keeps no store after it ends. ``instances`` are the names of
-    the plugin instances.
+    the plugin instances. ``new_store`` is the store that the next agent creates; None if there is one.
     """
 
     store: str | Path | None
     instances: tuple[str, ...]
+    new_store: NewStore | None = None
 
 
 def load_offline_config(path: Path, environ: Mapping[str, str] = os.environ) -> OfflineConfig:
@@ -103,7 +105,8 @@ def load_offline_config(path: Path, environ: Mapping[str, str] = os.environ) -> 
     embedded = isinstance(orchestrator, dict) and orchestrator.get("url") == SIMULATOR
     types = plugins.items() if isinstance(plugins, dict) else ()
     names = tuple(f"{kind}.{name}" for kind, tables in types if isinstance(tables, dict) for name in tables)
-    return OfflineConfig(store_location(path, store, embedded=embedded), names)
+    location = store_location(path, store, embedded=embedded)
+    return OfflineConfig(location, names, new_store(path, store, embedded=embedded))
 
 
 def read_document(

@@ -23,6 +23,7 @@ from aintandem_notify.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aintandem_notify.config import NewStore
     from aintandem_notify.diagnostics import CheckResult
     from aintandem_notify.plugins.config_loading import LoadedConfig
 
@@ -78,6 +79,9 @@ def _describe(loaded: LoadedConfig, warnings: Sequence[Problem]) -> None:
         echo_lines("\nWho is notified\n", bold=True)
     for line in routing_lines(loaded.config, routes, width):
         echo(line)
+    if (new := _new_store(loaded)) is not None and new.older is None:
+        echo()
+        echo(new.sentence)
     if warnings:
         echo()
     for warning in warnings:
@@ -87,8 +91,21 @@ def _describe(loaded: LoadedConfig, warnings: Sequence[Problem]) -> None:
 
 
 def _warnings(loaded: LoadedConfig) -> list[Problem]:
-    few = _too_few_files(loaded)
-    return loaded.warnings() + ([] if few is None else [Problem(few)])
+    new = _new_store(loaded)
+    of_all = (_too_few_files(loaded), None if new is None or new.older is None else new.sentence)
+    return loaded.warnings() + [Problem(sentence) for sentence in of_all if sentence is not None]
+
+
+def _new_store(loaded: LoadedConfig) -> NewStore | None:
+    """Returns the store that the next start creates; None if it exists, or if its place is unknown."""
+    from aintandem_notify.config import new_store
+    from aintandem_notify.errors import StoreError
+
+    config = loaded.config
+    try:
+        return new_store(config.source, config.store, embedded=config.orchestrator.embedded)
+    except StoreError:  # no home folder: ``run`` and --connect say so
+        return None
 
 
 def _too_few_files(loaded: LoadedConfig) -> str | None:

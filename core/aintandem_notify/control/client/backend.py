@@ -134,7 +134,10 @@ def _open_store(offline_config: OfflineConfig) -> AbstractContextManager[Store]:
         raise NoStore(SIMULATOR_STORES_NOTHING)
     if not store_exists(offline_config.store):
         quarantined = latest_quarantined_name(offline_config.store)
-        raise NoStore(NO_STORE_YET if quarantined is None else STORE_PUT_ASIDE.format(quarantined))
+        if quarantined is not None:
+            raise NoStore(STORE_PUT_ASIDE.format(quarantined))
+        new = offline_config.new_store
+        raise NoStore(NO_STORE_YET if new is None else f"{NO_STORE_YET}: {new.sentence}")
     try:
         # Only an agent may put a damaged store aside; a command moves no files.
         return closing(Store(offline_config.store, quarantines_damaged=False))
