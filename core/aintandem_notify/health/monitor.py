@@ -12,12 +12,12 @@ import trio
 from aintandem_notify import log
 from aintandem_notify.config import HealthConfig
 from aintandem_notify.delivery import DestinationCondition
-from aintandem_notify.domain.events import AgentEvent, Event
+from aintandem_notify.domain.events import AgentEvent, DestinationRecoveredEvent, Event
 from aintandem_notify.domain.health import Health, Reason, ReasonId
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.health.conditions import Facts, find_conditions, listed_names
-from aintandem_notify.health.episodes import Changes, EpisodeBook, health_of, recovery
+from aintandem_notify.health.episodes import Changes, Episode, EpisodeBook, health_of, recovery
 from aintandem_notify.orchestrator import ConnectionState
 from aintandem_notify.store import GivenUp, QueueStats, Storage, Store, TransactionPurpose
 
@@ -150,10 +150,22 @@ class HealthMonitor:
 
     async def _notify_of_ends(self, settings: HealthConfig) -> None:
         for notice, episodes in self._book.due_ends(self._clock.now(), settings.after).items():
-            event = recovery(episodes, await self._storage.run(partial(_notified, event_key=notice)))
+            notified = await self._storage.run(partial(_notified, event_key=notice))
+            has_own_event = self._recipients_of_own_end(episodes)
+            event = recovery(episodes, [name for name in notified if name not in has_own_event])
             if self._recipients(event):
                 await self._commit(None, [event])
             self._book.record_end(episodes)
+
+    def _recipients_of_own_end(self, episodes: Sequence[Episode]) -> set[str]:
+        """Returns the destinations that rules send ``destination_recovered``, which says the same."""
+        now = self._clock.now()
+        ends = [
+            DestinationRecoveredEvent(timestamp=now, instance=episode.condition.subject or "")
+            for episode in episodes
+            if episode.condition.announced_as == "destination_parked"
+        ]
+        return {name for event in ends for name in self._recipients(event)}
 
 
 @asynccontextmanager
