@@ -224,6 +224,7 @@ EMPTY_LISTS: Final[Mapping[str, WireAnswer]] = {
     "with success and no error": json_answer({"success": True, "error": None, "ROWS": []}),
     "as items": json_answer({"items": []}),
     "wrapped": json_answer({"success": True, "data": {"ROWS": []}}),
+    "wrapped under an unknown name": json_answer({"page": {"ROWS": []}}),
 }
 """Answers that are an empty list."""
 

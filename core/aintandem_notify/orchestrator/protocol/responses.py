@@ -170,8 +170,8 @@ def _find_list(content: dict[str, Any], names: Sequence[str], is_strict: bool) -
     """The first list inside an object, or inside an object in it, as in ``{"data": {"projects": […]}}``."""
     known_names = (*names, *_LIST_KEYS)
     known = [content[name] for name in known_names if name in content]
-    wrapped = [value for value in known if isinstance(value, dict)]
-    inner = [fields[name] for fields in wrapped for name in known_names if name in fields]
+    wrapped = [(known_names, value) for value in known] + [(tuple(names), value) for value in content.values()]
+    inner = [value[name] for keys, value in wrapped if isinstance(value, dict) for name in keys if name in value]
     for value in (*known, *inner):
         if isinstance(value, list):
             return value
