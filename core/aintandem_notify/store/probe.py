@@ -4,7 +4,6 @@ import os
 import sqlite3
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import StaticPool
@@ -84,7 +83,7 @@ def _read_state(path: Path, *, is_complete: bool) -> str:
 
 def _open_read_only(path: Path) -> Connection:
     # "immutable" takes no lock and creates no file beside the store; it does not read the WAL.
-    location = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro&immutable=1"
+    location = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     engine = create_engine(
         "sqlite://",
         poolclass=StaticPool,
