@@ -43,6 +43,10 @@ ACCEPTED: Final = tuple(receivers_http.ACCEPTED.values())
 
 _RETRIED: Final = (
     *receivers_http.CAREFREE,
+    *receivers_http.PORTALS,
+    "404 during a redeploy",
+    "407 from a proxy",
+    "421 from a proxy",
     "closed at once",
     "reset at once",
     "half a status line",
