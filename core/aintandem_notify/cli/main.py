@@ -79,7 +79,13 @@ class Commands(click.Group):
 
 def _could_be_written(config: str) -> bool:
     """Returns whether there is no such file yet, and a folder for it."""
-    return not os.path.lexists(config) and os.path.isdir(os.path.dirname(config) or ".")  # noqa: PTH112, PTH120
+    try:
+        os.lstat(config)
+    except FileNotFoundError:
+        return os.path.isdir(os.path.dirname(config) or ".")  # noqa: PTH112, PTH120
+    except OSError:  # a name that is too long, or below a file
+        return False
+    return False
 
 
 def _invoke_unwrapped(invoke: Any, ctx: click.Context) -> Any:
