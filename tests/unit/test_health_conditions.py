@@ -105,6 +105,13 @@ def test_some_links_that_are_down_are_conditions_of_their_own() -> None:
     assert gone.text == "project g: unknown"
 
 
+def test_missed_events_that_cannot_be_looked_up_are_trouble_of_a_project_with_a_link() -> None:
+    behind = project("p", lookup_error="HTTP 500", lookup_failed_since=ago(30))
+    condition = only(projects=(UP, behind))
+    assert (condition.key, condition.since, condition.wait_s) == ((R.LINK, "p"), ago(30), AFTER_S)
+    assert condition.text == "project p: missed events cannot be looked up: HTTP 500"
+
+
 def test_a_link_that_is_down_stays_a_condition_while_all_are() -> None:
     [link] = [condition for condition in conditions(projects=(LOST,)) if condition.id is R.LINK]
     assert link.covered

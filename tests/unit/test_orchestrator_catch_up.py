@@ -184,6 +184,17 @@ async def test_five_minutes_of_trouble_are_reported_once_and_retries_go_on(
     assert bench.caught_up == ["task_failed"]
 
 
+async def test_the_reason_is_known_for_as_long_as_events_are_missing(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    bench.script.answers[Family.TASK] = [*[ServerTrouble("down", status=503)] * 3, list_response()]
+    reasons: list[tuple[float, str | None]] = []
+    catch_up, _ = bench.begin()
+    catch_up.on_trouble = lambda reason: reasons.append((trio.current_time(), reason))
+    await trio.sleep(60)
+    assert reasons == [(0, "down (HTTP 503)"), (1, "down (HTTP 503)"), (3, "down (HTTP 503)"), (7, None)]
+
+
 async def test_a_definite_rejection_is_reported_and_a_missing_call_is_not(
     bench: Bench, autojump_clock: MockClock
 ) -> None:

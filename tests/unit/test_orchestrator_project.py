@@ -13,6 +13,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from aintandem_notify import log
 from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.domain.events import ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
 from aintandem_notify.domain.notification import Project
@@ -39,6 +40,7 @@ from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_
 from aintandem_notify.orchestrator.watch.project import watch_project
 from aintandem_notify.orchestrator.watch.settings import WatchSettings
 from aintandem_notify.orchestrator.watch.status import ProjectStatus
+from aintandem_notify.orchestrator.watch.status_tracker import StatusTracker
 
 PROJECT = Project(id="p", name="Sales")
 FOR_EVER = math.inf
@@ -684,3 +686,19 @@ async def test_a_message_too_big_is_counted_and_backs_off(world: World, autojump
     await world.watch(1000)
     assert [when for when, _ in world.tries] == [0, 101, 203, 307, 415]
     assert world.statuses[-1].flaws == {"message too big": 4}
+
+
+async def test_a_look_up_that_fails_again_has_failed_since_the_first_time() -> None:
+    statuses: list[ProjectStatus] = []
+    clock = TrioClock()
+    tracker = StatusTracker(
+        PROJECT, frames.FrameReader("p", clock, log.get_logger("test")), clock, statuses.append
+    )
+    tracker.note_lookup(None)
+    assert statuses == []
+    for error in ("HTTP 500", "HTTP 502"):
+        tracker.note_lookup(error)
+    tracker.note_lookup(None)
+    seen = [(status.lookup_error, status.lookup_failed_since) for status in statuses]
+    assert seen[0] == ("HTTP 500", seen[1][1])
+    assert seen[1:] == [("HTTP 502", seen[0][1]), (None, None)]

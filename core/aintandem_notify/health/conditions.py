@@ -187,17 +187,20 @@ def _links(facts: Facts, after_s: float) -> Iterator[Condition]:
     covered = _is_out_of_reach(facts) or facts.login.refused is not None
     all_gone = all(status.gone for status in facts.projects)
     for status in facts.projects:
-        if status.state is ConnectionState.CONNECTED:
+        since = status.down_since or status.lookup_failed_since
+        if since is None:
             continue
         name = status.project.id if status.project.name == status.project.id else status.project.name
-        if status.gone:
+        if status.down_since is None:
+            text = f"project {name}: missed events cannot be looked up: {status.lookup_error}"
+        elif status.gone:
             text = f"project {name}: {status.last_error or 'the orchestrator does not know it'}"
         else:
             text = f"project {name} has no link: {status.last_error or 'not connected yet'}"
         yield Condition(
             ReasonId.LINK,
             text,
-            status.down_since or status.since,
+            since,
             subject=status.project.id,
             wait_s=after_s,
             covered=all_gone if status.gone else covered,

@@ -135,6 +135,8 @@ class CatchUp:
         self._is_reported = False
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
+        self.on_trouble: Callable[[str | None], None] = lambda _reason: None
+        """Gets the reason after each try that failed, and None once nothing is missing."""
 
     async def run(self, stored_until: Callable[[], datetime]) -> None:
         """Returns when no event is missing any more, as far as REST can show it, or after ``stop``.
@@ -188,6 +190,8 @@ class CatchUp:
             trouble = await self._reconcile_all(state, gap)
             await self._buffer.release()
             trouble = await self._recheck_doubtful(gap) or trouble
+            if gap.is_real:
+                self.on_trouble(None if trouble is None else str(trouble))
             if trouble is None:
                 return
             if failures == 0:

@@ -168,6 +168,7 @@ class _ConnectionLoop:
                 self._sink.store_or_retain, buffering=True, total_usage=self._settings.buffer_usage
             )
             self._catch_up = self._settings.make_catch_up(self._project, self._buffer, opened_at)
+            self._catch_up.on_trouble = self._status.note_lookup
             links.beside(partial(self._catch_up.run, self._stored_until))
             links.beside(self._buffer.release_after_timeout)
 

@@ -33,9 +33,11 @@ class ProjectStatus:
     the reason why it is not connected, or why events cannot be stored; None if there is no error. ``trouble`` is
     the kind of the failure of the last try; None while connected, and before the first failure.
     ``unstable_since``: the time since which no link has been stable, kept over restarts; see ``down_since``.
-    ``frames``, ``events`` and ``characters`` count the received ones since the start. ``flaws`` counts by kind
-    the frames that were no events, unknown types included. ``restarts`` counts the crashes after which the
-    supervisor restarted the project.
+    ``lookup_error`` is the reason why missed events cannot be looked up, which has failed since
+    ``lookup_failed_since``; both are None if nothing is missing.
+    ``frames``, ``events`` and ``characters`` count the received ones since the start. ``flaws`` counts by kind the
+    frames that were no events, unknown types included. ``restarts`` counts the crashes after which the supervisor
+    restarted the project.
     """
 
     project: Project
@@ -52,6 +54,8 @@ class ProjectStatus:
     trouble: ConnectionTrouble | None = None
     was_connected: bool = False
     unstable_since: datetime | None = None
+    lookup_error: str | None = None
+    lookup_failed_since: datetime | None = None
 
     @property
     def gone(self) -> bool:

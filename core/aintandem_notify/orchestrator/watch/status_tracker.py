@@ -32,6 +32,12 @@ class StatusTracker:
             was_connected = self._status.was_connected or state is ConnectionState.CONNECTED
             self.update(state=state, since=self._clock.now(), was_connected=was_connected)
 
+    def note_lookup(self, error: str | None) -> None:
+        """Note why missed events could not be looked up; None if nothing is missing any more."""
+        since = None if error is None else self._status.lookup_failed_since or self._clock.now()
+        if (error, since) != (self._status.lookup_error, self._status.lookup_failed_since):
+            self.update(lookup_error=error, lookup_failed_since=since)
+
     def update(self, **changes: Any) -> None:
         """Change these fields of the status, and update the counts."""
         reader = self._reader
