@@ -190,16 +190,16 @@ async def test_a_webhook_that_is_missing_for_ever_is_parked_and_loses_nothing(
 async def test_a_receiver_that_fails_one_time_in_twenty_gets_each_message_once(
     plugin: Any, autojump_clock: MockClock
 ) -> None:
-    asked = 0
+    count = 0
 
     def respond(body: Mapping[str, Any]) -> HttpResult:
-        nonlocal asked
-        asked += 1
-        return HttpAnswer(503, {}) if asked % 20 == 0 else well(body)
+        nonlocal count
+        count += 1
+        return HttpAnswer(503, {}) if count % 20 == 0 else well(body)
 
     plugin_class, keys = (webhook.Webhook, WEBHOOK) if plugin is webhook else (slack.Slack, SLACK["webhook"])
     async with open_destination(plugin_class, plugin.Config, keys, respond) as destination:
         await destination.queue(60)
         await trio.sleep(10 * MINUTE)
         assert await destination.states() == ["delivered"] * 60
-        assert asked == 63
+        assert count == 63
