@@ -153,6 +153,15 @@ async def test_a_missing_await_is_the_plugins_fault(tmp_path: Path, hook: str, f
     assert ("write " in reason) is hook.startswith("def")
 
 
+async def test_a_missing_await_that_raises_is_logged_beside_the_exception(tmp_path: Path) -> None:
+    source, stream = plugin("async def deliver", f"self.helper().status  {FAULT}"), StringIO()
+    log.configure("warning", "json", stream)
+    async with odd_host(tmp_path, source) as bench:
+        reason = await reason_of(bench, "async def deliver", stream)
+    assert reason == f"{fault_line(source)}AttributeError: 'coroutine' object has no attribute 'status'"
+    assert "await is missing: the coroutine of Odd.helper() was never awaited" in stream.getvalue()
+
+
 async def test_a_missing_await_of_a_background_task_is_logged(tmp_path: Path) -> None:
     source, stream = plugin("background task", FORGETTING["an own method"]), StringIO()
     log.configure("warning", "json", stream)

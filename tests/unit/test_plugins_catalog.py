@@ -240,6 +240,9 @@ def test_a_changed_helper_is_imported_again_with_every_plugin_that_has_it(
         return [sys.modules[each.__module__].TONE for each in find()[1:]]
 
     plain, *first = find()
+    parts = {str(plugins_dir / "beep_parts/tone.py"), str(plugins_dir / "beep_volume.py")}
+    assert catalog.find("beep", plugins_dir).source_files.helpers >= parts
+    assert catalog.find("plain", plugins_dir).source_files.helpers == set()
     write("beep_volume", "VOLUME = 2\n")
     assert find()[0] is plain
     assert all(new is not old for new, old in zip(find()[1:], first, strict=True))

@@ -95,7 +95,8 @@ class WatchedSteps(Awaitable[T]):
 def noticing_missing_awaits() -> Iterator[None]:
     """Gives unawaited coroutines to the ``WatchedCall`` that runs, for the block; of others Python warns.
 
-    Those of background tasks, which are no calls of ours, are logged with their instance.
+    Those of background tasks, and those that an exception has kept, belong to no call: they are logged with their
+    instance.
     """
     pythons = getattr(warnings, _PYTHONS_NOTICE, None)
     if pythons is None:  # a Python without it; its own warning is then all there is
@@ -111,7 +112,8 @@ def noticing_missing_awaits() -> Iterator[None]:
             pythons(coroutine)
             return
         freed_in = sys._getframe(1)  # noqa: SLF001  # documented, in spite of its name
-        where = format_location(freed_in.f_code.co_filename, freed_in.f_lineno)
+        made_in = coroutine.cr_origin or ((freed_in.f_code.co_filename, freed_in.f_lineno, ""),)
+        where = format_location(*made_in[0][:2])
         _log.warning(MISSING_AWAIT.format(_name(coroutine)), plugin=instance, where=where)
 
     setattr(warnings, _PYTHONS_NOTICE, notice)

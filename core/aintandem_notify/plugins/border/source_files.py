@@ -20,10 +20,11 @@ MAX_FRAMES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class SourceFiles:
-    """The source files of a plugin: its module's file, and the folder of its package if it is one."""
+    """The source files of a plugin: its module's file, the folder of its package if it is one, and its helpers."""
 
     file: Path | None = None
     folder: Path | None = None
+    helpers: frozenset[str] = frozenset()
 
     def raised_at(self, error: BaseException) -> str:
         """The innermost line of the plugin in the traceback of ``error``; only the file if there is none."""
@@ -47,7 +48,7 @@ class SourceFiles:
         """True if the file belongs to the plugin."""
         if self.folder is not None and file.startswith(f"{self.folder}{os.sep}"):
             return True
-        return self.file is not None and file == str(self.file)
+        return file in self.helpers or (self.file is not None and file == str(self.file))
 
 
 def format_location(file: Path | str | None, line: int | None = None) -> str:

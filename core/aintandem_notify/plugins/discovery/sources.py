@@ -113,8 +113,10 @@ class FileSource:
         return f"{PLUGIN_FILE_PREFIX}{self.path.stem.replace('-', '_')}_{digest}"
 
     def source_files(self) -> SourceFiles:
-        """The file."""
-        return SourceFiles(self.path)
+        """The file, and the helpers that it was imported with."""
+        module = sys.modules.get(self.module_name)
+        helpers = vars(module).get(_HELPERS, ()) if type(module) is ModuleType else ()
+        return SourceFiles(self.path, helpers=frozenset(helpers))
 
     def load(self) -> ModuleType:
         """Import the module, again if the file or one of its helpers has changed; raises ``ImportFailed``."""
