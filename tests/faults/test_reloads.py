@@ -67,7 +67,7 @@ async def test_a_changed_plugin_file_is_taken_by_all_its_instances_or_by_none(tm
     file = tmp_path / "plugins" / "beep.py"
     file.parent.mkdir()
 
-    async def told(*versions: str) -> None:
+    async def wrote(*versions: str) -> None:
         for name in ("beep.a", "beep.b"):
             await until(lambda name=name: read(tmp_path / name), lambda lines: lines == list(versions))
 
@@ -77,7 +77,7 @@ async def test_a_changed_plugin_file_is_taken_by_all_its_instances_or_by_none(tm
         async with case.agent() as agent:
             await case.connected()
             await case.fail("t1")
-            await told("1")
+            await wrote("1")
             for wrong in ("class Beep(Plugin:\n", None):
                 # A wrong file, then none; at the same time the table of one instance changes.
                 file.unlink() if wrong is None else file.write_text(wrong)
@@ -85,13 +85,13 @@ async def test_a_changed_plugin_file_is_taken_by_all_its_instances_or_by_none(tm
                 agent.reload()
                 assert "beep" in await agent.wait_for_log("reload refused")
             await case.fail("t2")
-            await told("1", "1")
+            await wrote("1", "1")
             file.write_text(PLUGIN.format(folder=str(tmp_path), version=2))
             agent.reload()
             assert '"instances": ["beep.a", "beep.b"]' in await agent.wait_for_log("plugin code changed")
             await agent.wait_for_log('"reloaded"')
             await case.fail("t3")
-            await told("1", "1", "2")
+            await wrote("1", "1", "2")
 
 
 def read(path: Path) -> list[str]:

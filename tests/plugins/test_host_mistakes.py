@@ -92,7 +92,7 @@ async def odd_host(folder: Path, source: str) -> AsyncIterator[Bench]:
 
 
 async def reason_of(bench: Bench, hook: str, stream: StringIO) -> str:
-    """Call the hook in the agent's way, and return what people read about its failure."""
+    """Call the hook in the agent's way, and return the text that people read about its failure."""
     if hook == "set-up":
         await bench.start("odd")
         return (await bench.until("odd.x", InstanceState.RETRYING)).reason or ""

@@ -209,7 +209,7 @@ IMPORTS_HELPERS = (
 
 @pytest.fixture
 def sys_path() -> Iterator[None]:
-    """Takes what a plugin adds off ``sys.path``, and its helpers out of ``sys.modules``."""
+    """Takes a plugin's folders off ``sys.path``, and its helpers out of ``sys.modules``."""
     path, modules = list(sys.path), set(sys.modules)
     yield
     sys.path[:] = path
