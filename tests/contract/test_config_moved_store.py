@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from aintandem_notify.cli.main import commands
 from aintandem_notify.config import NewStore, StoreConfig, new_store, note_config_path, state_file
 from aintandem_notify.store import open_storage
+from support.nasty.configs import ENVIRONMENTS
 
 TEXT = '[orchestrator]\nurl = "http://127.0.0.1:9"\ntoken = "t"\n[[projects]]\nid = "p"\n'
 COMMANDS = (("check",), ("status",), ("deliveries", "list"), ("destinations", "list"))
@@ -54,6 +55,18 @@ def test_commands_name_the_store_that_the_next_agent_creates(tmp_path: Path, com
     done = run(*command, config)
     assert f"a new store is created at {store_of(config)}" in " ".join(done.output.split())
     assert "older" not in done.output
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ("check", "--json"), ("destinations", "list", "--json")])
+@pytest.mark.parametrize("name", [name for name in ENVIRONMENTS if "HOME" in name or "state folder" in name])
+def test_commands_say_a_sentence_whatever_the_home(tmp_path: Path, command: tuple[str, ...], name: str) -> None:
+    config = config_at(tmp_path / "config.toml")
+    done = CliRunner().invoke(
+        commands, [*command, str(config)], env={"XDG_STATE_HOME": None, **ENVIRONMENTS[name]}
+    )
+    assert done.exit_code == (0 if command[0] == "check" else 1)
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    assert done.output
 
 
 @pytest.mark.parametrize("command", COMMANDS)
