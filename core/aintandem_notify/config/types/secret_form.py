@@ -30,7 +30,7 @@ class Form(Enum):
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _FILE_ADDRESS: Final = re.compile(r"(?:sqlite|file)://", re.IGNORECASE)
 """Addresses with a path of the local disk, which may have spaces."""
-_PASSWORD_KEY: Final = re.compile(r"pass", re.IGNORECASE)
+_PASSWORD_KEY: Final = re.compile(r"passw|passphrase|passcode|(?:^|_)(?:pass|pwd?)(?:_|$)", re.IGNORECASE)
 _WORD_KEY: Final = re.compile(r"token|url", re.IGNORECASE)
 _DOCUMENT: Final = ("-----BEGIN ", "{", "[")
 _LINE_BREAKS: Final = "\n\r\v\f\x85\u2028\u2029"
