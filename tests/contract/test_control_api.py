@@ -77,7 +77,10 @@ async def refused(scene: Scene, runs: int = 1) -> list[dict[str, Any]]:
 
 async def test_it_is_there_for_as_long_as_the_agent(tmp_path: Path) -> None:
     async with open_scene(tmp_path) as scene:
-        assert (await scene.request("GET", "/healthz", token=None)) == (200, {"ok": True, "reason": None})
+        assert (await scene.request("GET", "/healthz", token=None)) == (
+            200,
+            {"ok": True, "health": "well", "reason": None},
+        )
         config = scene.config
     assert find_endpoint(control_file(config)) is None
 
@@ -122,23 +125,26 @@ LOST = Reason(ReasonId.LINK, "project p has no link: connection refused", NOW, "
 
 async def test_ready_means_neither_failing_nor_starting(scene: Scene) -> None:
     scene.health = Health(HealthState.DEGRADED, (LOST,))
-    assert await scene.request("GET", "/readyz", token=None) == (200, {"ok": True, "reason": None})
+    assert await scene.request("GET", "/readyz", token=None) == (
+        200,
+        {"ok": True, "health": "degraded: link", "reason": None},
+    )
     scene.health = Health(HealthState.FAILING, (REFUSED, LOST))
     assert (await scene.request("GET", "/readyz", token=None))[0] == 503
     assert (await scene.request("GET", "/healthz", token=None))[0] == 200
     scene.health = Health(HealthState.DEGRADED, (Reason(ReasonId.STARTING, "not connected yet", NOW),))
-    assert (await scene.request("GET", "/readyz", token=None))[1]["reason"] == "degraded: starting"
+    assert (await scene.request("GET", "/readyz", token=None))[1]["health"] == "degraded: starting"
     scene.phase = "stopping"
-    assert (await scene.request("GET", "/readyz", token=None))[1]["reason"] == "the agent is stopping"
+    assert (await scene.request("GET", "/readyz", token=None))[1]["health"] == "the agent is stopping"
 
 
 async def test_only_who_has_the_token_learns_the_reasons(scene: Scene) -> None:
     scene.health = Health(HealthState.FAILING, (REFUSED, LOST, LOST))
-    kinds = (await scene.request("GET", "/readyz", token=None))[1]["reason"]
+    kinds = (await scene.request("GET", "/readyz", token=None))[1]["health"]
     assert kinds == "failing: login, link"
-    assert (await scene.request("GET", "/readyz", token="guessed"))[1]["reason"] == kinds
+    assert (await scene.request("GET", "/readyz", token="guessed"))[1]["health"] == kinds
     details = f"failing: {REFUSED.text}; {LOST.text}; {LOST.text}"
-    assert (await scene.request("GET", "/readyz"))[1]["reason"] == details
+    assert (await scene.request("GET", "/readyz"))[1]["health"] == details
     environ = {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
     ended = await run_command("status", "--ready", cwd=scene.config.parent, environ=environ)
     assert (ended.code, ended.err.strip()) == (1, details)

@@ -377,9 +377,10 @@ async def test_a_running_agent_is_asked_though_its_config_is_gone(tmp_path: Path
         scene.config.unlink()
         status = await call(scene.config, lambda backend: backend.status())
         assert status.agent is not None
-        assert await trio.to_thread.run_sync(check_health, scene.config, "/readyz") is None
+        assert (await trio.to_thread.run_sync(check_health, scene.config, "/readyz")).ok
         scene.phase = "starting"
-        assert await trio.to_thread.run_sync(check_health, scene.config, "/readyz") == "the agent is starting"
+        answer = await trio.to_thread.run_sync(check_health, scene.config, "/readyz")
+        assert (answer.ok, answer.health) == (False, "the agent is starting")
 
 
 async def test_trouble_of_the_store_is_a_sentence(tmp_path: Path) -> None:

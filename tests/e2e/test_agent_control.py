@@ -55,7 +55,9 @@ async def test_status_tells_of_a_running_agent_a_killed_one_and_none(tmp_path: P
         write_config(tmp_path, raw.url, webhook(receiver))
         none = await command(tmp_path, "status")
         assert none.code == 1
-        assert none.out.startswith("no agent runs with this config, and none has stored anything yet\n")
+        assert none.out.startswith(
+            "no agent runs with this config, and none has stored anything yet: a new store is created at "
+        )
         async with open_agent("run", "config.toml", cwd=tmp_path, environ=environ(tmp_path)) as agent:
             await started(agent, raw)
             running = await command(tmp_path, "status")

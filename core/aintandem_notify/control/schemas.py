@@ -137,6 +137,17 @@ class AgentResponse(ResponseModel):
     address: str
 
 
+class HealthAnswer(ResponseModel):
+    """The answer of a health endpoint: whether the agent passes, and its health in one line.
+
+    ``reason`` is that line if it does not pass, else None.
+    """
+
+    ok: bool
+    health: str
+    reason: str | None = None
+
+
 class ReasonResponse(ResponseModel):
     """A reason why the agent is not well, true since ``since``.
 

@@ -68,9 +68,9 @@ def status(config: Path, as_json: bool, alive: bool, ready: bool) -> None:
 def _print_health(config: Path, path: str) -> None:
     from aintandem_notify.control.client.backend import check_health
 
-    reason = check_health(config, path)
-    echo("well" if reason is None else reason, err=reason is not None)
-    if reason is not None:
+    answer = check_health(config, path)
+    echo(answer.health, err=not answer.ok)
+    if not answer.ok:
         sys.exit(EXIT_FAILED)
 
 

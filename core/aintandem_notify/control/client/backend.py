@@ -19,6 +19,7 @@ from aintandem_notify.control.schemas import (
     DeliveryDetailResponse,
     DeliveryPageResponse,
     DestinationListResponse,
+    HealthAnswer,
     PauseResponse,
     PluginDetailResponse,
     ReloadResponse,
@@ -97,8 +98,8 @@ def open_backend(config: Path, clock: Clock | None = None) -> Iterator[ControlBa
         yield OfflineBackend(config, store, offline_config.instances, clock or SystemClock())
 
 
-def check_health(config: Path, path: str) -> str | None:
-    """Returns the reason that the running agent gives at ``/healthz`` or ``/readyz``; None if it is well.
+def check_health(config: Path, path: str) -> HealthAnswer:
+    """Returns the answer of the running agent at ``/healthz`` or ``/readyz``.
 
     Raises RequestRefused if no agent runs.
     """

@@ -16,6 +16,7 @@ from aintandem_notify.control.schemas import (
     DeliveryDetailResponse,
     DeliveryPageResponse,
     DestinationListResponse,
+    HealthAnswer,
     PauseResponse,
     PluginDetailResponse,
     ReloadResponse,
@@ -82,10 +83,10 @@ class RemoteBackend:
         path = f"/destinations/{'pause' if paused else 'resume'}"
         return self._call(PauseResponse, "POST", path, {"names": list(names)})
 
-    def health(self, path: str) -> str | None:
-        """Returns the reason that ``/healthz`` or ``/readyz`` gives; None if the agent is well."""
-        reason: str | None = _json_object(self._request("GET", path, None)).get("reason")
-        return reason
+    def health(self, path: str) -> HealthAnswer:
+        """Returns the answer at ``/healthz`` or ``/readyz``."""
+        response = self._request("GET", path, None)
+        return HealthAnswer(ok=response.status == 200, health=str(_json_object(response).get("health", "unknown")))
 
     def reload(self, *, timeout_s: float, on_slow: Callable[[], None]) -> ReloadResponse:
         """Has the agent read its config again. Calls ``on_slow`` once if that takes more than ``SLOW_S``.

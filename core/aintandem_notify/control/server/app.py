@@ -25,6 +25,7 @@ from aintandem_notify.control.schemas import (
     DestinationChange,
     DestinationListResponse,
     DestinationResponse,
+    HealthAnswer,
     PauseResponse,
     PluginDetailResponse,
     ReloadResponse,
@@ -210,9 +211,9 @@ def _with_checked_query(endpoint: Endpoint, query: frozenset[str]) -> Callable[[
     return respond
 
 
-async def _health(problem: Callable[[Request], str | None], request: Request) -> Response:
-    reason = problem(request)
-    return _JsonResponse(printable_json({"ok": reason is None, "reason": reason}), 200 if reason is None else 503)
+async def _health(ask: Callable[[Request], HealthAnswer], request: Request) -> Response:
+    answer = ask(request)
+    return _JsonResponse(answer.to_json(), 200 if answer.ok else 503)
 
 
 def _error(sentence: str, status: int) -> Response:

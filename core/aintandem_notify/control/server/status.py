@@ -12,6 +12,7 @@ from aintandem_notify.control.peers import peers_of
 from aintandem_notify.control.schemas import (
     AgentResponse,
     DestinationResponse,
+    HealthAnswer,
     HealthResponse,
     PeerResponse,
     PluginResponse,
@@ -75,24 +76,28 @@ def _peers(store: Store, now: datetime) -> tuple[PeerResponse, ...]:
         return peers_of(store, now)
 
 
-def readiness(access: AgentAccess, *, shows_details: bool) -> str | None:
-    """Returns the reason why the agent is not ready; None if it is.
+def readiness(access: AgentAccess, *, shows_details: bool) -> HealthAnswer:
+    """Returns whether the agent is ready, and its health.
 
-    Without ``shows_details`` the reason has no text from outside: it may name files and addresses, and anybody on
+    Without ``shows_details`` the text has nothing from outside: it may name files and addresses, and anybody on
     this machine may ask.
     """
     if access.phase() != "running":
-        return f"the agent is {access.phase()}"
+        return _answer(f"the agent is {access.phase()}", ok=False)
     health = access.health()
-    if health.is_ready:
-        return None
     kinds = ", ".join(dict.fromkeys(reason.id.value for reason in health.reasons))
-    return health.summary() if shows_details else f"{health.state.value}: {kinds}"
+    short = f"{health.state.value}: {kinds}" if kinds else health.state.value
+    return _answer(health.summary() if shows_details else short, ok=health.is_ready)
 
 
-def liveness(access: AgentAccess) -> str | None:
-    """Returns the reason for a restart; None if the event loop and the store's worker thread answer."""
-    return "the store does not answer" if access.liveness.latest().silent_s > STORE_STUCK_AFTER_S else None
+def liveness(access: AgentAccess) -> HealthAnswer:
+    """Returns whether the event loop and the store's worker thread answer, so that a restart would not help."""
+    is_stuck = access.liveness.latest().silent_s > STORE_STUCK_AFTER_S
+    return _answer("the store does not answer" if is_stuck else "well", ok=not is_stuck)
+
+
+def _answer(text: str, *, ok: bool) -> HealthAnswer:
+    return HealthAnswer(ok=ok, health=text, reason=None if ok else text)
 
 
 def _sentence(health: Health) -> str | None:
