@@ -52,10 +52,23 @@ class Evil(Plugin):
 BROKEN_PLUGIN = f"raise RuntimeError({EVIL!r})\n"
 
 ARGUMENTS: dict[str, list[list[str]]] = {
-    "check": [["config.toml"], ["--connect", "config.toml"], [EVIL], ["wrong.toml"], ["syntax.toml"]],
+    "check": [
+        ["config.toml"],
+        ["--connect", "config.toml"],
+        [EVIL],
+        ["wrong.toml"],
+        ["syntax.toml"],
+        ["--json", "wrong.toml"],
+    ],
     "test": [["config.toml", "evil.x"], ["config.toml", "console.out"], ["config.toml", EVIL]],
     "status": [["config.toml"], ["--json", "config.toml"], ["--ready", "config.toml"], ["--alive", EVIL]],
-    "deliveries list": [["config.toml"], ["--json", "config.toml"], ["--destination", EVIL], ["--since", EVIL]],
+    "deliveries list": [
+        ["config.toml"],
+        ["--json", "config.toml"],
+        ["--destination", EVIL],
+        ["--since", EVIL],
+        ["--task", EVIL],
+    ],
     "deliveries show": [["config.toml", "1"], ["--json", "config.toml", "1"], ["config.toml", EVIL]],
     "deliveries retry": [
         ["config.toml", "1", EVIL],
@@ -63,10 +76,12 @@ ARGUMENTS: dict[str, list[list[str]]] = {
         ["--yes", "--all", "--json", "config.toml"],
     ],
     "deliveries drop": [["config.toml", EVIL], ["config.toml", "1"], ["config.toml", "--all"]],
+    "destinations list": [["config.toml"], ["--json", "config.toml"], [EVIL]],
     "destinations pause": [["config.toml", EVIL], ["config.toml", "evil.x"]],
     "destinations resume": [["config.toml", EVIL], ["--json", "config.toml", "evil.x"]],
-    "plugins list": [[], ["config.toml"], ["--plugins-dir", EVIL]],
+    "plugins list": [[], ["config.toml"], ["--json", "config.toml"], ["--plugins-dir", EVIL]],
     "plugins show": [["config.toml", "evil.x"], ["--json", "config.toml", "evil.x"], ["config.toml", EVIL]],
+    "reload": [[EVIL]],
     "schema": [[], [EVIL]],
     "tail": [["config.toml", "--project", CLOSES.replace("[", "")], ["config.toml", "--task", "t-none"]],
     "init": [["new.toml", "--yes", "--url", EVIL]],

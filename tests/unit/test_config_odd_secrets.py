@@ -247,3 +247,13 @@ def test_secrets_of_plugins_are_looked_at_too(tmp_path: Path) -> None:
     (warning,) = secret_warnings(config)
     assert warning.key == "plugins.slack.team.bot_token"
     assert warning.message.startswith("the environment variable CANARY begins or ends with white space")
+
+
+@pytest.mark.parametrize("key", ["password", "smtp_password", "passphrase", "smtp_pass", "pwd", "db_pw", "Passwd"])
+def test_a_key_of_a_password_is_known_by_its_name(key: str) -> None:
+    assert tidy("canary \n", key).text == "canary "
+
+
+@pytest.mark.parametrize("key", ["bypass_token", "compass", "secret", "api_key", "headers", None])
+def test_any_other_key_has_no_white_space_at_its_ends(key: str | None) -> None:
+    assert tidy("canary \n", key).text == "canary"
