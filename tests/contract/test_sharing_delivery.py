@@ -10,16 +10,23 @@ import pytest
 import trio
 
 from aintandem_notify.config.types.values import Rate
-from aintandem_notify.delivery import DestinationSettings, Dispatcher, dispatcher, open_dispatcher
+from aintandem_notify.delivery import (
+    DestinationSettings,
+    Dispatcher,
+    dispatcher,
+    gate,
+    open_dispatcher,
+    settlement,
+)
 from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, RetryLater
 from aintandem_notify.foundation.clock import SystemClock
-from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult
-from aintandem_notify.store import GateRow, Store
+from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
+from aintandem_notify.store import DeliveryState, GateRow, Store
 from aintandem_notify.store.sharing.membership import ConfiguredDestination
 from support.ingesting import FlakyStorage
-from support.outbox import NOW, FakeHost, event, inside, queue_up
+from support.outbox import NOW, FakeHost, delivery_rows, event, inside, queue_up
 
 HERE = "slack.a"
 MONTHS = 1e7
@@ -144,6 +151,40 @@ async def test_one_delivery_probes_the_destination(agent: Open) -> None:
         up.free.set()
         await until(lambda: left(first) == 0)
         assert len(first.host.tries) + len(second.host.tries) == 6
+
+
+class PickyHost(FakeHost):
+    """A host whose plugin fails for one run, always."""
+
+    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
+        results = await super().deliver(name, notifications)
+        is_bad = [notification.event.run_id == "t1" for notification in notifications]
+        return [
+            HookFailure(RetryLater("HTTP 500")) if bad else result
+            for bad, result in zip(is_bad, results, strict=True)
+        ]
+
+
+async def test_a_message_that_never_arrives_is_blamed_by_all_agents_together(
+    agent: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "BACKOFF_S", (0.02,))
+    monkeypatch.setattr(settlement, "MESSAGE_PAUSES_S", (0.02,))
+    async with agent("one", PickyHost()) as first, agent("two", PickyHost()) as second:
+        for one in (first, second):
+            one.start()
+        queue(first, 5)
+        await until(lambda: left(first) == 1)
+        for number in range(5, 200):
+            queue_up([event("task_failed", run=f"t{number}")], [HERE], SystemClock().now())(first.store)
+            await until(lambda: left(first) <= 1)
+            if left(first) == 0:
+                break
+        states = {row.thread.split("/")[2]: row for row in delivery_rows(HERE)(first.store)}
+        assert [run for run, row in states.items() if row.state is not DeliveryState.DELIVERED] == ["t1"]
+        assert (states["t1"].reason or "").startswith("the destination took other messages, but failed")
+        tried = [tried.event.run_id for _, _, tried in first.host.tries + second.host.tries]
+        assert {run: tried.count(run) for run in states if run != "t1"} == dict.fromkeys(set(states) - {"t1"}, 1)
 
 
 async def test_one_agent_parks_a_destination_for_all_and_announces_it_once(agent: Open) -> None:
