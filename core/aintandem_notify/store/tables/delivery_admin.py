@@ -129,9 +129,11 @@ _EARLIER_IN_THREAD: Final = (
     .where(earlier_c.state == DeliveryState.QUEUED.value, earlier_c.id < deliveries_c.id)
     .where(earlier_c.node.is_not_distinct_from(deliveries_c.node))
 )
-# The state is no parameter: only so the databases see that the partial index fits.
+# All that the condition of the partial index names: only so the databases see that it fits.
 _GIVEN_UP: Final = and_(
     deliveries_c.state == literal_column("'dead'"),
+    deliveries_c.settled_at.is_not(None),
+    deliveries_c.reason.is_not(None),
     deliveries_c.taken_over_by.is_(None),
     deliveries_c.reason.is_distinct_from(DROPPED),
 )
