@@ -33,7 +33,7 @@ def _add_indexes(connection: Connection, table: Table, names: Set[str]) -> None:
     index: Index
     for index in table.indexes:
         if index.name in names:
-            index.create(connection)
+            index.create(connection, checkfirst=True)
 
 
 def _to_2(connection: Connection) -> None:
