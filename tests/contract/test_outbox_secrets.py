@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from aintandem_notify.control.deliveries import page, show
+from aintandem_notify.control.deliveries import PageSearch, search_on, show
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
@@ -334,7 +334,8 @@ async def test_deliveries_shown_to_people_hold_no_secret_registered_since() -> N
         register_secret("project")
         register_secret("error")
         detail = await storage.run(lambda store: show(store, "1"))
-        listed = await storage.run(lambda store: page(store, DeliveryFilter(), limit=9, before=None))
+        search = PageSearch(DeliveryFilter(), 9, None)
+        listed = (await storage.run(lambda store: search_on(store, search, ()))).response()
     assert detail.title is not None
     assert REDACTED in detail.title
     assert detail.severity == "error"
