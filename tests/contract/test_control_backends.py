@@ -243,6 +243,11 @@ async def test_one_that_waits_says_what_for(tmp_path: Path) -> None:
     hold = (await call(config, lambda backend: backend.show("1"))).held
     assert hold is not None
     assert (hold.state, hold.retry_at, hold.last_error) == ("paused", None, None)
+    held = {row.name: row.since for row in (await call(config, lambda backend: backend.status())).destinations}
+    assert held[OTHER] is not None
+    await call(config, lambda backend: backend.set_paused([OTHER], paused=False))
+    held = {row.name: row.since for row in (await call(config, lambda backend: backend.status())).destinations}
+    assert set(held.values()) == {None}
 
 
 async def test_one_that_waits_for_an_earlier_one_of_its_run_names_it(tmp_path: Path) -> None:
