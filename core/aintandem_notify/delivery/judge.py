@@ -6,7 +6,7 @@ concerns that message only.
 Some trouble can be either: a destination that answers 500, or closes the connection, may be down, or it may never
 take this one message. ``judge`` takes it for the destination's. After ``SUSPECT_AFTER`` failures of one message
 ``gate`` lets others probe. ``assign_blame`` then counts the failures of that message which came right after the
-success of another one; only enough of those make it the message's own trouble. An outage has no such failures,
+success of another one; only enough of those make it the message's own trouble. An outage has at most one of them,
 however long it is.
 """
 
