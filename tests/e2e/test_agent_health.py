@@ -163,7 +163,7 @@ class Station:
             while not any(text in line and f'"kind": "{kind}"' in line for line in lines):  # noqa: ASYNC110
                 await trio.sleep(POLL_S)  # the log of a process is a pipe
 
-    async def told(self, hook: Hook, event_type: str, kind: str) -> None:
+    async def wait_for_notice(self, hook: Hook, event_type: str, kind: str) -> None:
         """Returns once the receiver has this notice."""
         with trio.fail_after(PATIENCE_S):
             await hook.server.wait_until(lambda: kind in hook.kinds(event_type))
@@ -208,18 +208,18 @@ async def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 @asynccontextmanager
 async def trouble(
-    station: Station, kind: str, *, told: bool = True, beside: tuple[str, ...] = ()
+    station: Station, kind: str, *, is_notified: bool = True, beside: tuple[str, ...] = ()
 ) -> AsyncIterator[None]:
     """The caller began this trouble, and ends it within the block: checks that all learn of both."""
     await station.shows(kind, *beside)
     await station.logged("the agent is not well", kind)
-    if told:
-        await station.told(station.first, "agent_degraded", kind)
+    if is_notified:
+        await station.wait_for_notice(station.first, "agent_degraded", kind)
     yield
     await station.shows()
     await station.logged("trouble is over", kind)
-    if told:
-        await station.told(station.first, "agent_recovered", kind)
+    if is_notified:
+        await station.wait_for_notice(station.first, "agent_recovered", kind)
 
 
 async def test_each_way_alone(station: Station) -> None:
@@ -241,10 +241,10 @@ async def test_each_way_alone(station: Station) -> None:
         raw.rest["POST /api/auth/login"] = raw.rest["POST /api/auth/refresh"] = RestAnswer({"error": "no"}, 401)
         for socket in raw.open_sockets:
             await socket.close(4401)
-        async with trouble(station, "login", told=False):
+        async with trouble(station, "login", is_notified=False):
             raw.rest.clear()
             raw.default_upgrade = Accept()
-        await station.told(station.first, "agent_recovered", "login")
+        await station.wait_for_notice(station.first, "agent_recovered", "login")
 
         station.second.status = 503
         await station.fail("t1")
@@ -274,10 +274,10 @@ async def test_each_way_alone(station: Station) -> None:
         (station.folder / "odd.broken").touch()
         config.write_text(config.read_text(encoding="utf-8").replace("odd.it", "odd.other"), encoding="utf-8")
         await station.reload()
-        async with trouble(station, "plugin", told=False):
+        async with trouble(station, "plugin", is_notified=False):
             (station.folder / "odd.broken").unlink()
             await station.reload()
-        await station.told(station.first, "agent_recovered", "plugin")
+        await station.wait_for_notice(station.first, "agent_recovered", "plugin")
 
         blocking = trio.CancelScope()
         async with trio.open_nursery() as nursery:
@@ -287,12 +287,12 @@ async def test_each_way_alone(station: Station) -> None:
 
         station.first.status = station.second.status = 503
         await station.fail("t4")
-        async with trouble(station, "no_destination", told=False, beside=("destination",)):
+        async with trouble(station, "no_destination", is_notified=False, beside=("destination",)):
             station.first.status = station.second.status = 204
             await station.post("/destinations/resume", {"names": ["webhook.a", "webhook.b"]})
 
         (station.folder / "store.db").rename(station.folder / "away.db")
-        async with trouble(station, "store", told=False):
+        async with trouble(station, "store", is_notified=False):
             (station.folder / "away.db").rename(station.folder / "store.db")
         assert "Traceback" not in agent.everything
 
@@ -309,12 +309,12 @@ async def test_together_and_over_restart_and_reload(station: Station) -> None:
         await station.reload()
         await station.shows("link", "destination", "reload")
         for kind in ("link", "destination", "reload"):
-            await station.told(station.first, "agent_degraded", kind)
+            await station.wait_for_notice(station.first, "agent_degraded", kind)
         station.configure('[[projects]]\nid = "none-*"\n')
         await station.reload()
         await station.shows("link", "destination", "nothing_watched")
-        await station.told(station.first, "agent_recovered", "reload")
-        await station.told(station.first, "agent_degraded", "nothing_watched")
+        await station.wait_for_notice(station.first, "agent_recovered", "reload")
+        await station.wait_for_notice(station.first, "agent_degraded", "nothing_watched")
     begun = station.first.kinds("agent_degraded")
     async with station.running():
         await station.shows("link", "destination", "nothing_watched")
@@ -326,7 +326,7 @@ async def test_together_and_over_restart_and_reload(station: Station) -> None:
         await station.reload()
         await station.shows()
         for kind in ("link", "destination", "nothing_watched"):
-            await station.told(station.first, "agent_recovered", kind)
+            await station.wait_for_notice(station.first, "agent_recovered", kind)
     ends = [event for event in station.first.notices if event["type"] == "agent_recovered"]
     assert sorted(event["kind"] for event in ends) == sorted(begun)
     assert all(event["recipients"] for event in ends)
