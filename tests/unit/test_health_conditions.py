@@ -11,7 +11,7 @@ from aintandem_notify.delivery.gate import GateState
 from aintandem_notify.domain.health import ReasonId
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.reload import RefusedReload
-from aintandem_notify.foundation.loop_watchdog import Block
+from aintandem_notify.foundation.loop_watchdog import NO_TIME, Block
 from aintandem_notify.health.conditions import Condition, Facts, find_conditions, store_trouble
 from aintandem_notify.orchestrator import (
     ConnectionState,
@@ -190,13 +190,16 @@ def test_nobody_can_be_notified_once_every_destination_has_mature_trouble() -> N
         destination("slack.team", GateState.PARKED, ago(10)),
         destination("file_log.a", GateState.BACKING_OFF, ago(119)),
     )
-    assert R.NO_DESTINATION not in {kind for kind, _ in found(destinations=(parked, slow))}
-    long_slow = replace(slow, since=ago(125))
-    [condition] = [
-        condition for condition in conditions(destinations=(parked, long_slow)) if condition.id is R.NO_DESTINATION
-    ]
-    assert (condition.since, condition.wait_s) == (ago(5), 0)
-    assert condition.text == "nobody can be notified: none of slack.team, file_log.a works"
+    assert no_destination(parked, slow)[:2] == (ago(10), 11)
+    assert no_destination(parked, replace(slow, since=ago(125)))[:2] == (ago(10), 5)
+    since, wait_s, text = no_destination(parked, replace(slow, since=ago(500)))
+    assert (since, wait_s) == (ago(10), 0)
+    assert text == "nobody can be notified: none of slack.team, file_log.a works"
+
+
+def no_destination(*destinations: DestinationCondition) -> tuple[datetime, float, str]:
+    [condition] = [found for found in conditions(destinations=destinations) if found.id is R.NO_DESTINATION]
+    return condition.since, condition.wait_s, condition.text
 
 
 def test_a_destination_without_its_plugin_works_no_more_than_a_parked_one() -> None:
@@ -301,3 +304,40 @@ def test_all_reasons_at_once_are_all_found() -> None:
         last_block=Block("a.b", "x.py:1", NOW, 1.0, ended=True),
     )
     assert {kind for kind, _ in kinds} == {*R} - {R.STARTING, R.ORCHESTRATOR, R.LINK, R.DISCOVERY}
+
+
+def test_nobody_can_be_notified_no_earlier_because_the_clock_was_set() -> None:
+    slow = [destination(name, GateState.BACKING_OFF, ago(5)) for name in WELL.configured]
+    before, after = (
+        find_conditions(replace(WELL, destinations=slow), now, AFTER_S)[0]
+        for now in (NOW, NOW + timedelta(hours=3))
+    )
+    assert before.key == (R.NO_DESTINATION, None)
+    assert (before.since, before.wait_s) == (after.since, after.wait_s) == (ago(5), AFTER_S)
+
+
+def test_a_project_that_is_gone_is_not_the_only_one_if_other_agents_watch_more() -> None:
+    assert found(projects=(GONE,), wanted=5) == [(R.LINK, "g")]
+
+
+def test_the_search_for_the_projects_of_a_new_config_begins_with_the_config() -> None:
+    asked = DiscoveryStatus(has_listed=False, asked_since=ago(3))
+    condition = only(projects=(), wanted=0, discovery=asked)
+    assert (condition.id, condition.since, condition.wait_s) == (R.NOTHING_WATCHED, ago(3), AFTER_S)
+
+
+def test_a_new_agent_has_time_to_send_what_waited_while_none_ran() -> None:
+    left = QueueStats("slack.team", 7, ago(8 * 3600))
+    condition = only(started_at=ago(10), queues={"slack.team": left})
+    assert (condition.since, condition.wait_s) == (ago(8 * 3600), 8 * 3600 - 10 + AFTER_S)
+
+
+def test_a_machine_that_stood_still_for_a_moment_is_no_trouble() -> None:
+    assert found(last_block=Block(None, NO_TIME, ago(100), 90, ended=True)) == []
+    condition = only(last_block=Block(None, NO_TIME, ago(200), 150, ended=True))
+    assert condition.text == "the machine gave the agent no time for 150 s"
+
+
+def test_a_text_from_outside_is_one_printable_line() -> None:
+    refused = RefusedReload("\x1b[31mb\udcffd.toml:\n 3\x00: key", ago(9))
+    assert only(refused_reload=refused).text.endswith(r": \x1b[31mb\udcffd.toml: 3\x00: key")

@@ -1,5 +1,6 @@
 """The begin and the end of trouble, and the notices about them."""
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -8,7 +9,15 @@ from typing import Any
 from aintandem_notify.domain.events import AgentDegradedEvent, DestinationParkedEvent, LoginFailedEvent
 from aintandem_notify.domain.health import UNREADY_BY_DEFAULT, HealthState, Reason, ReasonId
 from aintandem_notify.health.conditions import Condition
-from aintandem_notify.health.episodes import MAX_PAUSE_S, Changes, Episode, EpisodeBook, health_of, recovery
+from aintandem_notify.health.episodes import (
+    MAX_PAUSE_S,
+    Changes,
+    Episode,
+    EpisodeBook,
+    Evidence,
+    health_of,
+    recovery,
+)
 from support.outbox import NOW
 
 AFTER_S = 120.0
@@ -37,8 +46,8 @@ class Agent:
         self.book = EpisodeBook()
         self.clock_error_s = 0.0
 
-    def at(self, at_s: float, *conditions: Condition, is_starting: bool = False) -> Changes:
-        return self.book.update(conditions, moment(at_s + self.clock_error_s), at_s, is_starting=is_starting)
+    def at(self, at_s: float, *conditions: Condition, **evidence: Any) -> Changes:
+        return self.book.update(conditions, moment(at_s + self.clock_error_s), at_s, Evidence(**evidence))
 
     def shown(self, at_s: float, *conditions: Condition) -> list[tuple[str, str | None]]:
         reasons = self.book.reasons(conditions, moment(at_s + self.clock_error_s), at_s)
@@ -55,7 +64,7 @@ class Agent:
         """Returns the subjects of the ends that are due, and records them as notified."""
         due = list(self.book.due_ends(moment(at_s), AFTER_S).values())
         for episodes in due:
-            self.book.record_end(episodes)
+            self.book.record_end(episodes, AFTER_S)
         return [[episode.condition.subject for episode in episodes] for episodes in due]
 
 
@@ -264,7 +273,7 @@ def test_trouble_with_an_event_of_its_own_has_no_other_notice_but_its_recipients
     agent.at(3)
     ended = agent.book.due_ends(moment(3), AFTER_S)
     assert ended.keys() == {announced.key, later.key}
-    agent.book.record_end([episode for episodes in ended.values() for episode in episodes])
+    agent.book.record_end([episode for episodes in ended.values() for episode in episodes], AFTER_S)
     agent.at(4, refused)
     agent.at(5)
     assert agent.ends(5) == []  # the announcement belonged to the episode before
@@ -299,7 +308,7 @@ def test_a_new_agent_keeps_trouble_that_it_cannot_know_of_yet() -> None:
     before.at(0, refused, reload)
     after = Agent()
     after.book.restore(before.book.to_json())
-    assert [reason.id for reason in after.book.carried([])] == [R.LOGIN]
+    assert [reason.id for reason in after.book.carried([], Evidence(is_starting=True))] == [R.LOGIN]
     assert [episode.condition.id for episode in after.at(1, is_starting=True).ended] == [R.RELOAD]
     assert [episode.condition.id for episode in after.at(2).ended] == [R.LOGIN]
 
@@ -351,3 +360,131 @@ def test_the_state_is_that_of_the_gravest_reason() -> None:
     assert (starting.state, starting.is_ready) == (HealthState.DEGRADED, False)
     many = health_of([replace(lost, text=f"p{number}") for number in range(5)], UNREADY_BY_DEFAULT)
     assert many.summary() == "degraded: p0; p1; p2; and 2 more"
+
+
+def test_a_link_of_a_project_that_is_not_listed_yet_is_not_over() -> None:
+    before = Agent()
+    before.at(0, link("sales-1"))
+    before.at(120, link("sales-1"))
+    before.notices(120)
+    after = Agent()
+    after.book.restore(before.book.to_json())
+    unlisted = Evidence(is_starting=True, has_listed=False)
+    assert after.at(125, is_starting=True, has_listed=False) == Changes()
+    assert [reason.subject for reason in after.book.carried([], unlisted)] == ["sales-1"]
+    assert after.at(400, has_listed=False) == Changes(), "the list cannot be read for long"
+    again = link("sales-1", began_s=401)
+    assert after.at(401, again, projects={"sales-1"}) == Changes()
+    assert after.notices(401) == []
+    after.at(402, projects={"sales-1"})
+    assert after.ends(402) == [["sales-1"]]
+
+
+def test_a_link_that_is_known_to_be_open_is_over_at_once_even_at_the_start() -> None:
+    agent = Agent()
+    agent.at(0, link("p"))
+    agent.at(120, link("p"))
+    assert len(agent.at(121, is_starting=True, projects={"p"}).ended) == 1
+
+
+def test_what_ends_bit_by_bit_is_told_less_and_less_often() -> None:
+    agent, down = Agent(), [link(f"p{number}") for number in range(1000)]
+    agent.at(0, *down)
+    agent.at(120, *down)
+    agent.notices(120)
+    told: list[float] = []
+    for number in range(1, 1000):
+        at_s = 120.0 + number * 20
+        agent.at(at_s, *down[number:])
+        told += [at_s] * len(agent.ends(at_s))
+    assert len(told) < 10
+    agent.at(30_000)
+    assert len(agent.ends(30_000)) == 1
+
+
+def test_trouble_that_ends_while_its_notice_is_being_stored_has_its_end_told() -> None:
+    agent = Agent()
+    agent.at(0, link("p"))
+    agent.at(120, link("p"))
+    [event] = agent.book.due_notices(120, excluded=(), unready=())
+    agent.book.assign_notice(event)
+    agent.at(121)
+    agent.book.record_notice(event, 121, AFTER_S)
+    assert agent.ends(122) == [["p"]]
+
+
+def test_a_notice_that_cannot_be_stored_is_due_again() -> None:
+    agent, down = Agent(), [link("p"), link("q")]
+    agent.at(0, *down)
+    agent.at(120, *down)
+    [event] = agent.book.due_notices(120, excluded=(), unready=())
+    agent.book.assign_notice(event)
+    agent.at(121, down[0])
+    agent.book.withdraw_notice(event)
+    assert agent.ends(121) == []
+    assert subjects(agent.notices(121)) == [("p",)]
+
+
+def test_trouble_that_is_back_while_its_end_is_being_stored_is_told_anew() -> None:
+    agent = Agent()
+    agent.at(0, link("p"))
+    agent.at(120, link("p"))
+    agent.notices(120)
+    agent.at(121)
+    [ended] = agent.book.due_ends(moment(121), AFTER_S).values()
+    agent.at(122, link("p", began_s=-9))
+    agent.book.record_end(ended, AFTER_S)
+    assert agent.shown(123, link("p")) == [("link", "p")]
+    assert subjects(agent.notices(1000)) == [("p",)]
+
+
+def test_trouble_whose_own_event_reaches_nobody_is_told_like_any_other() -> None:
+    agent = Agent()
+    parked = Condition(R.DESTINATION, "parked", NOW, subject="slack.team", announced_as="destination_parked")
+    own = DestinationParkedEvent(timestamp=NOW, instance="slack.team", reason="revoked")
+    agent.book.note_announced(own, reaches_somebody=False)
+    agent.at(0, parked)
+    assert subjects(agent.notices(0)) == [("slack.team",)]
+    agent.at(1)
+    assert agent.ends(1) == [["slack.team"]]
+
+
+def test_an_agent_that_could_not_read_its_store_at_the_start_joins_both_later() -> None:
+    before = Agent()
+    before.at(0, link("p"), link("q"))
+    before.at(120, link("p"), link("q"))
+    before.notices(120)
+    before.at(121, link("p"))
+    after = Agent()
+    again = [link("p", began_s=130), link("q", began_s=130)]
+    after.at(130, *again)
+    after.at(250, *again)
+    after.book.restore(before.book.to_json())
+    assert after.notices(250) == []
+    after.at(251)
+    assert after.ends(251) == [["p", "q"]]
+
+
+def test_odd_text_in_the_store_is_ignored() -> None:
+    entry = {
+        "id": "link",
+        "text": "x",
+        "since": "2026-01-01T00:00:00Z",
+        "subject": "p",
+        "announced_as": None,
+        "notice": None,
+        "ended_at": None,
+    }
+    good = EpisodeBook()
+    good.restore(json.dumps([entry]))
+    assert good.open
+    odd: tuple[dict[str, Any], ...] = (
+        {"since": "2026-01-01T00:00:00"},
+        {"subject": ["p"]},
+        {"notice": {}},
+        {"announced_as": 1},
+    )
+    for text in (*(json.dumps([entry | change]) for change in odd), "[" * 100_000):
+        book = EpisodeBook()
+        book.restore(text)
+        assert (book.open, book.ended) == ({}, {})

@@ -305,6 +305,34 @@ async def test_a_glob_without_a_match_is_logged_once(world: World, autojump_cloc
     assert told == [("sales-*", 1), ("sales-*", 1)]
 
 
+async def test_one_odd_list_makes_no_glob_idle_while_its_projects_are_watched(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.listing = [record("a")]
+    async with world.fleet(entry("a*"), entry("b", "B"), entry("b*")) as fleet:
+        await trio.sleep(1)
+        assert list(fleet.discovery().idle_globs) == ["b*"], "an id in the config is no match"
+        world.listing = []
+        await trio.sleep(300)
+        assert sorted(world.watched) == ["a", "b"]
+        assert list(fleet.discovery().idle_globs) == ["b*"]
+        await trio.sleep(300)
+        assert sorted(world.watched) == ["b"]
+        assert list(fleet.discovery().idle_globs) == ["a*", "b*"]
+
+
+async def test_a_new_search_has_a_begin_of_its_own(world: World, autojump_clock: MockClock) -> None:
+    world.listing = [record("a")]
+    async with world.fleet(entry("a*")) as fleet:
+        await trio.sleep(1000)
+        world.lists_take = 60.0
+        await fleet.set_projects([entry("b*")], CONNECTION)
+        asked = fleet.discovery()
+        assert (fleet.snapshot(), asked.has_listed, asked.asked_since) == ((), False, world.clock.now())
+        await trio.sleep(61)
+        assert fleet.discovery().asked_since is None
+
+
 async def test_a_list_that_fails_stops_no_project_and_is_requested_again(
     world: World, autojump_clock: MockClock
 ) -> None:

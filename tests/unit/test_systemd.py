@@ -133,6 +133,12 @@ def test_the_status_line_has_an_end_and_no_secret() -> None:
     assert "canary" not in line
 
 
+def test_a_text_that_is_no_unicode_does_not_end_the_agent(tmp_path: Path) -> None:
+    with closing(bound_socket(str(tmp_path / "notify"))) as bound:
+        Systemd(str(tmp_path / "notify")).status("failing: \udcff")
+        assert bound.recv(4096) == b"STATUS=failing: ?"
+
+
 async def test_the_status_line_follows_the_health(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     with closing(bound_socket(str(tmp_path / "notify"))) as bound:
         line = "well: all is connected"

@@ -75,7 +75,7 @@ class Systemd:
         try:
             with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
                 sender.setblocking(False)
-                sender.sendto("\n".join(lines).encode(), self._address)
+                sender.sendto("\n".join(lines).encode(errors="replace"), self._address)
         except OSError as error:
             if not self._failed:
                 _log.warning("systemd cannot be notified", reason=error.strerror or str(error))

@@ -4,7 +4,7 @@ A condition may be too short to matter yet: ``episodes`` decides when it becomes
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,7 +12,8 @@ from aintandem_notify.delivery import DestinationCondition
 from aintandem_notify.delivery.gate import HELD_STATES, GateState
 from aintandem_notify.domain.health import ReasonId
 from aintandem_notify.domain.reload import RefusedReload
-from aintandem_notify.foundation.loop_watchdog import Block
+from aintandem_notify.foundation.loop_watchdog import NO_TIME, Block
+from aintandem_notify.foundation.printable import escape
 from aintandem_notify.orchestrator import (
     ConnectionState,
     DiscoveryStatus,
@@ -93,12 +94,15 @@ class Facts:
 
 
 def find_conditions(facts: Facts, now: datetime, after_s: float) -> list[Condition]:
-    """Returns all conditions, the gravest kinds first. ``after_s`` is ``[health] after``."""
-    return [
+    """Returns all conditions, the gravest kinds first. ``after_s`` is ``[health] after``.
+
+    Their texts are one line each, and printable: errors in them come from outside.
+    """
+    conditions = [
         *_login(facts),
         *_orchestrator(facts, after_s),
         *_nothing_watched(facts, after_s),
-        *_no_destination(facts, after_s, now),
+        *_no_destination(facts, after_s),
         *_store(facts, now),
         *_links(facts, after_s),
         *_capacity(facts, after_s),
@@ -108,6 +112,15 @@ def find_conditions(facts: Facts, now: datetime, after_s: float) -> list[Conditi
         *_reload(facts),
         *_loop(facts, now, after_s),
     ]
+    return [condition if _is_plain(condition.text) else _printable(condition) for condition in conditions]
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def _printable(condition: Condition) -> Condition:
+    return replace(condition, text=escape(" ".join(condition.text.split())))
 
 
 def store_trouble(report: LivenessReport) -> str | None:
@@ -172,7 +185,7 @@ def _nothing_watched(facts: Facts, after_s: float) -> Iterator[Condition]:
     if idle:
         text = f"no project matches {listed_names([*idle])}"
         yield Condition(ReasonId.NOTHING_WATCHED, text, min(idle.values()))
-    elif facts.projects and all(status.gone for status in facts.projects):
+    elif _are_all_gone(facts):
         names = listed_names([status.project.id for status in facts.projects])
         since = max(status.down_since or status.since for status in facts.projects)
         text = f"the orchestrator knows none of the projects: {names}"
@@ -180,12 +193,22 @@ def _nothing_watched(facts: Facts, after_s: float) -> Iterator[Condition]:
     elif not facts.projects and not facts.wanted and facts.discovery.trouble is None:
         # A restart must not hide that nothing is watched until the list of projects has been read.
         wait_s = 0.0 if facts.discovery.has_listed else after_s
-        yield Condition(ReasonId.NOTHING_WATCHED, "there is no project to watch", facts.started_at, wait_s=wait_s)
+        since = facts.discovery.asked_since or facts.started_at
+        yield Condition(ReasonId.NOTHING_WATCHED, "there is no project to watch", since, wait_s=wait_s)
+
+
+def _are_all_gone(facts: Facts) -> bool:
+    """True if no wanted project exists. Those that another agent watches are not gone."""
+    return (
+        bool(facts.projects)
+        and len(facts.projects) >= facts.wanted
+        and all(status.gone for status in facts.projects)
+    )
 
 
 def _links(facts: Facts, after_s: float) -> Iterator[Condition]:
     covered = _is_out_of_reach(facts) or facts.login.refused is not None
-    all_gone = all(status.gone for status in facts.projects)
+    all_gone = _are_all_gone(facts)
     for status in facts.projects:
         since = status.down_since or status.lookup_failed_since
         if since is None:
@@ -217,7 +240,7 @@ def _capacity(facts: Facts, after_s: float) -> Iterator[Condition]:
 def _destinations(facts: Facts, after_s: float) -> Iterator[Condition]:
     for destination in facts.destinations:
         if destination.since is None:
-            yield from _backlog(destination.name, facts.queues.get(destination.name), after_s)
+            yield from _backlog(destination.name, facts, after_s)
             continue
         reason = destination.last_error
         is_paused = destination.label == PAUSED
@@ -235,27 +258,38 @@ def _destinations(facts: Facts, after_s: float) -> Iterator[Condition]:
         )
 
 
-def _backlog(name: str, queue: QueueStats | None, after_s: float) -> Iterator[Condition]:
-    """Yields the condition of a destination that works but is late: its trouble comes and goes, or it is slow."""
+def _backlog(name: str, facts: Facts, after_s: float) -> Iterator[Condition]:
+    """Yields the condition of a destination that works but is late: its trouble comes and goes, or it is slow.
+
+    A new agent has time to send the notifications that were left while none ran.
+    """
+    queue = facts.queues.get(name)
     if queue is not None:
         text = f"{name} is behind: notifications that wait: {queue.queued}"
-        yield Condition(ReasonId.DESTINATION, text, queue.oldest, subject=name, wait_s=after_s)
+        before_start_s = max(0.0, (facts.started_at - queue.oldest).total_seconds())
+        yield Condition(ReasonId.DESTINATION, text, queue.oldest, subject=name, wait_s=before_start_s + after_s)
 
 
-def _no_destination(facts: Facts, after_s: float, now: datetime) -> Iterator[Condition]:
-    trouble: dict[str, datetime] = {}
+def _no_destination(facts: Facts, after_s: float) -> Iterator[Condition]:
+    """Yields the condition that all are in trouble. It waits for the last of them to matter."""
+    begins: dict[str, datetime] = {}
+    matures: dict[str, datetime] = {}
     for condition in (*_plugins(facts, after_s), *_destinations(facts, after_s)):
-        begin = condition.since + timedelta(seconds=condition.wait_s)
-        if condition.subject is not None and begin <= now:
-            trouble[condition.subject] = min(begin, trouble.get(condition.subject, begin))
+        if (name := condition.subject) is not None:
+            matures_at = condition.since + timedelta(seconds=condition.wait_s)
+            begins[name] = min(condition.since, begins.get(name, condition.since))
+            matures[name] = min(matures_at, matures.get(name, matures_at))
     if not facts.configured:
         text = "the config has no plugin that could notify anybody"
         yield Condition(ReasonId.NO_DESTINATION, text, facts.started_at)
-    elif all(name in trouble for name in facts.configured):
+    elif all(name in begins for name in facts.configured):
         text = f"nobody can be notified: {listed_names(facts.configured)} does not work"
         if len(facts.configured) > 1:
             text = f"nobody can be notified: none of {listed_names(facts.configured)} works"
-        yield Condition(ReasonId.NO_DESTINATION, text, max(trouble[name] for name in facts.configured))
+        # No time of the wall clock: one that is set must not make young trouble old.
+        since = max(begins[name] for name in facts.configured)
+        wait_s = (max(matures[name] for name in facts.configured) - since).total_seconds()
+        yield Condition(ReasonId.NO_DESTINATION, text, since, wait_s=wait_s)
 
 
 def _given_up(facts: Facts) -> Iterator[Condition]:
@@ -300,8 +334,13 @@ def _store(facts: Facts, now: datetime) -> Iterator[Condition]:
 
 def _loop(facts: Facts, now: datetime, after_s: float) -> Iterator[Condition]:
     block = facts.last_block
-    if block is None or (block.instance is None and block.lasted_s < MIN_BLOCK_S):
+    is_starved = block is not None and block.where == NO_TIME
+    min_s = max(after_s, MIN_BLOCK_S) if is_starved else MIN_BLOCK_S
+    if block is None or (block.instance is None and block.lasted_s < min_s):
         return
     if now - block.began_at < timedelta(seconds=block.lasted_s + max(after_s, BLOCK_SHOWN_S)):
         by = f"{block.instance} ({block.where})" if block.instance else block.where
-        yield Condition(ReasonId.LOOP, f"{by} blocked the whole agent for {block.lasted_s:.0f} s", block.began_at)
+        text = f"{by} blocked the whole agent for {block.lasted_s:.0f} s"
+        if is_starved:
+            text = f"the machine gave the agent no time for {block.lasted_s:.0f} s"
+        yield Condition(ReasonId.LOOP, text, block.began_at)

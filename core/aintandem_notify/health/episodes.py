@@ -5,7 +5,7 @@ has become a reason. It is open until the condition is gone, also over a restart
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -29,6 +29,26 @@ _ENDED_BY_EVIDENCE: Final = frozenset(
     {ReasonId.LOGIN, ReasonId.ORCHESTRATOR, ReasonId.NOTHING_WATCHED, ReasonId.DISCOVERY}
 )
 """Kinds of reasons that a new agent learns of only once it has tried. Until then they stay as they were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How far the agent has come, and so which trouble is really over if its condition is absent.
+
+    ``projects`` are the ids of those that it knows. Those that match globs are known once the list of projects
+    ``has_listed`` them.
+    """
+
+    is_starting: bool = False
+    has_listed: bool = True
+    projects: Collection[str] = ()
+
+    def rules_out(self, key: Key) -> bool:
+        """True if trouble without a condition is over."""
+        kind, subject = key
+        if kind is ReasonId.LINK:
+            return subject in self.projects or (self.has_listed and not self.is_starting)
+        return not (self.is_starting and kind in _ENDED_BY_EVIDENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +95,11 @@ class EpisodeBook:
     """By condition: the time of its begin, on trio's clock, so that setting the wall clock changes nothing."""
     _announced: dict[tuple[str, str | None], str] = field(default_factory=dict)
     """Keys of the events that the agent has announced for other reasons, by type and instance."""
+    _unheard: set[tuple[str, str | None]] = field(default_factory=set)
+    """Those of them that no destination got, by type and instance."""
     _paces: dict[ReasonId, _Pace] = field(default_factory=dict)
+    _end_pauses_s: dict[str, float] = field(default_factory=dict)
+    """Pause before the next notice that only a part of the trouble is over, by the key of the begin's notice."""
     _links_since_s: float = float("-inf")
     """End of the last trouble that cut off all links: these need time to come back."""
 
@@ -85,7 +109,7 @@ class EpisodeBook:
         keys = {condition.key for condition in conditions}
         were_cut_off = any(key in self.open and key not in keys for key in _CUT_OFF)
         return [
-            Episode(self._continued(condition)).reason
+            Reason(condition.id, condition.text, self._begin_of(condition), condition.subject)
             for condition in conditions
             if condition.key in self.open
             or (
@@ -95,24 +119,23 @@ class EpisodeBook:
             )
         ]
 
-    def carried(self, conditions: Iterable[Condition]) -> list[Reason]:
+    def carried(self, conditions: Iterable[Condition], evidence: Evidence) -> list[Reason]:
         """Returns the reasons of an earlier process that this one can neither confirm nor rule out yet."""
         keys = {condition.key for condition in conditions}
         return [
-            episode.reason
-            for key, episode in self.open.items()
-            if key not in keys and episode.condition.id in _ENDED_BY_EVIDENCE
+            episode.reason for key, episode in self.open.items() if key not in keys and not evidence.rules_out(key)
         ]
 
     def update(
-        self, conditions: Iterable[Condition], now: datetime, now_s: float, *, is_starting: bool = False
+        self, conditions: Iterable[Condition], now: datetime, now_s: float, evidence: Evidence = Evidence()
     ) -> Changes:
         """Records the conditions of this moment."""
         present = {condition.key: condition for condition in conditions}
         self._seen_s = {
             key: self._seen_s.get(key, now_s - _age_s(condition, now)) for key, condition in present.items()
         }
-        ended = [self._end(key, now) for key in self._absent(present, is_starting=is_starting)]
+        absent = [key for key in self.open if key not in present and evidence.rules_out(key)]
+        ended = [self._end(key, now) for key in absent]
         if any(episode.condition.key in _CUT_OFF for episode in ended):
             self._links_since_s = now_s
         began = []
@@ -131,28 +154,23 @@ class EpisodeBook:
         ended = self.ended.pop(condition.key, None)
         return Episode(condition, None if ended is None else ended.notice)
 
-    def _absent(self, present: Mapping[Key, Condition], *, is_starting: bool) -> list[Key]:
-        return [
-            key
-            for key, episode in self.open.items()
-            if key not in present and not (is_starting and episode.condition.id in _ENDED_BY_EVIDENCE)
-        ]
-
     def _end(self, key: Key, now: datetime) -> Episode:
         episode = replace(self.open.pop(key), ended_at=now)
-        self._announced.pop((episode.condition.announced_as or "", episode.condition.subject), None)
+        announcement = (episode.condition.announced_as or "", episode.condition.subject)
+        self._announced.pop(announcement, None)
+        self._unheard.discard(announcement)
         if episode.notice is not None:
             self.ended[key] = episode
         return episode
 
     def _continued(self, condition: Condition) -> Condition:
         """Returns the condition with the begin of its episode."""
+        since = self._begin_of(condition)
+        return condition if since == condition.since else replace(condition, since=since)
+
+    def _begin_of(self, condition: Condition) -> datetime:
         episode = self.open.get(condition.key)
-        return (
-            condition
-            if episode is None
-            else replace(condition, since=min(condition.since, episode.condition.since))
-        )
+        return condition.since if episode is None else min(condition.since, episode.condition.since)
 
     def _has_matured(self, condition: Condition, now: datetime, now_s: float) -> bool:
         began_s = self._seen_s.get(condition.key, now_s - _age_s(condition, now))
@@ -160,9 +178,17 @@ class EpisodeBook:
             began_s = max(began_s, self._links_since_s)
         return now_s - began_s >= condition.wait_s
 
-    def note_announced(self, event: AgentEvent) -> None:
-        """Records an event that the agent has announced for another reason, such as ``destination_parked``."""
-        self._announced[event.type, getattr(event, "instance", "") or None] = event.key
+    def note_announced(self, event: AgentEvent, *, reaches_somebody: bool = True) -> None:
+        """Records an event that the agent has announced for another reason, such as ``destination_parked``.
+
+        Trouble whose own event reaches nobody is notified like any other.
+        """
+        announcement = (event.type, getattr(event, "instance", "") or None)
+        if reaches_somebody:
+            self._announced[announcement] = event.key
+            self._unheard.discard(announcement)
+        else:
+            self._unheard.add(announcement)
 
     def _adopt_announcement(self, key: Key) -> None:
         episode = self.open[key]
@@ -179,7 +205,11 @@ class EpisodeBook:
         groups: dict[ReasonId, list[Episode]] = {}
         for episode in self.open.values():
             condition = episode.condition
-            is_silent = condition.covered or condition.announced_as is not None or condition.id in _UNNOTIFIED
+            is_announced = (
+                condition.announced_as is not None
+                and (condition.announced_as, condition.subject) not in self._unheard
+            )
+            is_silent = condition.covered or is_announced or condition.id in _UNNOTIFIED
             if episode.notice is None and not is_silent:
                 groups.setdefault(condition.id, []).append(episode)
         return [
@@ -199,12 +229,27 @@ class EpisodeBook:
     def _may_notify(self, kind: ReasonId, now_s: float) -> bool:
         return kind not in self._paces or now_s >= self._paces[kind].next_s
 
-    def record_notice(self, event: AgentDegradedEvent, now_s: float, after_s: float) -> None:
-        """Records that the notice was stored, for at least one destination."""
+    def assign_notice(self, event: AgentDegradedEvent) -> None:
+        """Records that the notice is about to be stored. So trouble that ends meanwhile has its end told.
+
+        Call ``record_notice`` or ``withdraw_notice`` then.
+        """
         kind = ReasonId(event.kind)
         for subject in event.subjects or (None,):
             if (kind, subject) in self.open:
                 self.open[kind, subject] = replace(self.open[kind, subject], notice=event.key)
+
+    def withdraw_notice(self, event: AgentDegradedEvent) -> None:
+        """Records that the notice could not be stored."""
+        for key, episode in self.open.items():
+            if episode.notice == event.key:
+                self.open[key] = replace(episode, notice=None)
+        self.ended = {key: episode for key, episode in self.ended.items() if episode.notice != event.key}
+
+    def record_notice(self, event: AgentDegradedEvent, now_s: float, after_s: float) -> None:
+        """Records that the notice was stored, for at least one destination."""
+        self.assign_notice(event)
+        kind = ReasonId(event.kind)
         pace = self._paces.get(kind)
         repeats = pace is not None and now_s - pace.next_s < MAX_PAUSE_S
         pause_s = min(pace.pause_s * 2, MAX_PAUSE_S) if pace is not None and repeats else after_s
@@ -213,25 +258,40 @@ class EpisodeBook:
     def due_ends(self, now: datetime, after_s: float) -> dict[str, list[Episode]]:
         """Returns the ended episodes to notify of now, by the key of the notice of their begin.
 
-        The subjects of one notice end with one notice, unless some take longer than ``after_s``. Call
-        ``record_end`` when a notice was stored.
+        The subjects of one notice end with one notice, unless some take longer than ``after_s``. Each further
+        notice about a part of them waits twice as long as the one before. Call ``record_end`` when a notice was
+        stored.
         """
         still_open = {episode.notice for episode in self.open.values()}
         groups: dict[str, list[Episode]] = {}
         for episode in self.ended.values():
             groups.setdefault(episode.notice or "", []).append(episode)
-        waits = timedelta(seconds=after_s)
         return {
             notice: episodes
             for notice, episodes in groups.items()
             if notice not in still_open
-            or any(episode.ended_at is None or now - episode.ended_at >= waits for episode in episodes)
+            or any(
+                episode.ended_at is None
+                or now - episode.ended_at >= timedelta(seconds=self._end_pauses_s.get(notice, after_s))
+                for episode in episodes
+            )
         }
 
-    def record_end(self, episodes: Iterable[Episode]) -> None:
-        """Records that nobody needs to be notified any more of these ends."""
+    def record_end(self, episodes: Sequence[Episode], after_s: float) -> None:
+        """Records that nobody needs to be notified any more of these ends.
+
+        Trouble that is back meanwhile begins anew for those who were told of its end.
+        """
         for episode in episodes:
-            self.ended.pop(episode.condition.key, None)
+            key = episode.condition.key
+            self.ended.pop(key, None)
+            if key in self.open and self.open[key].notice == episode.notice:
+                self.open[key] = replace(self.open[key], notice=None)
+        still_open = {episode.notice for episode in self.open.values()}
+        for notice in {episode.notice or "" for episode in episodes}:
+            pause_s = self._end_pauses_s.pop(notice, after_s)
+            if notice in still_open:
+                self._end_pauses_s[notice] = min(pause_s * 2, max(MAX_PAUSE_S, after_s))
 
     def milestones(self) -> frozenset[tuple[Key, str | None, datetime | None]]:
         """Returns a value that changes when an episode begins, is notified or ends, but not with its text."""
@@ -244,14 +304,20 @@ class EpisodeBook:
         return json.dumps(entries) if entries else None
 
     def restore(self, text: str | None) -> None:
-        """Adopts the episodes of an earlier process. Ignores text that it does not understand."""
+        """Adopts the episodes of an earlier process. Ignores text that it does not understand.
+
+        Trouble that this process has found meanwhile goes on from its begin there.
+        """
         try:
             episodes = [_from_entry(entry) for entry in json.loads(text or "[]")]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return  # another version wrote it; its trouble begins anew
         for episode in episodes:
-            target = self.open if episode.ended_at is None else self.ended
-            target[episode.condition.key] = episode
+            key = episode.condition.key
+            if episode.ended_at is None or key in self.open:
+                self.open[key] = replace(episode, ended_at=None)
+            else:
+                self.ended[key] = episode
 
 
 _CUT_OFF: Final[Sequence[Key]] = ((ReasonId.ORCHESTRATOR, None), (ReasonId.LOGIN, None))
@@ -313,12 +379,26 @@ def _to_entry(episode: Episode) -> dict[str, Any]:
 
 
 def _from_entry(entry: Mapping[str, Any]) -> Episode:
-    ended_at = entry["ended_at"]
+    """Raises ValueError, TypeError or KeyError for anything that ``_to_entry`` would not return."""
     condition = Condition(
         ReasonId(entry["id"]),
         str(entry["text"]),
-        datetime.fromisoformat(entry["since"]),
-        entry["subject"],
-        announced_as=entry["announced_as"],
+        _aware_time(entry["since"]),
+        _optional_text(entry["subject"]),
+        announced_as=_optional_text(entry["announced_as"]),
     )
-    return Episode(condition, entry["notice"], None if ended_at is None else datetime.fromisoformat(ended_at))
+    ended_at = entry["ended_at"]
+    return Episode(condition, _optional_text(entry["notice"]), None if ended_at is None else _aware_time(ended_at))
+
+
+def _aware_time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    return moment
+
+
+def _optional_text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(value)
+    return value

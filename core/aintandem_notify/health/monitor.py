@@ -11,14 +11,15 @@ import trio
 
 from aintandem_notify import log
 from aintandem_notify.config import HealthConfig
-from aintandem_notify.delivery import DestinationCondition
+from aintandem_notify.delivery.gate import GateState
 from aintandem_notify.domain.events import AgentEvent, DestinationRecoveredEvent, Event
 from aintandem_notify.domain.health import Health, Reason, ReasonId
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.health.conditions import Facts, find_conditions, listed_names
-from aintandem_notify.health.episodes import Changes, Episode, EpisodeBook, health_of, recovery
+from aintandem_notify.health.conditions import STORE_STUCK_AFTER_S, Facts, find_conditions, listed_names
+from aintandem_notify.health.episodes import Changes, Episode, EpisodeBook, Evidence, health_of, recovery
 from aintandem_notify.orchestrator import ConnectionState
+from aintandem_notify.plugins import InstanceState
 from aintandem_notify.store import GivenUp, QueueStats, Storage, Store, TransactionPurpose
 
 CHECK_INTERVAL_S: Final = 2.0
@@ -29,6 +30,9 @@ LOOK_INTERVAL_S: Final = 5.0
 
 GIVEN_UP_SHOWN: Final = timedelta(hours=1)
 """The time for which the agent is degraded after a message was given up. A retry by hand ends it earlier."""
+
+_BROKEN_STATES: Final = frozenset({InstanceState.FAILED, InstanceState.RETRYING})
+"""States in which a destination's plugin cannot be called."""
 
 _log = log.get_logger("health")
 
@@ -62,7 +66,10 @@ class HealthMonitor:
         self._book = EpisodeBook()
         self._stored = self._book.milestones()
         self._is_restored = False
+        self._made_s = self._noted_s = trio.current_time()
         self._was_ready = False
+        self._waits_for_store = True
+        """Until the store has answered, or has had time to, changes wait: it has the trouble before a restart."""
         self._queues: Mapping[str, QueueStats] = {}
         self._given_up: Mapping[str, GivenUp] = {}
         self._next_look_s = 0.0
@@ -72,52 +79,69 @@ class HealthMonitor:
         facts, settings, now = self._current_facts(), self._settings(), self._clock.now()
         conditions = find_conditions(facts, now, settings.after)
         reasons = self._book.reasons(conditions, now, trio.current_time())
-        if self._is_starting(facts, settings.after):
-            reasons += [*self._book.carried(conditions), _starting_reason(facts)]
+        evidence = self._evidence(facts, settings)
+        reasons += self._book.carried(conditions, evidence)
+        if evidence.is_starting:
+            reasons.append(_starting_reason(facts))
         return health_of(reasons, settings.unready)
 
     def _current_facts(self) -> Facts:
         return replace(self._facts(), queues=self._queues, given_up=self._given_up)
 
-    def _is_starting(self, facts: Facts, after_s: float) -> bool:
+    def _evidence(self, facts: Facts, settings: HealthConfig) -> Evidence:
         if not self._was_ready:
-            age_s = (self._clock.now() - facts.started_at).total_seconds()
-            self._was_ready = age_s >= after_s or _is_connected(facts)
-        return not self._was_ready
+            age_s = trio.current_time() - self._made_s
+            self._was_ready = age_s >= settings.after or _is_connected(facts)
+        projects = {status.project.id for status in facts.projects}
+        return Evidence(not self._was_ready, facts.discovery.has_listed, projects)
 
     def note_announced(self, event: AgentEvent) -> None:
         """Records an event that is announced for another reason, so that its recipients learn of the end."""
-        self._book.note_announced(event)
+        self._book.note_announced(event, reaches_somebody=bool(self._recipients(event)))
 
     async def check_forever(self) -> Never:
-        """Checks at intervals."""
+        """Checks at intervals. A store in trouble delays only the notices, also one that does not answer."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._log_forever)
+            while True:
+                await self.check()
+                await trio.sleep(CHECK_INTERVAL_S)
+
+    async def _log_forever(self) -> Never:
         while True:
-            await self.check()
             await trio.sleep(CHECK_INTERVAL_S)
+            now_s = trio.current_time()
+            may_begin = not self._waits_for_store or now_s - self._made_s > STORE_STUCK_AFTER_S
+            if may_begin and now_s - self._noted_s >= 2 * CHECK_INTERVAL_S:
+                self._note_changes()
 
     async def check(self) -> None:
-        """Logs and notifies of all changes since the last check. A store in trouble delays only the notices."""
-        settings, now = self._settings(), self._clock.now()
+        """Logs and notifies of all changes since the last check."""
         try:
             await self._restore()
-            await self._look_at_deliveries(now)
-            facts = self._current_facts()
-            conditions = find_conditions(facts, now, settings.after)
-            is_starting = self._is_starting(facts, settings.after)
-            changes = self._book.update(conditions, now, trio.current_time(), is_starting=is_starting)
-            _log_changes(changes, settings)
+            await self._look_at_deliveries(self._clock.now())
+            self._note_changes()
             await self._save()
-            await self._notify_of_begins(facts, settings)
-            await self._notify_of_ends(settings)
+            await self._notify_of_begins()
+            await self._notify_of_ends()
             await self._save()
         except StoreError as error:
+            self._waits_for_store = False
             _log.debug("health could not be stored", reason=str(error))
+
+    def _note_changes(self) -> None:
+        """Notes the begins and the ends, and logs them."""
+        facts, settings, now = self._current_facts(), self._settings(), self._clock.now()
+        self._noted_s = trio.current_time()
+        conditions = find_conditions(facts, now, settings.after)
+        evidence = self._evidence(facts, settings)
+        _log_changes(self._book.update(conditions, now, trio.current_time(), evidence), settings)
 
     async def _restore(self) -> None:
         if not self._is_restored:
             self._book.restore(await self._storage.run(self._read))
             self._stored = self._book.milestones()
-            self._is_restored = True
+            self._is_restored, self._waits_for_store = True, False
 
     async def _look_at_deliveries(self, now: datetime) -> None:
         if trio.current_time() >= self._next_look_s:
@@ -141,21 +165,27 @@ class HealthMonitor:
         await self._storage.run(write)
         self._stored = milestones
 
-    async def _notify_of_begins(self, facts: Facts, settings: HealthConfig) -> None:
-        now_s, excluded = trio.current_time(), _not_working(facts.destinations)
+    async def _notify_of_begins(self) -> None:
+        settings, now_s, excluded = self._settings(), trio.current_time(), _not_working(self._facts())
         for event in self._book.due_notices(now_s, excluded=excluded, unready=settings.unready):
             if self._recipients(event):
-                await self._commit(None, [event])
+                self._book.assign_notice(event)
+                try:
+                    await self._commit(None, [event])
+                except StoreError:
+                    self._book.withdraw_notice(event)
+                    raise
                 self._book.record_notice(event, now_s, settings.after)
 
-    async def _notify_of_ends(self, settings: HealthConfig) -> None:
+    async def _notify_of_ends(self) -> None:
+        settings = self._settings()
         for notice, episodes in self._book.due_ends(self._clock.now(), settings.after).items():
             notified = await self._storage.run(partial(_notified, event_key=notice))
             has_own_event = self._recipients_of_own_end(episodes)
             event = recovery(episodes, [name for name in notified if name not in has_own_event])
             if self._recipients(event):
                 await self._commit(None, [event])
-            self._book.record_end(episodes)
+            self._book.record_end(episodes, settings.after)
 
     def _recipients_of_own_end(self, episodes: Sequence[Episode]) -> set[str]:
         """Returns the destinations that rules send ``destination_recovered``, which says the same."""
@@ -188,9 +218,11 @@ def _notified(store: Store, event_key: str) -> tuple[str, ...]:
         return store.health_episodes.notified(event_key)
 
 
-def _not_working(destinations: Sequence[DestinationCondition]) -> list[str]:
+def _not_working(facts: Facts) -> list[str]:
     """Returns the destinations that could not pass on a notice now."""
-    return [destination.name for destination in destinations if destination.label != "open"]
+    closed = {destination.name for destination in facts.destinations if destination.label != GateState.OPEN}
+    broken = {plugin.name for plugin in facts.plugins if plugin.state in _BROKEN_STATES}
+    return [destination.name for destination in facts.destinations if destination.name in closed | broken]
 
 
 def _is_connected(facts: Facts) -> bool:

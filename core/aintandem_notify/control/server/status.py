@@ -87,7 +87,7 @@ def readiness(access: AgentAccess, *, shows_details: bool) -> HealthAnswer:
     health = access.health()
     kinds = ", ".join(dict.fromkeys(reason.id.value for reason in health.reasons))
     short = f"{health.state.value}: {kinds}" if kinds else health.state.value
-    return _answer(health.summary() if shows_details else short, ok=health.is_ready)
+    return _answer(redact(health.summary()) if shows_details else short, ok=health.is_ready)
 
 
 def liveness(access: AgentAccess) -> HealthAnswer:
@@ -101,7 +101,7 @@ def _answer(text: str, *, ok: bool) -> HealthAnswer:
 
 
 def _sentence(health: Health) -> str | None:
-    return health.summary() if health.reasons else None
+    return redact(health.summary()) if health.reasons else None
 
 
 def _health(health: Health) -> HealthResponse:
@@ -109,7 +109,9 @@ def _health(health: Health) -> HealthResponse:
         state=health.state.value,
         ready=health.is_ready,
         reasons=tuple(
-            ReasonResponse(id=reason.id.value, subject=reason.subject, text=reason.text, since=reason.since)
+            ReasonResponse(
+                id=reason.id.value, subject=reason.subject, text=redact(reason.text), since=reason.since
+            )
             for reason in health.reasons
         ),
     )

@@ -149,7 +149,9 @@ class Fleet:
         globs = {entry.id for entry in entries if entry.is_glob}
         idle_globs = {glob: since for glob, since in self._discovery.idle_globs.items() if glob in globs}
         trouble, since = (self._discovery.trouble, self._discovery.since) if globs else (None, None)
-        self._discovery = DiscoveryStatus(trouble, since, idle_globs, has_listed=not globs)
+        self._discovery = DiscoveryStatus(
+            trouble, since, idle_globs, has_listed=not globs, asked_since=self._clock.now() if globs else None
+        )
 
     @property
     def wanted(self) -> Set[str]:
@@ -256,8 +258,6 @@ class Fleet:
     def _apply(self, listed: ProjectList | None) -> None:
         resolved = resolve(self._entries, listed.projects if listed is not None else ())
         self._add_wanted(resolved)
-        if listed is not None:
-            self._note_idle_globs(listed.projects)
         if listed is not None and listed.is_whole:
             # A project is stopped when it is absent twice: one wrong list must not silence it.
             absent = self._wanted.keys() - resolved.keys()
@@ -266,15 +266,22 @@ class Fleet:
                 if project_id in self._running:
                     self._stop(project_id)
             self._absent_once = absent - self._absent_once
+        if listed is not None:
+            self._note_idle_globs(listed.projects)
         self._notify_wanted_changed()
 
     def _note_idle_globs(self, listed: Sequence[ProjectRecord]) -> None:
-        """Note, and log once, that a glob matches no project: its author waits for events that cannot come."""
+        """Note, and log once, that a glob matches no project: its author waits for events that cannot come.
+
+        A project that is absent from this one list is still watched, so its glob matches.
+        """
         now, known = self._clock.now(), self._discovery.idle_globs
+        literal = {entry.id for entry in self._entries if not entry.is_glob}
+        matching = {record.id for record in listed} | (self._wanted.keys() - literal)
         idle = {
             entry.id: known.get(entry.id, now)
             for entry in self._entries
-            if entry.is_glob and not any(fnmatchcase(record.id, entry.id) for record in listed)
+            if entry.is_glob and not any(fnmatchcase(project_id, entry.id) for project_id in matching)
         }
         for glob in sorted(idle.keys() - known.keys()):
             _log.warning("no project matches", glob=glob, listed=len(listed))

@@ -88,10 +88,12 @@ class DiscoveryStatus:
     ``trouble`` is the reason why the orchestrator's list could not be read last time, in one line, and it could
     not be read since ``since``; both are None if it was read. ``idle_globs`` are the globs that match no project
     of the list, and the time since which each matches none. ``has_listed``: the list has been read since the
-    present projects were configured, or is not needed, because there is no glob.
+    present projects were configured, or is not needed, because there is no glob. ``asked_since`` is the time at
+    which they were configured, as long as the list has not been read.
     """
 
     trouble: str | None = None
     since: datetime | None = None
     idle_globs: Mapping[str, datetime] = field(default_factory=dict)
     has_listed: bool = True
+    asked_since: datetime | None = field(default=None, compare=False)
