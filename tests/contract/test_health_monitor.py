@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from aintandem_notify.config import Config, HealthConfig
@@ -17,7 +18,7 @@ from aintandem_notify.domain.events import DestinationParkedEvent, LoginFailedEv
 from aintandem_notify.domain.health import HealthState
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.health.conditions import Facts
-from aintandem_notify.health.monitor import HealthMonitor
+from aintandem_notify.health.monitor import HealthMonitor, open_monitor
 from aintandem_notify.ingest import Ingest, open_ingest
 from aintandem_notify.orchestrator import LoginStatus
 from aintandem_notify.rules import Router
@@ -200,3 +201,20 @@ async def test_the_end_of_a_parked_destination_is_told_once(
         scene.heals()
         await scene.wait(2)
         assert scene.deliveries()[1:] == end
+
+
+async def test_a_fault_of_ours_is_logged_and_checking_goes_on(
+    store: Store, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_scene(config(SLACK, FILE), store) as scene, open_monitor(scene.monitor):
+        healthy = scene.facts
+        with capture_logs() as lines:
+            scene.facts = None  # type: ignore[assignment]  # as no agent ever has it
+            await trio.sleep(10)
+            scene.facts = healthy
+            scene.fails("slack.team")
+            await trio.sleep(300)
+        errors = [line["event"] for line in lines if line["log_level"] == "error"]
+        assert 1 <= len(errors) <= 2
+        assert set(errors) == {"the health could not be checked, trying again later"}
+        assert scene.deliveries() == [("agent_degraded", "file_log.a")]

@@ -34,6 +34,9 @@ GIVEN_UP_SHOWN: Final = timedelta(hours=1)
 _BROKEN_STATES: Final = frozenset({InstanceState.FAILED, InstanceState.RETRYING})
 """States in which a destination's plugin cannot be called."""
 
+FAULT_PAUSE_S: Final = 60.0
+"""Seconds before the next check after a fault of ours, which is logged with its traceback."""
+
 _log = log.get_logger("health")
 
 Commit = Callable[[None, Sequence[Event]], Awaitable[None]]
@@ -102,18 +105,16 @@ class HealthMonitor:
     async def check_forever(self) -> Never:
         """Checks at intervals. A store in trouble delays only the notices, also one that does not answer."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._log_forever)
-            while True:
-                await self.check()
-                await trio.sleep(CHECK_INTERVAL_S)
+            nursery.start_soon(_repeat, self._note_changes_beside)
+            await _repeat(self.check)
 
-    async def _log_forever(self) -> Never:
-        while True:
-            await trio.sleep(CHECK_INTERVAL_S)
-            now_s = trio.current_time()
-            may_begin = not self._waits_for_store or now_s - self._made_s > STORE_STUCK_AFTER_S
-            if may_begin and now_s - self._noted_s >= 2 * CHECK_INTERVAL_S:
-                self._note_changes()
+    async def _note_changes_beside(self) -> None:
+        """Notes the changes while ``check`` hangs, because the store does not answer."""
+        now_s = trio.current_time()
+        may_begin = not self._waits_for_store or now_s - self._made_s > STORE_STUCK_AFTER_S
+        if may_begin and now_s - self._noted_s >= 2 * CHECK_INTERVAL_S:
+            self._note_changes()
+        await trio.lowlevel.checkpoint()
 
     async def check(self) -> None:
         """Logs and notifies of all changes since the last check."""
@@ -154,9 +155,10 @@ class HealthMonitor:
             return store.health_episodes.read(self._agent_name)
 
     async def _save(self) -> None:
-        milestones, text = self._book.milestones(), self._book.to_json()
+        milestones = self._book.milestones()
         if milestones == self._stored:
             return
+        text = self._book.to_json()
 
         def write(store: Store) -> None:
             with store.transaction():
@@ -196,6 +198,17 @@ class HealthMonitor:
             if episode.condition.announced_as == "destination_parked"
         ]
         return {name for event in ends for name in self._recipients(event)}
+
+
+async def _repeat(step: Callable[[], Awaitable[None]]) -> Never:
+    while True:
+        try:
+            await step()
+            pause_s = CHECK_INTERVAL_S
+        except Exception:  # noqa: BLE001  # a fault of ours here must not end the agent
+            _log.exception("the health could not be checked, trying again later")
+            pause_s = FAULT_PAUSE_S
+        await trio.sleep(pause_s)
 
 
 @asynccontextmanager
