@@ -194,6 +194,30 @@ async def test_a_gzip_bomb_is_unpacked_to_the_limit(server: LoopbackServer, http
     assert "content-encoding" not in answer.headers
 
 
+@pytest.mark.parametrize("split", [1, 2, 1000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"ok",
+        b"1",
+        b"channel_is_archived",
+        b'{"id":12}',
+        b'{"ok":false,"error":"channel_not_found"}',
+        b"<html><title>Log in</title></html>",
+        "Übergabe an das Gerät".encode(),
+    ],
+)
+async def test_text_that_is_only_called_deflated_stays_as_it_came(
+    server: LoopbackServer, http: HttpClient, text: bytes, split: int
+) -> None:
+    """In small pieces, too; deflated data have no sum, and many a text begins as they could."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: deflate\r\ncontent-length: %d\r\n\r\n" % len(text)
+    pieces = (text[at : at + split] for at in range(0, len(text), split))
+    server.replies.append(WireAnswer((head, *pieces), Then.KEEP))
+    answer = await http.get(server.base)
+    assert (answer.body, answer.truncated) == (text, False)
+
+
 async def test_compressed_data_that_unpack_to_nothing_end_some_time(
     server: LoopbackServer, http: HttpClient
 ) -> None:

@@ -218,6 +218,11 @@ async def _read_body(
                     reading.cancel()
                     break
     await trio.lowlevel.checkpoint_if_cancelled()
+    for piece in () if exchange.is_too_long else exchange.unpacker.finish():
+        exchange.body += piece[: max_body - len(exchange.body) + 1]
+        exchange.is_too_long = len(exchange.body) > max_body
+        if exchange.is_too_long:
+            break
     del exchange.body[max_body:]
 
 

@@ -4,12 +4,15 @@ Some gateways compress whether or not they were asked to. gzip and deflate are k
 need libraries that are not installed, so such a body stays as it came.
 """
 
+import codecs
 import zlib
 from collections.abc import Iterator
 from typing import Final, Self
 
 PIECE_BYTES: Final = 65536
 """Bytes that are unpacked at a time: a small answer may unpack to gigabytes."""
+SURE_BYTES: Final = 32
+"""Bytes after which deflated data are told from text. Text can look deflated at its beginning, and has no sum."""
 MAX_LAYERS: Final = 3
 """Encodings one inside of the other that are unpacked; with more, the body stays as it came."""
 
@@ -64,6 +67,13 @@ class Unpacker:
             pieces = layer.unpack(pieces)
         return pieces
 
+    def finish(self) -> Iterator[bytes]:
+        """The last pieces of the plain body, once all chunks were fed; mostly none."""
+        pieces: Iterator[bytes] = iter(())
+        for layer in self._layers:
+            pieces = layer.finish(pieces)
+        return pieces
+
 
 class _Layer:
     """One encoding around the body."""
@@ -73,6 +83,8 @@ class _Layer:
         self._stream: zlib._Decompress | None = None
         self._is_plain = False
         self._is_broken = False
+        self._held = b""
+        """The beginning, as long as nobody can tell whether it is compressed."""
 
     @property
     def has_unpacked(self) -> bool:
@@ -89,12 +101,20 @@ class _Layer:
             elif self._is_broken:
                 yield b""
             elif self._stream is None:
-                yield from self._begin(chunk)
+                self._held += chunk
+                is_sure = self._is_gzip or len(self._held) >= SURE_BYTES
+                yield from self._begin() if is_sure else (b"",)
             else:
                 yield from self._go_on(self._stream, chunk)
 
-    def _begin(self, chunk: bytes) -> Iterator[bytes]:
-        stream = self._make_stream(chunk[0])
+    def finish(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        yield from self.unpack(chunks)
+        if self._held:
+            yield from self._begin()
+
+    def _begin(self) -> Iterator[bytes]:
+        chunk, self._held = self._held, b""
+        stream = self._make_stream(chunk)
         try:
             first = stream.decompress(chunk, PIECE_BYTES) if stream is not None else None
         except zlib.error:
@@ -108,12 +128,14 @@ class _Layer:
         if len(first) == PIECE_BYTES:
             yield from self._go_on(stream, stream.unconsumed_tail)
 
-    def _make_stream(self, first_byte: int) -> "zlib._Decompress | None":
-        """None if a body with this first byte is not compressed in the manner that the header names."""
+    def _make_stream(self, start: bytes) -> "zlib._Decompress | None":
+        """None if a body that begins so is not compressed in the manner that the header names."""
         if self._is_gzip:
-            return zlib.decompressobj(_GZIP_BITS) if first_byte == _GZIP_FIRST_BYTE else None
+            return zlib.decompressobj(_GZIP_BITS) if start[0] == _GZIP_FIRST_BYTE else None
+        if _is_text(start):
+            return None
         # RFC 1950 is meant by "deflate", but some servers send RFC 1951, without its header.
-        has_header = first_byte & 0x0F == zlib.DEFLATED and first_byte >> 4 <= 7
+        has_header = start[0] & 0x0F == zlib.DEFLATED and start[0] >> 4 <= 7
         return zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
 
     def _go_on(self, stream: "zlib._Decompress", packed: bytes) -> Iterator[bytes]:
@@ -126,3 +148,11 @@ class _Layer:
                 self._is_broken, piece = True, b""
             packed, is_over = stream.unconsumed_tail, len(piece) < PIECE_BYTES
             yield piece
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(character.isprintable() or character in "\t\r\n\ufeff" for character in text)
