@@ -48,7 +48,9 @@ BROKEN: Final = _words(
     posting_to_general_channel_denied channel_is_archived is_archived channel_not_found user_not_found
     invalid_auth not_authed account_inactive token_revoked token_expired missing_scope no_permission
     not_in_channel restricted_action restricted_action_read_only_channel restricted_action_thread_locked
-    ekm_access_denied
+    ekm_access_denied not_allowed_token_type access_denied accesslimited enterprise_is_restricted
+    two_factor_setup_required team_access_not_granted team_not_found messages_tab_disabled as_user_not_supported
+    deprecated_endpoint method_deprecated
     """
 )
 REJECTED: Final = _words(
@@ -124,7 +126,7 @@ async def test_slack_has_trouble(receiver: SlackReceiver, slack: Slack, error: s
     receiver.fail_with(error)
     with pytest.raises(RetryLater, match=error) as caught:
         await slack.deliver(sample_notification())
-    assert caught.value.after is None
+    assert caught.value.after == (60.0 if error in ("ratelimited", "rate_limited") else None)
     assert len(receiver.requests) == 1
 
 
@@ -285,7 +287,7 @@ async def test_a_server_error_is_trouble(receiver: SlackReceiver, slack: Slack, 
 
 
 @pytest.mark.parametrize(
-    ("header", "after"), [("30", 30.0), ("-1", None), ("soon", None), (None, None), ("999999", 86400.0)]
+    ("header", "after"), [("30", 30.0), ("-1", 60.0), ("soon", 60.0), (None, 60.0), ("999999", 86400.0)]
 )
 async def test_slack_is_left_alone_for_as_long_as_it_asks(
     receiver: SlackReceiver, slack: Slack, header: str | None, after: float | None

@@ -18,7 +18,7 @@ from aintandem_notify.api import (
     hookimpl,
 )
 from aintandem_notify_slack.message import Message, plain_message, rich_message
-from aintandem_notify_slack.verdict import Judgement, Verdict, judge
+from aintandem_notify_slack.verdict import RATE_LIMITED, Judgement, Verdict, judge
 
 __all__ = ["Config", "Slack", "SlackAnswerError"]
 
@@ -31,6 +31,8 @@ MAX_RECEIPT_CHARACTERS: Final = 255
 """Characters of a channel or timestamp in a receipt; longer ones are ignored. Slack's have about twenty."""
 MAX_WARNINGS: Final = 20
 """Warnings about answers that Slack itself does not give, for each instance."""
+PAUSE_OF_A_LIMIT_S: Final = 60.0
+"""Pause in seconds after a 429 that names none. A limit of the rate must not look like a message's own trouble."""
 REQUEST_SHARE_OF_TIMEOUT: Final = 0.9
 """Share of ``timeout`` for a request, so that its own error comes before the agent cancels the delivery."""
 
@@ -133,7 +135,10 @@ class Slack(Plugin[Config]):
             case Verdict.TAKEN:
                 self._warn_once(judgement.reason, answer)
             case Verdict.RETRY:
-                raise RetryLater(f"Slack: {judgement.reason}", after=answer.retry_after(self.context.clock.now()))
+                is_limit = answer.status == 429 or judgement.reason in RATE_LIMITED
+                after = answer.retry_after(self.context.clock.now())
+                after = PAUSE_OF_A_LIMIT_S if is_limit and after is None else after
+                raise RetryLater(f"Slack: {judgement.reason}", after=after)
             case Verdict.BROKEN:
                 raise DestinationBroken(f"Slack: {judgement.reason}")
             case Verdict.REJECTED:

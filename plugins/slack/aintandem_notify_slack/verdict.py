@@ -40,6 +40,9 @@ class Judgement:
     content: Mapping[str, Any]
 
 
+RATE_LIMITED: Final = frozenset({"ratelimited", "rate_limited"})
+"""Slack's names for too many messages in a short time."""
+
 _RETRY: Final = """
     ratelimited rate_limited message_limit_exceeded
     internal_error fatal_error service_unavailable request_timeout rollup_error
@@ -50,6 +53,9 @@ _BROKEN: Final = """
     posting_to_general_channel_denied channel_is_archived is_archived channel_not_found user_not_found
     invalid_auth not_authed account_inactive token_revoked token_expired missing_scope no_permission
     not_in_channel ekm_access_denied
+    not_allowed_token_type access_denied accesslimited enterprise_is_restricted two_factor_setup_required
+    team_access_not_granted team_not_found messages_tab_disabled as_user_not_supported
+    deprecated_endpoint method_deprecated
 """
 _REJECTED: Final = """
     invalid_payload no_text msg_too_long msg_blocks_too_long too_many_attachments invalid_arguments

@@ -33,6 +33,9 @@ MAX_REASON_CHARACTERS: Final = 200
 REQUEST_SHARE_OF_TIMEOUT: Final = 0.9
 """Share of ``timeout`` for a request, so that its own error comes before the agent cancels the delivery."""
 
+PAUSE_OF_A_LIMIT_S: Final = 60.0
+"""Pause in seconds after a 429 that names none. A limit of the rate must not look like a message's own trouble."""
+
 OTHER_SERVER_STATUSES: Final = frozenset({407, 421, 511})
 """Statuses that no receiver gives to a request of any method."""
 
@@ -170,7 +173,10 @@ class Webhook(Plugin[Config]):
             raise DestinationBroken(f"{reason} (for more than {PATIENCE_S / 60:.0f} minutes)")
         match verdict:
             case Verdict.MISSING | Verdict.RETRY:
-                raise RetryLater(reason, after=answer.retry_after(self.context.clock.now()))
+                after = answer.retry_after(self.context.clock.now())
+                raise RetryLater(
+                    reason, after=PAUSE_OF_A_LIMIT_S if answer.status == 429 and after is None else after
+                )
             case Verdict.REJECTED:
                 words = answer.words(MAX_REASON_CHARACTERS)
                 raise Rejected(f"{reason}: {words}" if words else reason)
