@@ -20,7 +20,7 @@ _GZIP: Final = frozenset({"gzip", "x-gzip"})
 _DEFLATE: Final = frozenset({"deflate"})
 _NONE: Final = frozenset({"", "identity"})
 
-_GZIP_FIRST_BYTE: Final = 0x1F
+_GZIP_FIRST: Final = b"\x1f"
 _GZIP_BITS: Final = 16 + zlib.MAX_WBITS
 
 
@@ -125,13 +125,13 @@ class _Layer:
             return
         self._stream = stream
         yield first
-        if len(first) == PIECE_BYTES:
-            yield from self._go_on(stream, stream.unconsumed_tail)
+        if (rest := _rest_behind(stream)) or len(first) == PIECE_BYTES:
+            yield from self._go_on(stream, rest)
 
     def _make_stream(self, start: bytes) -> "zlib._Decompress | None":
         """None if a body that begins so is not compressed in the manner that the header names."""
         if self._is_gzip:
-            return zlib.decompressobj(_GZIP_BITS) if start[0] == _GZIP_FIRST_BYTE else None
+            return zlib.decompressobj(_GZIP_BITS) if start.startswith(_GZIP_FIRST) else None
         if _is_text(start):
             return None
         # RFC 1950 is meant by "deflate", but some servers send RFC 1951, without its header.
@@ -141,13 +141,22 @@ class _Layer:
     def _go_on(self, stream: "zlib._Decompress", packed: bytes) -> Iterator[bytes]:
         is_over = False
         while not is_over:
+            if stream.eof and not (self._is_gzip and packed.startswith(_GZIP_FIRST)):
+                yield b""  # bytes behind the end mean nothing
+                return
+            if stream.eof:  # RFC 1952 allows several members, one behind the other
+                self._stream = stream = zlib.decompressobj(_GZIP_BITS)
             try:
-                # Behind the end of the compressed data this gives nothing.
                 piece = stream.decompress(packed, PIECE_BYTES)
+                packed = _rest_behind(stream)
             except zlib.error:
-                self._is_broken, piece = True, b""
-            packed, is_over = stream.unconsumed_tail, len(piece) < PIECE_BYTES
+                self._is_broken, piece, packed = True, b"", b""
+            is_over = len(piece) < PIECE_BYTES and not packed
             yield piece
+
+
+def _rest_behind(stream: "zlib._Decompress") -> bytes:
+    return stream.unused_data if stream.eof else stream.unconsumed_tail
 
 
 def _is_text(start: bytes) -> bool:

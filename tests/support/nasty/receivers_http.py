@@ -45,6 +45,10 @@ PACKED: Final[Mapping[str, WireAnswer]] = {
         (b"HTTP/1.0 200 OK\r\nContent-Encoding: x-gzip\r\n\r\n" + _ZIPPED_OK,)
     ),
     "zipped ok with bytes behind it": packed(_ZIPPED_OK + b"\0\0\0", "GZIP"),
+    "zipped ok in two members": packed(gzip.compress(b"o", mtime=0) + gzip.compress(b"k", mtime=0), "gzip"),
+    "zipped ok in two members, byte by byte": by_bytes(
+        packed(gzip.compress(b"o", mtime=0) + gzip.compress(b"k", mtime=0), "gzip")
+    ),
     "zipped ok, named twice": packed(_ZIPPED_OK, "gzip, gzip"),
     "ok zipped twice": packed(gzip.compress(_ZIPPED_OK), "gzip, gzip"),
     "ok deflated and zipped": packed(gzip.compress(_ZLIB_OK), "deflate, gzip"),
