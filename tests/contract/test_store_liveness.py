@@ -1,8 +1,10 @@
 """``StoreLiveness`` checks the store's thread, reports each answer, and notices when none arrives."""
 
 import threading
+import time
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 
@@ -67,3 +69,43 @@ async def test_a_stuck_thread_is_no_answer(tmp_path: Path) -> None:
             go_on.set()
             await has_answered.wait()
             assert liveness.latest().silent_s < silent_s + 60
+
+
+async def test_a_blocked_loop_between_two_checks_is_no_silence(tmp_path: Path) -> None:
+    has_answered = trio.Event()
+    async with (
+        open_storage(tmp_path / "store.db") as storage,
+        open_liveness(storage, on_answer=has_answered.set, interval_s=3600) as liveness,
+    ):
+        await has_answered.wait()
+        time.sleep(0.2)  # noqa: ASYNC251  # blocks the loop on purpose
+        assert liveness.latest().silent_s == 0
+
+
+async def test_an_answer_counts_although_the_blocked_loop_has_not_taken_it(tmp_path: Path) -> None:
+    has_answered = trio.Event()
+    async with (
+        open_storage(tmp_path / "store.db") as storage,
+        open_liveness(storage, on_answer=has_answered.set, interval_s=3600) as liveness,
+        trio.open_nursery() as nursery,
+    ):
+        await has_answered.wait()
+        touched, go_on, has_gone_on = threading.Event(), threading.Event(), threading.Event()
+
+        def touch(store: Store) -> None:
+            touched.set()
+            go_on.wait()
+            real_touch(store)
+            has_gone_on.set()
+
+        real_touch = Store.touch
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Store, "touch", touch)
+            nursery.start_soon(liveness.check)
+            await trio.to_thread.run_sync(touched.wait)
+            await trio.sleep(0.01)
+            assert liveness.latest().silent_s > 0
+            go_on.set()
+            has_gone_on.wait()
+            time.sleep(0.2)  # noqa: ASYNC251  # blocks the loop on purpose
+            assert liveness.latest().silent_s == 0

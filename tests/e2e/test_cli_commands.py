@@ -198,6 +198,17 @@ async def test_check_connect_says_that_all_is_well_and_leaves_nothing_behind(tmp
     assert everything_in(tmp_path) == before
 
 
+async def test_check_connect_shows_how_to_look_at_a_watcher_which_test_would_refuse(tmp_path: Path) -> None:
+    watcher = BEEP.replace("deliver(self, notification: Notification)", "on_event(self, event)")
+    write_plugin(tmp_path / "plugins", "beep", watcher.replace("notification.title", "event.type"))
+    config = write_config(tmp_path, "simulator", CONSOLE, "[plugins.beep.x]\n")
+    done = await run_command("check", "--connect", config, cwd=tmp_path)
+    assert re.search(
+        r"^-    beep\.x +not tried: .* aintandem-notify plugins show beep\.x$", done.out, re.MULTILINE
+    )
+    assert "test beep.x" not in done.out
+
+
 async def test_check_connect_says_no_for_a_project_that_nobody_could_watch(tmp_path: Path) -> None:
     async with open_raw_orchestrator(projects=["known", "proxied", "forbidden", "closing"]) as raw:
         raw.upgrades_by_project |= {

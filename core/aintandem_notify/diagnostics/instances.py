@@ -65,12 +65,16 @@ async def _check_instance(host: PluginHost, status: InstanceStatus) -> CheckResu
         has_check = await host.check(status.name)
     except Exception as error:  # noqa: BLE001  # the exception of the plugin's check is the result
         return CheckResult(status.name, is_ok=False, detail=describe_plugin_error(error))
-    detail = (
-        ""
-        if has_check
-        else f"not tried: the plugin has no check; aintandem-notify test {status.name} sends a sample"
+    return CheckResult(status.name, is_ok=True, detail="" if has_check else _untried(status), is_tried=has_check)
+
+
+def _untried(status: InstanceStatus) -> str:
+    if status.destination:
+        return f"not tried: the plugin has no check; aintandem-notify test {status.name} sends a sample"
+    return (
+        "not tried: the plugin has no check, and takes no notifications; once the agent runs, look at it with:"
+        f" aintandem-notify plugins show {status.name}"
     )
-    return CheckResult(status.name, is_ok=True, detail=detail, is_tried=has_check)
 
 
 def _http(config: Config) -> HttpClient:

@@ -17,9 +17,9 @@ CHECK_INTERVAL_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class LivenessReport:
-    """``silent_s``: seconds since the store's worker thread last answered, with success or an error.
+    """``silent_s``: seconds for which the store's worker thread has owed an answer; 0 while it owes none.
 
-    ``trouble``: the error of that answer; None after a success.
+    ``trouble``: the error of its last answer; None after a success.
     """
 
     silent_s: float
@@ -31,22 +31,32 @@ class StoreLiveness:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._answered_at = trio.current_time()
+        self._asked_at: float | None = None
+        """When the unanswered check began; None if there is none. The worker thread itself notes its answer: a
+        blocked event loop, which cannot take the answer, is no trouble of the store."""
         self._trouble: str | None = None
 
     def latest(self) -> LivenessReport:
         """The report of the last check; returns at once, even while the store's worker thread hangs."""
-        return LivenessReport(trio.current_time() - self._answered_at, self._trouble)
+        asked_at = self._asked_at
+        return LivenessReport(0.0 if asked_at is None else trio.current_time() - asked_at, self._trouble)
 
     async def check(self) -> None:
         """Checks once; blocks for as long as the store's worker thread hangs."""
+        self._asked_at = trio.current_time()
         try:
-            await self._storage.run(Store.touch)
+            await self._storage.run(self._touch)
         except StoreError as error:
             self._trouble = str(error)
         else:
             self._trouble = None
-        self._answered_at = trio.current_time()
+        self._asked_at = None
+
+    def _touch(self, store: Store) -> None:
+        try:
+            store.touch()
+        finally:
+            self._asked_at = None
 
     async def check_forever(self, interval_s: float, on_answer: Callable[[], None]) -> Never:
         """Checks every ``interval_s`` seconds and calls ``on_answer`` after each answer."""

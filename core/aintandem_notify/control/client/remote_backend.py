@@ -123,7 +123,9 @@ class RemoteBackend:
             error = errors.exceptions[0]
             address, pid = self._endpoint.address, self._endpoint.pid
             raise RequestRefused(
-                f"an agent runs (process {pid}) but does not answer at {address}: {error}", status=503
+                f"an agent runs (process {pid}) but does not answer at {address}: {error}; its log names the code"
+                " if a plugin blocks it",
+                status=503,
             ) from None
 
     async def _send(
