@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import trio
 
-from aintandem_notify.delivery import DestinationSettings, gate, open_dispatcher, settlement
+from aintandem_notify.delivery import DestinationSettings, gate, judge, open_dispatcher, settlement
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import HttpFailed, Outcome
 from aintandem_notify.foundation.clock import SystemClock
@@ -67,6 +67,7 @@ async def row_of(storage: Storage, run: str) -> DeliveryRow:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "BACKOFF_S", (0.01,))
+    monkeypatch.setattr(judge, "MIN_BLAMED_AGE_S", 0.0)
     monkeypatch.setattr(settlement, "MESSAGE_PAUSES_S", (0.01,))
 
 

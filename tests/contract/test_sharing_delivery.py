@@ -15,6 +15,7 @@ from aintandem_notify.delivery import (
     Dispatcher,
     dispatcher,
     gate,
+    judge,
     open_dispatcher,
     settlement,
 )
@@ -169,6 +170,7 @@ async def test_a_message_that_never_arrives_is_blamed_by_all_agents_together(
     agent: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gate, "BACKOFF_S", (0.02,))
+    monkeypatch.setattr(judge, "MIN_BLAMED_AGE_S", 0.0)
     monkeypatch.setattr(settlement, "MESSAGE_PAUSES_S", (0.02,))
     async with agent("one", PickyHost()) as first, agent("two", PickyHost()) as second:
         for one in (first, second):

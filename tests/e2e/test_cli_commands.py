@@ -162,7 +162,8 @@ async def test_tables_fit_a_terminal_and_lose_nothing(tmp_path: Path) -> None:
     )
     narrow = await terminal_output("check", config.name, cwd=tmp_path, columns=60)
     whole = await run_command("check", config.name, cwd=tmp_path)
-    assert max(map(len, narrow.splitlines())) <= 60
+    # A path is not broken, so that it can be copied.
+    assert max(len(line) for line in narrow.splitlines() if str(tmp_path) not in line) <= 60
     assert max(map(len, whole.out.splitlines())) > 200
     assert narrow.split() == whole.out.split()
 

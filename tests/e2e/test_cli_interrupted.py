@@ -99,9 +99,12 @@ async def test_a_sigterm_among_imports_ends_a_common_process_as_ever(tmp_path: P
         assert ended == (-signal.SIGTERM, "")
 
 
+HINT = "to write a config:  aintandem-notify init config.toml"
+
+
 async def test_a_hangup_among_imports_asks_run_for_what_it_does_anyway(tmp_path: Path) -> None:
     code, stderr = await run_interrupted("aintandem_notify.agent", "run", cwd=tmp_path, number=signal.SIGHUP)
-    assert (code, stderr) == (2, "config.toml: cannot be read: No such file or directory\n")
+    assert (code, stderr) == (2, f"config.toml: cannot be read: No such file or directory\n{HINT}\n")
 
 
 async def test_a_hangup_ends_other_commands_as_ever(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from aintandem_notify.delivery.judge import (
     MAX_BLAME,
     MAX_REQUESTED_PAUSE_S,
+    MIN_BLAMED_AGE_S,
     SUSPECT_AFTER,
     Action,
     FaultHistory,
@@ -156,7 +157,7 @@ def test_only_failures_between_successes_make_it_the_message_s_trouble(
 ) -> None:
     is_well, is_common = state
     before = Verdict(Action.WAIT, "HTTP 500", history=FaultHistory(KEY_ERROR, 2, blame))
-    after = assign_blame(before, is_well=is_well, is_common=is_common, plain=plain)
+    after = assign_blame(before, is_well=is_well, is_common=is_common, age_s=MIN_BLAMED_AGE_S, plain=plain)
     assert (after.action, after.history) == (action, FaultHistory(KEY_ERROR, 2, then))
     assert after.history.is_suspect is (then >= SUSPECT_AFTER)
     assert after.retries_as_plain is (action is Action.GIVE_UP and not plain)
@@ -171,9 +172,17 @@ def test_what_is_not_in_doubt_blames_nobody(blame: int, state: tuple[bool, bool]
     history = FaultHistory(blame=blame)
     verdicts = [Verdict(action, "why", history=history) for action in Action if action is not Action.WAIT]
     for verdict in [*verdicts, Verdict(Action.WAIT, "why", 30.0, history)]:
-        assert assign_blame(verdict, is_well=state[0], is_common=state[1]) == verdict
+        assert assign_blame(verdict, is_well=state[0], is_common=state[1], age_s=1e9) == verdict
 
 
 def test_a_fault_of_the_plugin_leaves_the_blame() -> None:
     history = judge(raised("a"), FaultHistory(blame=4)).history
     assert history == FaultHistory(KEY_ERROR, 1, 4)
+
+
+def test_the_blame_ends_no_message_before_a_burst_has_gone_out() -> None:
+    before = Verdict(Action.WAIT, "HTTP 503", history=FaultHistory(blame=MAX_BLAME + 40))
+    young = assign_blame(before, is_well=True, is_common=False, age_s=MIN_BLAMED_AGE_S - 1)
+    assert (young.action, young.history.blame) == (Action.RETRY, MAX_BLAME + 41)
+    old = assign_blame(before, is_well=True, is_common=False, age_s=MIN_BLAMED_AGE_S)
+    assert old.action is Action.GIVE_UP

@@ -30,6 +30,12 @@ A destination that fails at random every second time would have to do so five ti
 between; any other order takes blame away again.
 """
 
+MIN_BLAMED_AGE_S: Final = 7200.0
+"""Seconds that a message has waited at least before the blame ends it. A destination that takes only one message
+in half a minute refuses each that comes right after another. Within this time a burst of some dozens has gone
+out, so that the message is tried at a destination at rest.
+"""
+
 MAX_REQUESTED_PAUSE_S: Final = 86_400.0
 """Maximum pause in seconds that a destination may request: one day."""
 
@@ -124,12 +130,14 @@ def _judge_plugin_error(error: Exception, reason: str, history: FaultHistory, pl
     return Verdict(Action.RETRY, reason, history=current)
 
 
-def assign_blame(verdict: Verdict, *, is_well: bool, is_common: bool, plain: bool = False) -> Verdict:
+def assign_blame(
+    verdict: Verdict, *, is_well: bool, is_common: bool, age_s: float, plain: bool = False
+) -> Verdict:
     """Returns the verdict with the message's new blame, and as the message's trouble if there is reason for it.
 
     ``is_well``: the try before this one was a success, and so it was that of another message if this one has
     failed before. ``is_common``: messages that nobody suspects have failed since the last success; this takes
-    blame away.
+    blame away. ``age_s``: seconds for which the message has waited.
 
     A pause that the destination requested is its own trouble, and leaves the blame as it is.
     """
@@ -143,7 +151,7 @@ def assign_blame(verdict: Verdict, *, is_well: bool, is_common: bool, plain: boo
     if not is_well:
         return verdict
     blamed = _with_blame(verdict, history.blame + 1)
-    if blamed.history.blame < MAX_BLAME:
+    if blamed.history.blame < MAX_BLAME or age_s < MIN_BLAMED_AGE_S:
         return replace(blamed, action=Action.RETRY)
     reason = f"the destination took other messages, but failed {blamed.history.blame} times on this one"
     return replace(blamed, action=Action.GIVE_UP, reason=f"{reason}: {verdict.reason}", retries_as_plain=not plain)

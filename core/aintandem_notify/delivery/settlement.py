@@ -60,7 +60,8 @@ def settle(
     if verdict.action is Action.WAIT:
         is_open = gate.state is GateState.OPEN
         is_well, is_common = is_open and gate.last_error is None, not is_open and not gate.doubted
-        verdict = assign_blame(verdict, is_well=is_well, is_common=is_common, plain=claim.plain)
+        age_s = (outcome.at - claim.created_at).total_seconds()
+        verdict = assign_blame(verdict, is_well=is_well, is_common=is_common, age_s=age_s, plain=claim.plain)
     record = settlement(claim, verdict, outcome.receipt, outcome.at, chance)
     return record, verdict, record_verdict(gate, verdict, outcome.at_s, chance, claim.id)
 
