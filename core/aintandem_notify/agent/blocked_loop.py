@@ -13,8 +13,9 @@ _log = log.get_logger("agent")
 
 def log_block(block: Block) -> None:
     """Logs the begin of the block, or its end. May be called in any thread."""
-    facts = {"plugin": block.instance} if block.instance is not None else {}
-    facts |= {"where": block.where, "elapsed_s": round(block.lasted_s, 1)}  # type: ignore[dict-item]
+    facts: dict[str, object] = {"where": block.where, "elapsed_s": round(block.lasted_s, 1)}
+    if block.instance is not None:
+        facts = {"plugin": block.instance, **facts}
     if block.where == NO_TIME:
         _log.info("the event loop does not run" if not block.ended else "the event loop runs again", **facts)
     elif block.ended:

@@ -82,7 +82,7 @@ def _could_be_written(config: str) -> bool:
     try:
         os.lstat(config)
     except FileNotFoundError:
-        return os.path.isdir(os.path.dirname(config) or ".")  # noqa: PTH112, PTH120
+        return os.path.isdir(os.path.dirname(config) or ".")  # noqa: PTH112, PTH120  # Path.is_dir may raise
     except OSError:  # a name that is too long, or below a file
         return False
     return False

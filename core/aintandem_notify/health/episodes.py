@@ -33,7 +33,7 @@ _ENDED_BY_EVIDENCE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """How far the agent has come, and so which trouble is really over if its condition is absent.
+    """The progress of the agent's start: it tells which trouble is really over if its condition is absent.
 
     ``projects`` are the ids of those that it knows. Those that match globs are known once the list of projects
     ``has_listed`` them.

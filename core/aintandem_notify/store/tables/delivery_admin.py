@@ -176,13 +176,13 @@ class DeliveryQueries:
         With names in ``criteria`` it reads at most ``MAX_SCANNED`` notifications, so it may find fewer at once.
         """
         if not criteria.has_names:
-            found = self.ids(criteria, limit=limit, before=before)
-            return DeliveryScan(found, found[-1] if len(found) == limit else None)
+            matches = self.ids(criteria, limit=limit, before=before)
+            return DeliveryScan(matches, matches[-1] if len(matches) == limit else None)
         candidates = self.ids(criteria, limit=MAX_SCANNED, before=before)
-        found = self._named(candidates, criteria)
-        if len(found) > limit:
-            return DeliveryScan(found[:limit], found[limit - 1])
-        return DeliveryScan(found, candidates[-1] if len(candidates) == MAX_SCANNED else None)
+        matches = self._named(candidates, criteria)
+        if len(matches) > limit:
+            return DeliveryScan(matches[:limit], matches[limit - 1])
+        return DeliveryScan(matches, candidates[-1] if len(candidates) == MAX_SCANNED else None)
 
     def _named(self, ids: list[int], criteria: DeliveryFilter) -> list[int]:
         """Those of ``ids`` whose notification is about the project and the task."""
