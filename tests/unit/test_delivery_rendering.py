@@ -5,6 +5,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import force_setattr
 from structlog.testing import capture_logs
 
 from aintandem_notify.delivery import rendering
@@ -35,7 +36,7 @@ def test_what_a_plugin_does_to_its_notification_no_other_sees() -> None:
     before = notification.model_dump_json()
     mine = render_claim(claim(notification))
     mine.__dict__["title"] = 7
-    mine.event.__dict__["error"] = object()
+    force_setattr(mine.event, "error", object())
     mine.event.wire()["error"] = object()
     assert notification.model_dump_json() == before
     assert render_claim(claim(notification)).model_dump_json() == before

@@ -15,6 +15,7 @@ from aintandem_notify.domain.events import (
     MAX_DEPTH,
     MAX_VALUES,
     WIRE_FAMILIES,
+    BinaryFrame,
     ControlMessage,
     Event,
     Flaw,
@@ -25,6 +26,7 @@ from aintandem_notify.domain.events import (
     parse_frame,
     restore_event,
 )
+from support.event_frames import json_values, near_frames
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 FAILED = '"type": "task_failed", "taskId": "t1", "projectId": "p"'
@@ -46,8 +48,10 @@ def nested(depth: int, opening: str = "[", closing: str = "]") -> str:
 @pytest.mark.parametrize(
     ("frame", "flaw", "detail"),
     [
-        (b'{"type": "task_failed"}', Flaw.BINARY, ""),
-        (bytearray(b"\xff\x00"), Flaw.BINARY, ""),
+        (BinaryFrame(b'{"type": "task_failed"}'), Flaw.BINARY, ""),
+        (b'{"type": "task_failed"}', Flaw.MISSING_OR_WRONG_FIELD, "task_failed.taskId"),
+        (b'{"type": "task_failed", "a": "\xff"}', Flaw.MALFORMED, ""),
+        (b'\xef\xbb\xbf{"type": "task_failed"}', Flaw.MALFORMED, ""),
         ("", Flaw.MALFORMED, ""),
         ("   ", Flaw.MALFORMED, ""),
         ("hello", Flaw.MALFORMED, ""),
@@ -222,25 +226,6 @@ def test_a_detail_never_holds_the_content_of_a_frame() -> None:
     assert "canary" not in repr(outcome)
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.datetimes().map(str),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=15,
-)
-# Objects that come near to events: real types and field names with any value.
-near_frames = st.fixed_dictionaries(
-    {"type": st.sampled_from([*EVENT_TYPES, *CONTROL_TYPES, "task_paused"]) | json_values},
-    optional={
-        name: json_values | st.just("p") | st.text(st.characters(categories=["Cs", "L"]), max_size=3)
-        for name in (
-            *("timestamp", "projectId", "taskId", "executionId", "workflowId", "phaseId", "sandboxId"),
-            *("containerId", "task", "step", "status", "progress", "output", "artifact", "input", "duration"),
-            *("error", "exitCode", "image", "caughtUp", "project_id", "task_id", "key", "wire", "family"),
-        )
-    },
-)
-
-
 def is_sound(outcome: Event | ControlMessage | InvalidFrame) -> None:
     """The promises of every result, for all input."""
     if not isinstance(outcome, Event):
@@ -251,7 +236,7 @@ def is_sound(outcome: Event | ControlMessage | InvalidFrame) -> None:
     back = restore_event(json.loads(sendable))
     assert back.key == outcome.key
     assert back == outcome
-    outcome.model_dump_json()
+    assert json.loads(outcome.wire_json) == outcome.wire()
 
 
 @given(st.text() | st.text(st.characters(categories=["Cs", "Cc", "P", "N"])))

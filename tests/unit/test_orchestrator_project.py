@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from aintandem_notify import log
 from aintandem_notify.config import ConnectionConfig
-from aintandem_notify.domain.events import ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
+from aintandem_notify.domain.events import BinaryFrame, ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import (
     ApiError,
@@ -233,7 +233,9 @@ def world() -> World:
 
 
 async def test_events_come_through_in_order(world: World, autojump_clock: MockClock) -> None:
-    world.plans.append(Plan(batches=[[task(1), "rubbish", task(2)], ['{"type": "pong"}'], [b"\x00", task(3)]]))
+    world.plans.append(
+        Plan(batches=[[task(1), "rubbish", task(2)], ['{"type": "pong"}'], [BinaryFrame(b"\x00"), task(3)]])
+    )
     await world.watch(10)
     assert world.types == ["connection_connected", "task_started", "task_started", "task_started"]
     assert [event.run_id for event in world.events[1:]] == ["t1", "t2", "t3"]

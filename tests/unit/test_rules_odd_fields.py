@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from pydantic.alias_generators import to_camel
 
-from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, parse_frame
+from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, field_names, parse_frame
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.runs import advance, run_ref
 from aintandem_notify.plugins.config_loading import load
@@ -15,8 +16,8 @@ from support.configs import write_config
 from support.outbox import NOW
 
 NAMES: Final = sorted(
-    {name for model in EVENT_TYPES.values() for name in model.model_fields}
-    | {field.alias for model in EVENT_TYPES.values() for field in model.model_fields.values() if field.alias}
+    {name for model in EVENT_TYPES.values() for name in field_names(model)}
+    | {to_camel(name) for model in EVENT_TYPES.values() for name in field_names(model)}
     | {"instance", "name", "title", "id", "key", "wire", "run", "runId", "project", "version", "model_fields"}
 )
 ODD: Final[tuple[Any, ...]] = ([1], [[]], {"a": 1}, {}, 5, -1, True, 1.5, 1e308, 10**400, "", "x", "\x00", None)

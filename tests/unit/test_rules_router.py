@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from aintandem_notify.config import Config
-from aintandem_notify.domain.events import EVENT_TYPES, AgentStartedEvent, Event, UnknownEvent
+from aintandem_notify.domain.events import EVENT_TYPES, AgentStartedEvent, Event, UnknownEvent, field_names
 from aintandem_notify.domain.notification import Notification, Severity
 from aintandem_notify.log import register_secret
 from aintandem_notify.rules import RoutedNotification, Router
@@ -84,7 +84,7 @@ def test_without_any_rule_every_destination_gets_ends_of_runs_and_the_agents_tro
     if event_type in DEFAULT_TYPES:
         expected = {"default": everybody}
     elif event_type in AGENT_WARNING_TYPES:
-        of_itself = "instance" in EVENT_TYPES[event_type].model_fields
+        of_itself = "instance" in field_names(EVENT_TYPES[event_type])
         expected = {"agent": ("file_log.audit",) if of_itself else everybody}
     elif event_type == "agent_recovered":  # the sample's recipient
         expected = {"health": ("slack.team",)}
@@ -148,7 +148,7 @@ def test_a_gap_goes_to_every_destination_only_if_events_were_lost() -> None:
     assert recipients(named, "feed_gap", changed=0, tooOld=0) == {"gaps": ("slack.team",)}
 
 
-ABOUT_AN_INSTANCE = [name for name, model in EVENT_TYPES.items() if "instance" in model.model_fields]
+ABOUT_AN_INSTANCE = [name for name, model in EVENT_TYPES.items() if "instance" in field_names(model)]
 
 
 @pytest.mark.parametrize("event_type", ABOUT_AN_INSTANCE)

@@ -186,7 +186,7 @@ def test_the_same_end_twice_is_a_repetition_at_any_time() -> None:
 
 @pytest.mark.parametrize("kind", ["connection_connected", "agent_started"])
 def test_events_about_no_run(kind: str) -> None:
-    changed = EVENT_TYPES[kind].model_validate({"timestamp": datetime.now(UTC), "projectId": "p"})
+    changed = EVENT_TYPES[kind](timestamp=datetime.now(UTC), project_id="p")
     assert run_ref(changed) is None
     with pytest.raises(ValueError, match="about no run"):
         advance(None, changed)

@@ -4,7 +4,6 @@ Marks one that was taken over from another destination, and reduces one to plain
 """
 
 import unicodedata
-from copy import deepcopy
 from dataclasses import replace
 from typing import Final
 
@@ -46,10 +45,7 @@ def _render(claim: Claim) -> Notification:
 
 def _copy_for_plugin(notification: Notification) -> Notification:
     """Returns a copy for this destination: others share the original, and a plugin may change its argument."""
-    event = notification.event.model_copy()
-    values = event.__dict__
-    values.update({name: deepcopy(value) for name, value in values.items() if isinstance(value, dict | list)})
-    return notification.model_copy(update={"event": event})
+    return notification.model_copy(update={"event": notification.event.detached()})
 
 
 def as_plain(notification: Notification) -> Notification:

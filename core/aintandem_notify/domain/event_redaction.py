@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from aintandem_notify.domain.events import Event, TaskOutputEvent, restore_event
+from aintandem_notify.domain.events import Event, TaskOutputEvent, UnknownEvent, restore_event
 from aintandem_notify.domain.notification import Field, Notification, Project
 from aintandem_notify.domain.runs import OUTPUT_TAIL_CHARACTERS, Run, RunRef, tail
 from aintandem_notify.log import may_hold_secret, redact, redact_cut, redact_piece, redact_values
@@ -133,7 +133,7 @@ def strip_run_texts(run: Run) -> Run:
 
 def generic_title(event: Event) -> str:
     """A title made from the event type alone: ``Task failed``."""
-    known = event.type if type(event).model_fields["type"].default == event.type else "unknown_event"
+    known = "unknown_event" if isinstance(event, UnknownEvent) else event.type
     return known.replace("_", " ").capitalize()
 
 

@@ -1,11 +1,10 @@
 """The short named facts of a notification, each computed from the event, its run and its project."""
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, Final
 
 from aintandem_notify.domain.event_redaction import EventContext
-from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.events import Event, field_names
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.runs import Run
 from aintandem_notify.foundation.clock import iso_seconds
@@ -17,12 +16,7 @@ def event_field(event: Event, name: str) -> Any:
 
     Extra fields from the wire are ignored: their values may be anything.
     """
-    return getattr(event, name) if name in _names_of(type(event)) else None
-
-
-@cache  # pydantic computes ``model_fields`` at each access, and every notification needs it a dozen times
-def _names_of(model: type[Event]) -> frozenset[str]:
-    return frozenset(model.model_fields)
+    return getattr(event, name) if name in field_names(type(event)) else None
 
 
 def run_name(event: Event, run: Run | None) -> str:

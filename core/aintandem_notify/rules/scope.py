@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from aintandem_notify.domain.events import EVENT_TYPES, Event
+from aintandem_notify.domain.events import EVENT_TYPES, Event, field_names
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.runs import Run
 from aintandem_notify.rules import formats
@@ -11,9 +11,7 @@ from aintandem_notify.rules import formats
 Scope = Mapping[str, Any]
 """The values by name."""
 
-_EVENT_FIELDS: Final = frozenset(
-    field for model in EVENT_TYPES.values() for field in model.model_fields
-) | frozenset({"family", "run_id"})
+_EVENT_FIELDS: Final = frozenset({"type", "family", "run_id"}).union(*map(field_names, EVENT_TYPES.values()))
 
 _RUN_ATTRIBUTES: Final[Mapping[str, Callable[[Run], Any]]] = {
     "id": lambda run: run.id,
@@ -52,7 +50,7 @@ class _EventView:
             return self._event.wire()
         if name in _EVENT_FIELDS:
             return getattr(self._event, name, None)
-        return (self._event.model_extra or {}).get(name)
+        return self._event.model_extra.get(name)
 
     def __str__(self) -> str:
         return formats.as_text(self._event.wire())

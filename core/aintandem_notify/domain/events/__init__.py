@@ -6,8 +6,9 @@ with the reason; it never raises. One table, ``EVENT_TYPES``, maps a type to its
 family.
 """
 
-from aintandem_notify.domain.events.base import DOT_SEGMENTS, MAX_ID_CHARACTERS, Event, Family, UnknownEvent
+from aintandem_notify.domain.events.base import DOT_SEGMENTS, Event, Family, UnknownEvent
 from aintandem_notify.domain.events.event_types import EVENT_TYPES, LOCAL_TYPES, WIRE_FAMILIES
+from aintandem_notify.domain.events.field_types import MAX_ID_CHARACTERS
 from aintandem_notify.domain.events.local_events import (
     AgentDegradedEvent,
     AgentEvent,
@@ -29,6 +30,7 @@ from aintandem_notify.domain.events.local_events import (
 from aintandem_notify.domain.events.parsing import (
     CONTROL_TYPES,
     MAX_VALUES,
+    BinaryFrame,
     ControlMessage,
     Flaw,
     InvalidFrame,
@@ -38,6 +40,8 @@ from aintandem_notify.domain.events.parsing import (
     restore_event,
     sanitize_value,
 )
+from aintandem_notify.domain.events.quick_parsing import parse_frames
+from aintandem_notify.domain.events.record import field_names
 from aintandem_notify.domain.events.wire_events import (
     Artifact,
     ProgressEvent,
@@ -83,6 +87,7 @@ __all__ = [
     "AgentStoppedEvent",
     "Artifact",
     "BacklogFoldedEvent",
+    "BinaryFrame",
     "ConnectionConnectedEvent",
     "ConnectionDisconnectedEvent",
     "ConnectionErrorEvent",
@@ -125,7 +130,9 @@ __all__ = [
     "WorkflowPhaseStartedEvent",
     "event_from",
     "event_time",
+    "field_names",
     "parse_frame",
+    "parse_frames",
     "restore_event",
     "sanitize_value",
 ]

@@ -1,10 +1,9 @@
 """The events that the agent creates itself: about the projects' links, and about its own state."""
 
-from typing import Literal
+from msgspec import field
 
-from pydantic import AwareDatetime, Field
-
-from aintandem_notify.domain.events.base import Event, Family, Id, LocalText
+from aintandem_notify.domain.events.base import Event, Family
+from aintandem_notify.domain.events.field_types import Id, LocalText, Moment
 
 
 class ConnectionEvent(Event):
@@ -14,25 +13,21 @@ class ConnectionEvent(Event):
     project_id: Id
 
 
-class ConnectionConnectedEvent(ConnectionEvent):
+class ConnectionConnectedEvent(ConnectionEvent, tag="connection_connected"):
     """The link of a project is up."""
 
-    type: Literal["connection_connected"] = "connection_connected"
 
-
-class ConnectionDisconnectedEvent(ConnectionEvent):
+class ConnectionDisconnectedEvent(ConnectionEvent, tag="connection_disconnected"):
     """The link of a project went down; ``code`` is the WebSocket close code (1006: none was sent)."""
 
-    type: Literal["connection_disconnected"] = "connection_disconnected"
     code: int = 1006
     reason: LocalText = ""
     will_reconnect: bool = True
 
 
-class ConnectionErrorEvent(ConnectionEvent):
+class ConnectionErrorEvent(ConnectionEvent, tag="connection_error"):
     """The link of a project could not be opened, or was refused."""
 
-    type: Literal["connection_error"] = "connection_error"
     error: LocalText = ""
     will_reconnect: bool = True
 
@@ -44,55 +39,45 @@ class AgentEvent(Event):
     reason: LocalText = ""
 
 
-class AgentStartedEvent(AgentEvent):
+class AgentStartedEvent(AgentEvent, tag="agent_started"):
     """The agent runs. It watches ``projects`` projects and has ``plugins`` configured instances."""
 
-    type: Literal["agent_started"] = "agent_started"
     version: str = ""
     projects: int = 0
     plugins: int = 0
 
 
-class AgentStoppedEvent(AgentEvent):
+class AgentStoppedEvent(AgentEvent, tag="agent_stopped"):
     """The agent is about to stop regularly."""
 
-    type: Literal["agent_stopped"] = "agent_stopped"
 
-
-class LoginFailedEvent(AgentEvent):
+class LoginFailedEvent(AgentEvent, tag="login_failed"):
     """The orchestrator refused our credentials."""
 
-    type: Literal["login_failed"] = "login_failed"
 
-
-class PluginFailedEvent(AgentEvent):
+class PluginFailedEvent(AgentEvent, tag="plugin_failed"):
     """A plugin instance (``instance``, as ``slack.team``) cannot be used."""
 
-    type: Literal["plugin_failed"] = "plugin_failed"
     instance: LocalText = ""
 
 
-class DestinationParkedEvent(AgentEvent):
+class DestinationParkedEvent(AgentEvent, tag="destination_parked"):
     """A destination (``instance``) is broken until somebody repairs it; its queue is kept."""
 
-    type: Literal["destination_parked"] = "destination_parked"
     instance: LocalText = ""
 
 
-class StoreDegradedEvent(AgentEvent):
+class StoreDegradedEvent(AgentEvent, tag="store_degraded"):
     """The store fails or failed (a full disk, say), or had to be created again; one event for each trouble."""
 
-    type: Literal["store_degraded"] = "store_degraded"
 
-
-class DestinationRecoveredEvent(AgentEvent):
+class DestinationRecoveredEvent(AgentEvent, tag="destination_recovered"):
     """A destination (``instance``) that was parked accepts deliveries again."""
 
-    type: Literal["destination_recovered"] = "destination_recovered"
     instance: LocalText = ""
 
 
-class AgentDegradedEvent(AgentEvent):
+class AgentDegradedEvent(AgentEvent, tag="agent_degraded"):
     """The agent is not well; ``reason`` has the sentences, and ``kind`` is the id of their kind (``link``).
 
     ``subjects`` are the projects, destinations or plugin instances that it is about. ``failing``: the agent cannot
@@ -100,21 +85,19 @@ class AgentDegradedEvent(AgentEvent):
     do not get it.
     """
 
-    type: Literal["agent_degraded"] = "agent_degraded"
     kind: LocalText = ""
     subjects: tuple[LocalText, ...] = ()
     failing: bool = False
     excluded: tuple[LocalText, ...] = ()
 
 
-class AgentRecoveredEvent(AgentEvent):
+class AgentRecoveredEvent(AgentEvent, tag="agent_recovered"):
     """Trouble of the agent is over; it goes to the destinations that got the notice of its begin (``recipients``).
 
     ``kind``, ``subjects`` and ``reason`` are as in that notice, and ``begun_by`` is the key of its event.
     The trouble lasted ``seconds``.
     """
 
-    type: Literal["agent_recovered"] = "agent_recovered"
     kind: LocalText = ""
     subjects: tuple[LocalText, ...] = ()
     seconds: float = 0.0
@@ -122,24 +105,23 @@ class AgentRecoveredEvent(AgentEvent):
     recipients: tuple[LocalText, ...] = ()
 
 
-class BacklogFoldedEvent(AgentEvent):
+class BacklogFoldedEvent(AgentEvent, tag="backlog_folded"):
     """Replaces ``count`` notifications that waited for a destination (``instance``) while it was unreachable.
 
     They were about ``runs`` runs (or projects and other threads), some of which are in ``names``. ``types`` counts
     them by the type of their event. The first event was at ``oldest``, the last at ``newest``.
     """
 
-    type: Literal["backlog_folded"] = "backlog_folded"
     instance: LocalText = ""
     count: int = 0
     runs: int = 0
-    types: dict[str, int] = Field(default_factory=dict)
+    types: dict[str, int] = field(default_factory=dict)
     names: tuple[LocalText, ...] = ()
-    oldest: AwareDatetime | None = None
-    newest: AwareDatetime | None = None
+    oldest: Moment | None = None
+    newest: Moment | None = None
 
 
-class FeedGapEvent(AgentEvent):
+class FeedGapEvent(AgentEvent, tag="feed_gap"):
     """A project had no link between two times; created once, after catching up over REST.
 
     The gap lasted ``seconds``. ``changed`` runs changed during it and were reported, as far as there are events
@@ -148,11 +130,10 @@ class FeedGapEvent(AgentEvent):
     names it. ``repeated``: the same was reported after the last gap.
     """
 
-    type: Literal["feed_gap"] = "feed_gap"
     project_id: Id
     project_name: LocalText = ""
-    blind_from: AwareDatetime | None = None
-    blind_until: AwareDatetime | None = None
+    blind_from: Moment | None = None
+    blind_until: Moment | None = None
     seconds: float = 0.0
     changed: int = 0
     too_old: int = 0

@@ -1,6 +1,7 @@
-"""Parses one message of a project's socket into an event, and restores stored events.
+"""Reads events in any form that is clear: a message of a project's socket, or a stored event.
 
-Input from outside never raises here. ``orchestrator.link.frames`` counts and logs the invalid frames.
+``quick_parsing`` reads the frames in their usual form, and leaves every other one to this module. Input from
+outside never raises here. ``orchestrator.link.frames`` counts and logs the invalid frames.
 """
 
 import re
@@ -55,6 +56,10 @@ _FLAWS: Final = {
 }
 
 
+class BinaryFrame(bytes):
+    """A binary message of the socket; the bytes of a text message are plain ``bytes``."""
+
+
 @dataclass(frozen=True, slots=True)
 class ControlMessage:
     """A ``ping``, ``pong`` or ``connected`` frame."""
@@ -92,16 +97,19 @@ def event_time(value: object, default: datetime) -> datetime:
 def parse_frame(
     frame: str | bytes, project_id: str, received_at: datetime
 ) -> Event | ControlMessage | InvalidFrame:
-    """Parses one WebSocket message of the project. Never raises.
+    """Parses one WebSocket message of the project: its text, or the bytes of its text. Never raises.
 
     A frame without ``projectId`` belongs to the project of its socket. A missing or unreadable ``timestamp``
     becomes ``received_at``. Lone surrogates are replaced by U+FFFD, so that every text of an event can be
     encoded; JavaScript makes them when it cuts a text in the middle of a character. None of these may cost a
     ``task_failed`` event.
     """
-    if not isinstance(frame, str):
+    if isinstance(frame, BinaryFrame):
         return InvalidFrame(Flaw.BINARY)
-    content = _read_json(frame)
+    try:
+        content = _read_json(frame if isinstance(frame, str) else frame.decode())
+    except UnicodeDecodeError:
+        return InvalidFrame(Flaw.MALFORMED)
     if isinstance(content, InvalidFrame):
         return content
     try:
@@ -158,7 +166,7 @@ def restore_event(wire: Mapping[str, Any], key: str | None = None) -> Event:
     except ValidationError:
         event = UnknownEvent.from_wire(stored, moment)
     if key is not None:
-        event.__dict__["key"] = key
+        event.memo["key"] = key
     return event
 
 

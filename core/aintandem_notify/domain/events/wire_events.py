@@ -1,21 +1,18 @@
 """The 20 event types that arrive over a project's socket, as the orchestrator's guide describes them."""
 
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
-
-from aintandem_notify.domain.events.base import (
-    Event,
-    Family,
+from aintandem_notify.domain.events.base import Event, Family, UnknownEvent
+from aintandem_notify.domain.events.field_types import (
     Id,
     OptionalInt,
     OptionalNumber,
     OptionalObject,
     OptionalText,
     Text,
-    UnknownEvent,
 )
+from aintandem_notify.domain.events.record import Record
 
 
 class TaskEvent(Event):
@@ -32,7 +29,7 @@ class TaskEvent(Event):
         return self.task_id
 
 
-class TaskQueuedEvent(TaskEvent):
+class TaskQueuedEvent(TaskEvent, tag="task_queued"):
     """A task was added to the queue; ``input`` is its input.
 
     Example::
@@ -42,12 +39,11 @@ class TaskQueuedEvent(TaskEvent):
                 print("queued:", task, "with", parameters)
     """
 
-    type: Literal["task_queued"] = "task_queued"
     task: OptionalText = None
     input: OptionalObject = None
 
 
-class TaskStartedEvent(TaskEvent):
+class TaskStartedEvent(TaskEvent, tag="task_started"):
     """A task started to run.
 
     Example::
@@ -57,11 +53,10 @@ class TaskStartedEvent(TaskEvent):
                 print("started:", task_id)
     """
 
-    type: Literal["task_started"] = "task_started"
     task: OptionalText = None
 
 
-class TaskStepProgressEvent(TaskEvent):
+class TaskStepProgressEvent(TaskEvent, tag="step_progress"):
     """A step of a task made progress.
 
     ``status`` is usually pending, running, in-progress, completed, failed or skipped; any other is kept.
@@ -74,7 +69,6 @@ class TaskStepProgressEvent(TaskEvent):
                 print(step, progress, "%")
     """
 
-    type: Literal["step_progress"] = "step_progress"
     step_id: OptionalText = None
     step: OptionalText = None
     status: OptionalText = None
@@ -83,7 +77,7 @@ class TaskStepProgressEvent(TaskEvent):
     output: Any = None
 
 
-class TaskOutputEvent(TaskEvent):
+class TaskOutputEvent(TaskEvent, tag="output"):
     """A piece of a task's terminal output, line breaks included.
 
     Example::
@@ -93,12 +87,11 @@ class TaskOutputEvent(TaskEvent):
                 print(output, end="")
     """
 
-    type: Literal["output"] = "output"
     step_id: OptionalText = None
     output: Text = ""
 
 
-class Artifact(BaseModel):
+class Artifact(Record):
     """A file that a task created; ``type`` is a media type, ``size`` is in bytes.
 
     Example::
@@ -108,14 +101,12 @@ class Artifact(BaseModel):
                 print(path, kind, size, "bytes")
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel, populate_by_name=True)
-
     path: Text = ""
     type: Text = ""
     size: OptionalInt = None
 
 
-class TaskArtifactEvent(TaskEvent):
+class TaskArtifactEvent(TaskEvent, tag="artifact"):
     """A task created an artifact.
 
     Example::
@@ -125,11 +116,10 @@ class TaskArtifactEvent(TaskEvent):
                 print(artifact.path, artifact.size, "bytes")
     """
 
-    type: Literal["artifact"] = "artifact"
     artifact: Artifact
 
 
-class TaskCompletedEvent(TaskEvent):
+class TaskCompletedEvent(TaskEvent, tag="task_completed"):
     """A task ended successfully.
 
     ``duration`` is as the orchestrator sent it: the API names no unit for it, the simulator sends milliseconds.
@@ -142,13 +132,12 @@ class TaskCompletedEvent(TaskEvent):
                 print("result:", output)
     """
 
-    type: Literal["task_completed"] = "task_completed"
     task: OptionalText = None
     output: Any = None
     duration: OptionalNumber = None
 
 
-class TaskFailedEvent(TaskEvent):
+class TaskFailedEvent(TaskEvent, tag="task_failed"):
     """A task ended with an error.
 
     Example::
@@ -158,13 +147,12 @@ class TaskFailedEvent(TaskEvent):
                 print("failed:", error)
     """
 
-    type: Literal["task_failed"] = "task_failed"
     task: OptionalText = None
     error: OptionalText = None
     output: Any = None
 
 
-class TaskCancelledEvent(TaskEvent):
+class TaskCancelledEvent(TaskEvent, tag="task_cancelled"):
     """A task was cancelled.
 
     Example::
@@ -174,7 +162,6 @@ class TaskCancelledEvent(TaskEvent):
                 print("cancelled:", task_id)
     """
 
-    type: Literal["task_cancelled"] = "task_cancelled"
     task: OptionalText = None
 
 
@@ -193,7 +180,7 @@ class WorkflowEvent(Event):
         return self.execution_id
 
 
-class WorkflowExecutionCreatedEvent(WorkflowEvent):
+class WorkflowExecutionCreatedEvent(WorkflowEvent, tag="workflow_execution_created"):
     """A workflow execution was created; ``input`` is its input.
 
     Example::
@@ -203,11 +190,10 @@ class WorkflowExecutionCreatedEvent(WorkflowEvent):
                 print("created:", execution_id)
     """
 
-    type: Literal["workflow_execution_created"] = "workflow_execution_created"
     input: OptionalObject = None
 
 
-class WorkflowExecutionStartedEvent(WorkflowEvent):
+class WorkflowExecutionStartedEvent(WorkflowEvent, tag="workflow_execution_started"):
     """A workflow execution started.
 
     Example::
@@ -217,10 +203,8 @@ class WorkflowExecutionStartedEvent(WorkflowEvent):
                 print("started:", workflow_id)
     """
 
-    type: Literal["workflow_execution_started"] = "workflow_execution_started"
 
-
-class WorkflowPhaseStartedEvent(WorkflowEvent):
+class WorkflowPhaseStartedEvent(WorkflowEvent, tag="workflow_phase_started"):
     """A phase of a workflow execution started.
 
     Example::
@@ -230,12 +214,11 @@ class WorkflowPhaseStartedEvent(WorkflowEvent):
                 print("phase:", phase)
     """
 
-    type: Literal["workflow_phase_started"] = "workflow_phase_started"
     phase_id: Id
     phase: OptionalText = None
 
 
-class WorkflowPhaseCompletedEvent(WorkflowEvent):
+class WorkflowPhaseCompletedEvent(WorkflowEvent, tag="workflow_phase_completed"):
     """A phase of a workflow execution ended.
 
     Example::
@@ -245,13 +228,12 @@ class WorkflowPhaseCompletedEvent(WorkflowEvent):
                 print(phase, "result:", output)
     """
 
-    type: Literal["workflow_phase_completed"] = "workflow_phase_completed"
     phase_id: Id
     phase: OptionalText = None
     output: Any = None
 
 
-class WorkflowExecutionCompletedEvent(WorkflowEvent):
+class WorkflowExecutionCompletedEvent(WorkflowEvent, tag="workflow_execution_completed"):
     """A workflow execution ended successfully.
 
     ``duration`` is as the orchestrator sent it: the API names no unit for it, the simulator sends milliseconds.
@@ -263,12 +245,11 @@ class WorkflowExecutionCompletedEvent(WorkflowEvent):
                 print("result:", output)
     """
 
-    type: Literal["workflow_execution_completed"] = "workflow_execution_completed"
     output: Any = None
     duration: OptionalNumber = None
 
 
-class WorkflowExecutionFailedEvent(WorkflowEvent):
+class WorkflowExecutionFailedEvent(WorkflowEvent, tag="workflow_execution_failed"):
     """A workflow execution ended with an error.
 
     Example::
@@ -278,11 +259,10 @@ class WorkflowExecutionFailedEvent(WorkflowEvent):
                 print("failed:", error)
     """
 
-    type: Literal["workflow_execution_failed"] = "workflow_execution_failed"
     error: OptionalText = None
 
 
-class WorkflowExecutionPausedEvent(WorkflowEvent):
+class WorkflowExecutionPausedEvent(WorkflowEvent, tag="workflow_execution_paused"):
     """A workflow execution was paused.
 
     Example::
@@ -292,10 +272,8 @@ class WorkflowExecutionPausedEvent(WorkflowEvent):
                 print("paused:", execution_id)
     """
 
-    type: Literal["workflow_execution_paused"] = "workflow_execution_paused"
 
-
-class WorkflowExecutionResumedEvent(WorkflowEvent):
+class WorkflowExecutionResumedEvent(WorkflowEvent, tag="workflow_execution_resumed"):
     """A workflow execution goes on after a pause.
 
     Example::
@@ -305,8 +283,6 @@ class WorkflowExecutionResumedEvent(WorkflowEvent):
                 print("goes on:", execution_id)
     """
 
-    type: Literal["workflow_execution_resumed"] = "workflow_execution_resumed"
-
 
 class SandboxEvent(Event):
     """Base of the 4 sandbox events."""
@@ -315,10 +291,8 @@ class SandboxEvent(Event):
     identity = Event.identity | {"sandbox_id"}
     project_id: Id
     # The orchestrator's container layer says containerId where its progress layer says sandboxId.
-    sandbox_id: Id = Field(
-        validation_alias=AliasChoices("sandboxId", "containerId", "sandbox_id"),
-        serialization_alias="sandboxId",
-    )
+    other_names = MappingProxyType({"sandbox_id": ("containerId",)})
+    sandbox_id: Id
 
     @property
     def run_id(self) -> str:
@@ -326,7 +300,7 @@ class SandboxEvent(Event):
         return self.sandbox_id
 
 
-class SandboxCreatedEvent(SandboxEvent):
+class SandboxCreatedEvent(SandboxEvent, tag="sandbox_created"):
     """A sandbox was created.
 
     Example::
@@ -336,11 +310,10 @@ class SandboxCreatedEvent(SandboxEvent):
                 print("created from", image)
     """
 
-    type: Literal["sandbox_created"] = "sandbox_created"
     image: OptionalText = None
 
 
-class SandboxStartedEvent(SandboxEvent):
+class SandboxStartedEvent(SandboxEvent, tag="sandbox_started"):
     """A sandbox started.
 
     Example::
@@ -350,10 +323,8 @@ class SandboxStartedEvent(SandboxEvent):
                 print("started:", sandbox_id)
     """
 
-    type: Literal["sandbox_started"] = "sandbox_started"
 
-
-class SandboxStoppedEvent(SandboxEvent):
+class SandboxStoppedEvent(SandboxEvent, tag="sandbox_stopped"):
     """A sandbox stopped.
 
     Example::
@@ -363,11 +334,10 @@ class SandboxStoppedEvent(SandboxEvent):
                 print("stopped with", exit_code)
     """
 
-    type: Literal["sandbox_stopped"] = "sandbox_stopped"
     exit_code: OptionalInt = None
 
 
-class SandboxErrorEvent(SandboxEvent):
+class SandboxErrorEvent(SandboxEvent, tag="sandbox_error"):
     """Something went wrong with a sandbox.
 
     Example::
@@ -377,7 +347,6 @@ class SandboxErrorEvent(SandboxEvent):
                 print("failed:", error)
     """
 
-    type: Literal["sandbox_error"] = "sandbox_error"
     error: OptionalText = None
 
 

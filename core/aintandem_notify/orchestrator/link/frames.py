@@ -7,7 +7,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from aintandem_notify.domain.events import Event, InvalidFrame, UnknownEvent, parse_frame
+from aintandem_notify.domain.events import Event, InvalidFrame, UnknownEvent, parse_frames
 from aintandem_notify.domain.truncation import fit_event
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.untrusted_json import is_out_of_memory
@@ -51,8 +51,7 @@ class FrameReader:
         """
         project_id, received_at = self._project_id, received_at or self._clock.now()
         events: list[Event] = []
-        for frame in batch:
-            content = parse_frame(frame, project_id, received_at)
+        for frame, content in zip(batch, parse_frames(batch, project_id, received_at), strict=True):
             if isinstance(content, Event):
                 is_long = self._max_length is not None and len(frame) > self._max_length
                 events.append(self._truncate(content) if is_long else content)

@@ -17,6 +17,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from aintandem_notify.config import DIRECT, Outbound
+from aintandem_notify.domain.events import BinaryFrame
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS, TOO_BIG, error_for_close, leaf_exceptions
@@ -283,7 +284,7 @@ class _WebSocketLink:
                 if not self._closing:
                     self._end(stream.error or _as_link_error(closed) or error_for_close(1006))
                 return
-            if not self._take(frame):
+            if not self._take(frame if isinstance(frame, str) else BinaryFrame(frame)):
                 await self._wait_for_room()
             elif stream.idle:
                 self._arrival.set()

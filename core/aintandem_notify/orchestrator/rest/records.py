@@ -8,7 +8,13 @@ from pydantic import AliasChoices, AwareDatetime, BaseModel, BeforeValidator, Co
 from pydantic.alias_generators import to_camel
 
 from aintandem_notify.domain.events import event_time
-from aintandem_notify.domain.events.base import ConvertInvalid, Id, OptionalInt, OptionalNumber, OptionalText
+from aintandem_notify.domain.events.field_types import (
+    ConvertInvalid,
+    Id,
+    OptionalInt,
+    OptionalNumber,
+    OptionalText,
+)
 from aintandem_notify.orchestrator.protocol.responses import ForeignAnswer
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
