@@ -11,7 +11,15 @@ from msgspec import structs
 from pydantic_core import to_json
 
 from aintandem_notify.domain.events.field_types import Flag, Moment, TypeName
-from aintandem_notify.domain.events.record import Record, decode, make, names_on_wire, record_fields, set_memo
+from aintandem_notify.domain.events.record import (
+    Record,
+    convert_json,
+    decode,
+    make,
+    names_on_wire,
+    record_fields,
+    set_memo,
+)
 
 
 class Family(StrEnum):
@@ -52,7 +60,8 @@ class Event(Record):
     @classmethod
     def from_wire(cls, wire: dict[str, Any], timestamp: datetime) -> Self:
         """The event in ``wire``, which becomes its wire form unchanged. Raises pydantic's ValidationError."""
-        event = make(cls, {**wire, "timestamp": timestamp})
+        values = {**wire, "timestamp": timestamp}
+        event = convert_json(cls, values) or make(cls, values)
         event.memo["wire"] = wire
         return event
 

@@ -7,6 +7,7 @@ form must not cost the event.
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,15 +71,21 @@ Id = Annotated[
     Meta(min_length=1, max_length=MAX_ID_CHARACTERS),
     StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS),
 ]
-TypeName = Annotated[str, StringConstraints(max_length=MAX_TYPE_CHARACTERS)]
+TypeName = Annotated[str, Meta(max_length=MAX_TYPE_CHARACTERS), StringConstraints(max_length=MAX_TYPE_CHARACTERS)]
 Text = Annotated[str, ConvertInvalid(_json_text)]
 OptionalText = Annotated[str | None, ConvertInvalid(_json_text)]
-OptionalNumber = Annotated[float | None, ConvertInvalid(_nothing)]
+_Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+OptionalNumber = Annotated[_Finite | None, ConvertInvalid(_nothing)]
 OptionalInt = Annotated[int | None, ConvertInvalid(_whole_part)]
 OptionalObject = Annotated[dict[str, Any] | None, ConvertInvalid(_nothing)]
 Flag = Annotated[bool, ConvertInvalid(_false)]
 LocalText = Annotated[str, BeforeValidator(_mend)]
 """A text of the agent's own: a file name or an error in it may hold bytes that are no valid text."""
+
+WIRE_KINDS: Final = frozenset(
+    {Any, str | None, Moment, Id, TypeName, Text, OptionalText, OptionalNumber, OptionalInt, OptionalObject, Flag}
+)
+"""The kinds of field of which msgspec takes no value that pydantic would take in another way."""
 
 _EXACT_TYPES: Final[dict[object, frozenset[type]]] = {
     Text: frozenset({str}),
