@@ -1,6 +1,5 @@
 """The base class of all events: identity, wire form and key."""
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +19,7 @@ from aintandem_notify.domain.events.record import (
     record_fields,
     set_memo,
 )
+from aintandem_notify.foundation.canonical_json import canonical_json
 
 
 class Family(StrEnum):
@@ -35,8 +35,6 @@ class Family(StrEnum):
 
 DOT_SEGMENTS: Final = frozenset({".", ".."})
 """Segments of a URL path that mean a step in it, even when quoted: an id with such a value has no URL."""
-
-_canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 class Event(Record):
@@ -79,9 +77,9 @@ class Event(Record):
     @property
     def wire_json(self) -> str:
         """``wire()`` as JSON text: the frame as it came, unless it has escapes that hide letters."""
-        memo, frame = self.memo, self.frame
+        memo, frame = self.memo, getattr(self, "_frame", None)
         if "wire_json" not in memo:
-            is_plain = frame is not None and b"\\u" not in frame and b"\\/" not in frame
+            is_plain = frame is not None and not _may_hide_letters(frame)
             memo["wire_json"] = (frame if frame is not None and is_plain else to_json(self.wire())).decode()
         text: str = memo["wire_json"]
         return text
@@ -91,7 +89,7 @@ class Event(Record):
         """32 hex digits, equal for frames with equal content, independent of their spacing and key order."""
         memo = self.memo
         if "key" not in memo:
-            memo["key"] = blake2b(_canonical(self.wire()).encode(), digest_size=16).hexdigest()
+            memo["key"] = blake2b(canonical_json(self.wire()), digest_size=16).hexdigest()
         key: str = memo["key"]
         return key
 
@@ -148,6 +146,11 @@ class Event(Record):
         event = type(self).from_wire(wire, self.timestamp)
         event.memo["key"] = self.key
         return event
+
+
+def _may_hide_letters(frame: bytes) -> bool:
+    """Whether the JSON may have escapes that are not necessary, so that a text cannot be found in it."""
+    return b"\\" in frame and (b"\\u" in frame or b"\\/" in frame)
 
 
 def _map_value(value: Any, change: Callable[[Any], Any]) -> Any:
