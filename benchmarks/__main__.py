@@ -10,10 +10,10 @@ import trio
 
 from benchmarks import (
     backlog,
-    callbacks,
     catching_up,
     dead,
     delivering,
+    flood,
     ingesting,
     latency,
     memory,
@@ -30,7 +30,7 @@ Measure = Callable[[Size, LogProgress], Awaitable[list[Figure]]]
 PARTS: Final = MappingProxyType[str, Measure](
     {
         "throughput": throughput.measure,
-        "callbacks": callbacks.measure,
+        "flood": flood.measure,
         "memory": memory.measure,
         "catching_up": catching_up.measure,
         "startup": startup.measure,

@@ -19,8 +19,11 @@ class Size:
     """The amounts that are measured. Larger ones take longer and are more exact.
 
     - ``rounds``: repetitions, of which the median counts
-    - ``events``: events through the agent in a round when no rule matches
+    - ``events``: events in a round to a callback, and through the agent when no rule matches
+    - ``looped``: events in a round to the bare loop
     - ``delivered``: events through the agent in a round when each is delivered
+    - ``flooded``: seconds of the short and of the long flood
+    - ``flood_rate``: events a second in each project of a flood, a multiple of 100
     - ``projects``: watched projects, for the memory of one
     - ``starts``: starts of each command
     - ``trickled``: events at 100 a second, for the delay
@@ -34,7 +37,10 @@ class Size:
 
     rounds: int
     events: int
+    looped: int
     delivered: int
+    flooded: tuple[int, int]
+    flood_rate: int
     projects: int
     starts: int
     trickled: int
@@ -48,8 +54,11 @@ class Size:
 
 FULL = Size(
     rounds=3,
-    events=150_000,
-    delivered=30_000,
+    events=400_000,
+    looped=150_000,
+    delivered=60_000,
+    flooded=(5, 20),
+    flood_rate=10_000,
     projects=1000,
     starts=15,
     trickled=2000,
@@ -63,7 +72,10 @@ FULL = Size(
 QUICK = Size(
     rounds=1,
     events=5_000,
+    looped=5_000,
     delivered=1_000,
+    flooded=(1, 2),
+    flood_rate=100,
     projects=20,
     starts=2,
     trickled=100,

@@ -1,14 +1,17 @@
 """Encodes the frames of a busy project: a realistic mix of events, every frame different."""
 
-import json
 import struct
 from collections.abc import Iterator
 from itertools import count, islice
 from typing import Any, Final
 
+from msgspec import json
+
 PROJECT: Final = "project-0"
 MARK: Final = "sandbox_error"
 """The only event type that the mix does not contain. An event of it is sent last and marks the end."""
+ENDS: Final = ("task_completed", "workflow_execution_completed")
+"""The types of the mix that end a run that a person waits for."""
 STEPS: Final = ("Fetch the sources", "Clean the rows", "Train the model", "Write the report")
 OUTPUT_LINES_PER_STEP: Final = 5
 CHUNK_BYTES: Final = 256 * 2**10
@@ -16,7 +19,7 @@ CHUNK_BYTES: Final = 256 * 2**10
 
 def text_frame(content: dict[str, Any]) -> bytes:
     """One unfragmented, unmasked WebSocket text frame, as servers send them."""
-    payload = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    payload = json.encode(content)
     if len(payload) < 126:
         return struct.pack("!BB", 0x81, len(payload)) + payload
     if len(payload) < 2**16:
@@ -38,9 +41,9 @@ def mark_name(salt: str) -> str:
     return f"end-of-{salt}"
 
 
-def mark(salt: str) -> bytes:
+def mark(salt: str, project: str = PROJECT) -> bytes:
     """The frame that ends the frames of ``salt``."""
-    return text_frame(event(MARK, 0, sandboxId=mark_name(salt), error=mark_name(salt)))
+    return text_frame(event(MARK, 0, project, sandboxId=mark_name(salt), error=mark_name(salt)))
 
 
 def mix(salt: str) -> Iterator[dict[str, Any]]:

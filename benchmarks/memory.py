@@ -10,7 +10,7 @@ from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.machine import resident_kb
 from benchmarks.processes import open_agent, open_sender
 
-GOAL_KB: Final = 60
+GOAL_KB: Final = 40
 SETTLE_S: Final = 0.5
 """Seconds between two readings of the memory; it has settled when two agree within a percent."""
 

@@ -28,6 +28,11 @@ class JsonLineProcess:
         self._process = process
         self._buffer = b""
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
     async def read(self) -> dict[str, Any]:
         """The next line. Ends the program if the process ends or reports an error."""
         assert self._process.stdout is not None

@@ -1,8 +1,8 @@
-"""Processes that pass events to a callback: ``python -m benchmarks.readers READER PORT``.
+"""Processes that pass events to a callback: ``python -m benchmarks.readers READER PORT [PROJECT …]``.
 
 The reader ``receive-path`` is the agent's receive path (session, link, frames to events) with a callback as its
-sink. ``library`` is a subscription to a project with ``AInTandemClient``. At each mark it prints a line of JSON:
-the time, the processor time since the last mark, and the number of events that the callback got.
+sink. ``library`` is a subscription to each project with ``AInTandemClient``. At each mark it prints a line of
+JSON: the time, the processor time since the last mark, and the number of events that the callback got.
 """
 
 import json
@@ -44,7 +44,7 @@ class EventCounter:
         self._before, self._events = used, 0
 
 
-async def read_as_the_agent(port: int) -> None:
+async def read_as_the_agent(port: int, projects: Sequence[str]) -> None:
     """Read with the agent's receive path until cancelled."""
     counter, clock = EventCounter(), SystemClock()
 
@@ -64,22 +64,24 @@ async def read_as_the_agent(port: int) -> None:
             announce=lambda event: sys.exit(event.reason),
         )
         async with open_fleet(session, http=http, sink=sink, clock=clock, chance=random.random) as fleet:
-            await fleet.set_projects([ProjectConfig(id=PROJECT)], ConnectionConfig())
+            await fleet.set_projects([ProjectConfig(id=name) for name in projects], ConnectionConfig())
             await trio.sleep_forever()
 
 
-async def read_with_the_library(port: int) -> None:
+async def read_with_the_library(port: int, projects: Sequence[str]) -> None:
     """Read with the client library until cancelled."""
     async with AInTandemClient(f"http://127.0.0.1:{port}") as client:
         await client.auth.login("admin", "admin123")
-        await client.progress.subscribe_to_progress(PROJECT, EventCounter())
+        counter = EventCounter()
+        for name in projects:
+            await client.progress.subscribe_to_progress(name, counter)
         await trio.sleep_forever()
 
 
-READERS: Final = MappingProxyType[str, Callable[[int], Awaitable[None]]](
+READERS: Final = MappingProxyType[str, Callable[[int, Sequence[str]], Awaitable[None]]](
     {"receive-path": read_as_the_agent, "library": read_with_the_library}
 )
 """The readers by their name on the command line."""
 
 if __name__ == "__main__":
-    trio.run(READERS[sys.argv[1]], int(sys.argv[2]))
+    trio.run(READERS[sys.argv[1]], int(sys.argv[2]), sys.argv[3:] or [PROJECT])

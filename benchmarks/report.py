@@ -40,17 +40,24 @@ temporary folder (SQLite, write-ahead log, every commit synchronised to the disk
   is different. It sends them in writes of 256 KiB. The first line has its speed without an agent. The bare loop is
   trio-websocket with the queue and buffer sizes of the agent's own connection; it reads messages and drops them.
   The clock stops when the notification of a last, special event is in the agent's file. By then, everything before
-  it is committed and, if every event is delivered, written. The three take turns; medians count.
+  it is committed and, if every event is delivered, written. All readers, those to a callback too, take turns;
+  medians count.
 - **No rule matches** means that the only rule names the type of that last event. The agent still stores starts and
   ends in the journal, and keeps every run up to date.
 - **Every event to file_log** means that each event is stored in the journal, rendered, queued on disk, written to
   the file and recorded as delivered.
 - **To a callback** uses the same sender and mix, but counts calls of a function in three places: as the last stage
   of the agent's receive path, without store and rules; as a subscription to a project with this library; and the
-  same with the official SDK (npm `@aintandem/sdk-core` 0.6.0-alpha with `ws`) on Node.js. They take turns; medians
-  count. The cost that the library adds is in processor time.
+  same with the official SDK (npm `@aintandem/sdk-core` 0.6.0-alpha with `ws`) on Node.js. The cost that the
+  library adds is in processor time. The SDK parses JSON and calls; this library also checks types and times.
 - **Lost** are the events that never reach the callback. The server sends all of them with its response to the
   handshake, as the server of a busy project does.
+- **A flood.** Ten projects get 10,000 events of the mix a second each. A sender in its own process sends them by
+  the wall clock, a hundred times a second, whether they are taken or not. The agent takes as many as it can; the
+  buffers of the kernel fill, and the rest waits in the sender. The only rule names ends of tasks and workflows.
+  The flood is through when the notification of the last event of every project is in the file. Lost are the events
+  that the agent's own status does not count. The most memory is the peak of the resident set. It must not depend
+  on the length of the flood, so it is compared with that of another agent in a shorter one.
 - **Memory** is the resident set, once it has settled, with all projects connected and nothing happening.
 - **Wall times** are those of whole processes, without the first start.
 - **Frame to webhook** is the time over one webhook destination: from the moment before the sender writes the frame

@@ -10,6 +10,8 @@ response:
     {"do": "greet"}                                  the next subscription gets them with its handshake's answer
     {"do": "history", "tasks": 2000, "output": 150000}   so many tasks of each project have just ended, with output
     {"do": "drop"}                                   all subscriptions are cut
+    {"do": "prepare_flood", "rate": 10000, "seconds": 20}   encodes so many events a second for each subscription
+    {"do": "flood"}                                  sends them evenly: {"began": …, "behind": …}; see ``pacing``
     {"do": "trickle", "rate": 100, "events": 1000}   failures, evenly spaced, each with the moment it was sent
 """
 
@@ -29,6 +31,7 @@ from wsproto.utilities import generate_accept_token
 
 from benchmarks.frames import chunks, event, text_frame
 from benchmarks.machine import now
+from benchmarks.pacing import Paced, send_evenly
 
 BACKLOG = 1024
 """Connections that may wait to be accepted; a thousand projects connect at once."""
@@ -92,6 +95,7 @@ class Sender:
         self._change = trio.Condition()
         self._prepared: list[bytes] = []
         self._greeting: list[bytes] = []
+        self._paced: list[Paced] = []
         self._history = History(0, 0)
 
     async def run(self) -> None:
@@ -127,6 +131,11 @@ class Sender:
             case {"do": "greet"}:
                 self._greeting = self._prepared
                 return {"bytes": sum(map(len, self._greeting))}
+            case {"do": "prepare_flood", "rate": int(rate), "seconds": int(seconds)}:
+                self._paced = [Paced(each.project_id, each.send, rate, seconds) for each in self._subscriptions]
+                return {"ends": sum(paced.ends for paced in self._paced)}
+            case {"do": "flood"}:
+                return await send_evenly(self._paced)
             case {"do": "trickle", "rate": int(rate), "events": int(events)}:
                 return await self._trickle(rate, events)
             case _:

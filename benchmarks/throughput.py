@@ -1,108 +1,85 @@
-"""Measures events a second through the agent, as a ratio to a bare read loop in the same run."""
+"""Measures events a second through the agent and to a callback, beside a bare read loop and the official SDK."""
 
 import statistics
-import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 import trio
 
 from benchmarks.figures import Figure, LogProgress, Size
-from benchmarks.frames import MARK, PROJECT
-from benchmarks.machine import cpu_seconds, now
-from benchmarks.processes import Sender, open_agent, open_baseline, open_sender, wait_for_mark
+from benchmarks.frames import PROJECT
+from benchmarks.machine import now
+from benchmarks.processes import open_baseline, open_sender
+from benchmarks.rounds import WARM_UP, Round, Speed, send
+from benchmarks.through_agent import delivered, unmatched
+from benchmarks.to_callback import LIBRARY, OURS, RECEIVE_PATH, SDK, called, lost, sdk_missing
 
-UNMATCHED_GOAL: Final = 0.6
-DELIVERED_GOAL: Final = 0.15
-EVERYTHING: Final = ("task/*", "workflow/*", "sandbox/*")
-WARM_UP: Final = 2000
-"""Events before the clock starts. They exclude imports, first statements and cold caches from the measurement."""
+BARE: Final = "bare trio-websocket loop"
+UNMATCHED: Final = "agent, no rule matches"
+DELIVERED: Final = "agent, every event to file_log"
 
-_CONFIG: Final = """
-[orchestrator]
-url = "http://127.0.0.1:{port}"
-token = "benchmark"
-
-[[projects]]
-id = "{project}"
-
-[plugins.file_log.audit]
-path = "notifications.jsonl"
-
-[[rules]]
-name = "benchmark"
-events = {events}
-notify = ["file_log.audit"]
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """The wall time of one round, and the processor time of the reading process, in seconds."""
-
-    events: int
-    elapsed_s: float
-    cpu_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """The medians of some rounds."""
-
-    events_per_s: float
-    cpu_us: float
-
-    @classmethod
-    def of(cls, rounds: Sequence[Round]) -> "Speed":
-        """The medians of ``rounds``."""
-        return cls(
-            statistics.median(round_.events / round_.elapsed_s for round_ in rounds),
-            statistics.median(round_.cpu_s / round_.events * 1e6 for round_ in rounds),
-        )
+RATIOS: Final = (
+    (UNMATCHED, "the bare loop", BARE, 0.6),
+    (UNMATCHED, "the official SDK", SDK, 0.25),
+    (DELIVERED, "the bare loop", BARE, 0.15),
+    (RECEIVE_PATH, "the official SDK", SDK, None),
+    (LIBRARY, "the official SDK", SDK, 1.2),
+)
+"""Each reader, the short name and the name of the one that it is compared with, and the least ratio of the two."""
+DELIVERED_GOAL: Final = 12_000
+ADDED_GOAL: Final = 0.2
+"""Share of the receive path's processor time that the library may add to it."""
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """Measure the bare loop, no matching rule, and every event to a file.
-
-    They take turns, so that a slow minute affects all of them.
-    """
-    bare: list[Round] = []
-    unmatched: list[Round] = []
-    delivered: list[Round] = []
+    """Measure all readers in turns, so that a slow minute affects all of them."""
+    missing = sdk_missing()
+    callbacks = [*OURS, *([] if missing else [SDK])]
+    readers: dict[str, Callable[[], Awaitable[Round]]] = {
+        BARE: partial(_baseline, size.looped),
+        UNMATCHED: partial(unmatched, size.events),
+        DELIVERED: partial(delivered, size.delivered),
+        **{name: partial(called, name, size.events) for name in callbacks},
+    }
+    rounds: dict[str, list[Round]] = {name: [] for name in readers}
     drained: list[float] = []
     for number in range(size.rounds):
         log_progress(f"events a second, round {number + 1} of {size.rounds}")
         drained.append(await _drain(size.events))
-        bare.append(await _baseline(size.events))
-        unmatched.append(await _agent(size.events, [MARK]))
-        delivered.append(await _agent(size.delivered, EVERYTHING))
-    return _figures(statistics.median(drained), Speed.of(bare), Speed.of(unmatched), Speed.of(delivered))
-
-
-def _figures(sender: float, bare: Speed, unmatched: Speed, delivered: Speed) -> list[Figure]:
+        for name, reader in readers.items():
+            rounds[name].append(await reader())
+    log_progress("events lost")
     return [
-        Figure("the sender alone, into a reader that discards", f"{sender:,.0f} events/s"),
-        *_speed("bare trio-websocket loop", bare),
-        *_speed("agent, no rule matches", unmatched),
-        _ratio("agent, no rule matches, ratio to the bare loop", unmatched, bare, UNMATCHED_GOAL),
-        *_speed("agent, every event to file_log", delivered),
-        _ratio("agent, every event to file_log, ratio to the bare loop", delivered, bare, DELIVERED_GOAL),
+        Figure("the sender alone, into a reader that discards", f"{statistics.median(drained):,.0f} events/s"),
+        *_figures({name: Speed.of(own_rounds) for name, own_rounds in rounds.items()}),
+        *([Figure(SDK, f"not measured: {missing}")] if missing else []),
+        *[_loss(name, await lost(name, size.greeted), size.greeted) for name in callbacks],
     ]
 
 
-def _speed(name: str, speed: Speed) -> list[Figure]:
-    return [
-        Figure(name, f"{speed.events_per_s:,.0f} events/s"),
-        Figure(f"{name}, processor time", f"{speed.cpu_us:.1f} µs/event"),
-    ]
+def _figures(speeds: Mapping[str, Speed]) -> list[Figure]:
+    """The speeds, each with the ratios that are wanted of it."""
+    figures = []
+    for name, speed in speeds.items():
+        fast = speed.events_per_s >= DELIVERED_GOAL
+        goal = (f"at least {DELIVERED_GOAL:,}", fast) if name == DELIVERED else ("", None)
+        figures.append(Figure(name, f"{speed.events_per_s:,.0f} events/s", *goal))
+        figures.append(Figure(f"{name}, processor time", f"{speed.cpu_us:.2f} µs/event"))
+    added = speeds[LIBRARY].cpu_us / speeds[RECEIVE_PATH].cpu_us - 1
+    goal = (f"less than {ADDED_GOAL:.0%}", added < ADDED_GOAL)
+    figures.append(Figure("this library adds to the agent's receive path", f"{added:.0%}", *goal))
+    for name, label, other, least in RATIOS:
+        if other in speeds:
+            ratio = speeds[name].events_per_s / speeds[other].events_per_s
+            goal = ("", None) if least is None else (f"at least {least}", ratio >= least)
+            figures.append(Figure(f"{name}, ratio to {label}", f"{ratio:.2f}", *goal))
+    return figures
 
 
-def _ratio(name: str, speed: Speed, bare: Speed, goal: float) -> Figure:
-    ratio = speed.events_per_s / bare.events_per_s
-    return Figure(name, f"{ratio:.2f}", f"at least {goal}", ratio >= goal)
+def _loss(reader: str, count: int, events: int) -> Figure:
+    name = f"lost of {events:,} events that come at once, {reader}"
+    return Figure(name, f"{count:,}") if reader == SDK else Figure(name, f"{count:,}", "0", count == 0)
 
 
 async def _drain(events: int) -> float:
@@ -131,48 +108,8 @@ async def _discard(stream: trio.SocketStream, size: int) -> None:
 async def _baseline(events: int) -> Round:
     async with open_sender() as sender, open_baseline(sender.port, WARM_UP, events) as loop:
         await sender.command("wait", sockets=1)
-        await _send(sender, WARM_UP, "warm-up")
+        await send(sender, WARM_UP, "warm-up")
         await loop.read()
-        began = await _send(sender, events, "measured")
+        began = await send(sender, events, "measured")
         end = await loop.read()
         return Round(events, end["ended"] - began, end["cpu_s"])
-
-
-async def _agent(events: int, matched: Sequence[str]) -> Round:
-    async with _watching(matched) as (sender, folder, pid):
-        log = folder / "notifications.jsonl"
-        await _send(sender, WARM_UP, "warm-up")
-        await wait_for_mark(log, "warm-up")
-        used = cpu_seconds(pid)
-        began = await _send(sender, events, "measured")
-        await wait_for_mark(log, "measured")
-        done = Round(events, now() - began, cpu_seconds(pid) - used)
-        _check(log, 2 if matched == [MARK] else WARM_UP + 1 + events + 1)
-        return done
-
-
-def _check(log: Path, expected: int) -> None:
-    """End the program if the agent lost or repeated a notification: its speed would mean nothing."""
-    with log.open("rb") as lines:
-        count = sum(1 for _ in lines)
-    if count != expected:
-        raise SystemExit(f"{expected} notifications were due, {count} are in the file")
-
-
-async def _send(sender: Sender, events: int, salt: str) -> float:
-    """Send events. Returns the time at which the first byte was sent."""
-    await sender.command("prepare", events=events, salt=salt)
-    began: float = (await sender.command("send"))["began"]
-    return began
-
-
-@asynccontextmanager
-async def _watching(matched: Sequence[str]) -> AsyncIterator[tuple[Sender, Path, int]]:
-    """A connected agent: its sender, its folder and its process id."""
-    with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
-        folder = Path(name)
-        async with open_sender() as sender:
-            config = _CONFIG.format(port=sender.port, project=PROJECT, events=list(matched))
-            async with open_agent(folder, config) as pid:
-                await sender.command("wait", sockets=1)
-                yield sender, folder, pid

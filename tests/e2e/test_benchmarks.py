@@ -13,8 +13,8 @@ from benchmarks.__main__ import PARTS
 ROOT = Path(__file__).parents[2]
 EXPECTED: Final = MappingProxyType[str, tuple[str, ...]](
     {
-        "throughput": ("bare trio-websocket", "no rule matches", "file_log"),
-        "callbacks": ("to a callback", "lost"),
+        "throughput": ("bare trio-websocket", "no rule matches", "file_log", "to a callback", "lost"),
+        "flood": ("most memory", "lost or repeated"),
         "memory": ("idle project",),
         "catching_up": ("most memory",),
         "startup": ("--help", "check"),
