@@ -17,6 +17,7 @@ from benchmarks import (
     ingesting,
     latency,
     memory,
+    parsing,
     report,
     sharing,
     startup,
@@ -31,6 +32,7 @@ PARTS: Final = MappingProxyType[str, Measure](
     {
         "throughput": throughput.measure,
         "flood": flood.measure,
+        "parsing": parsing.measure,
         "memory": memory.measure,
         "catching_up": catching_up.measure,
         "startup": startup.measure,

@@ -52,6 +52,8 @@ temporary folder (SQLite, write-ahead log, every commit synchronised to the disk
   library adds is in processor time. The SDK parses JSON and calls; this library also checks types and times.
 - **Lost** are the events that never reach the callback. The server sends all of them with its response to the
   handshake, as the server of a busy project does.
+- **A frame to an event** is processor time in one process, without a socket. msgspec alone makes the same types,
+  without further checks and without the frame that an event remembers. The best of five rounds counts.
 - **A flood.** Ten projects get 10,000 events of the mix a second each. A sender in its own process sends them by
   the wall clock, a hundred times a second, whether they are taken or not. The agent takes as many as it can; the
   buffers of the kernel fill, and the rest waits in the sender. The only rule names ends of tasks and workflows.

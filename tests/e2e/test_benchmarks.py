@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 EXPECTED: Final = MappingProxyType[str, tuple[str, ...]](
     {
         "throughput": ("bare trio-websocket", "no rule matches", "file_log", "to a callback", "lost"),
-        "flood": ("most memory", "lost or repeated"),
+        "flood": ("most memory", "ends in the file"),
+        "parsing": ("quick way", "tolerant way"),
         "memory": ("idle project",),
         "catching_up": ("most memory",),
         "startup": ("--help", "check"),
