@@ -80,7 +80,7 @@ async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
 
 def _agent_figures(flooded: Flooded, brief: Flooded) -> list[Figure]:
     name, growth = f"{flooded.name} into the agent", flooded.peak_mib / brief.peak_mib
-    kept = min(flooded.notified, flooded.journaled)
+    complete = min(flooded.notified, flooded.journaled)
     return [
         *_figures(name, flooded),
         Figure(
@@ -91,9 +91,9 @@ def _agent_figures(flooded: Flooded, brief: Flooded) -> list[Figure]:
         ),
         Figure(
             f"{name}: ends in the file, once, and in the journal",
-            f"{kept:,} of {flooded.ends:,}",
+            f"{complete:,} of {flooded.ends:,}",
             "all",
-            kept == flooded.ends,
+            complete == flooded.ends,
         ),
     ]
 

@@ -2,7 +2,6 @@
 
 import json
 from copy import copy, deepcopy
-from datetime import UTC, datetime
 from pickle import dumps, loads
 from typing import Any
 
@@ -13,59 +12,15 @@ from msgspec import structs
 
 from aintandem_notify.domain.events import (
     WIRE_FAMILIES,
-    ControlMessage,
     Event,
-    InvalidFrame,
-    field_names,
     parse_frame,
-    parse_frames,
 )
 from aintandem_notify.domain.samples import SAMPLE_FIELDS, sample_event
+from support.both_ways import NOW, P, assert_same, facts, is_quick, quick
 from support.event_frames import BY_TYPE, FRAMES, json_values, near_frames
 
-NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
-P = "project-123"
 HEAD = '"type":"step_progress","projectId":"project-123","taskId":"t"'
 NOON = '"timestamp":"2026-05-04T12:00:00Z"'
-
-
-def quick(frame: bytes) -> Event | ControlMessage | InvalidFrame:
-    (content,) = parse_frames([frame], P, NOW)
-    return content
-
-
-def is_quick(frame: bytes) -> bool:
-    content = quick(frame)
-    return isinstance(content, Event) and content.frame is frame
-
-
-def facts(event: Event) -> dict[str, Any]:
-    """All that a reader can see of an event, with the types of its values."""
-    fields = {name: getattr(event, name) for name in field_names(type(event))}
-    return {
-        "class": type(event),
-        "fields": fields,
-        "types": {name: repr(value) for name, value in fields.items()},
-        "zone": event.timestamp.tzinfo,
-        "wire": event.wire(),
-        "text": json.loads(event.wire_json),
-        "key": event.key,
-        "extra": event.model_extra,
-        "run": event.run_id,
-        "changed": event.model_copy(update={"caught_up": True}).wire(),
-        "mapped": event.map_values(lambda value: value).wire(),
-        "bare": event.without_texts().wire(),
-    }
-
-
-def assert_same(frame: bytes) -> None:
-    one, other = quick(frame), parse_frame(frame, P, NOW)
-    if isinstance(one, Event) and isinstance(other, Event):
-        assert facts(one) == facts(other)
-        assert one == other
-        assert hash(one) == hash(other)
-    else:
-        assert one == other
 
 
 @pytest.mark.parametrize("frame", [frame for frame, _, _ in FRAMES], ids=lambda frame: str(frame["type"]))
