@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from aintandem_notify.domain.event_redaction import redact_event
 from aintandem_notify.domain.events import (
     WIRE_FAMILIES,
     Event,
@@ -242,3 +243,31 @@ def test_only_the_wire_families_have_a_quick_way() -> None:
     for kind, fields in SAMPLE_FIELDS.items():
         frame = {"type": kind, "timestamp": "2026-05-04T12:00:00Z", **fields, "projectId": P}
         assert is_quick(json.dumps(frame).encode()) is (sample_event(kind).family in WIRE_FAMILIES)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        '"error":"token=sesame-0123456","error":"fine"',
+        '"error":"fine","output":{"a":"token=sesame-0123456","a":1}',
+        '"output":[{"token":"sesame-0123456","token":1}]',
+    ],
+)
+def test_a_repeated_key_carries_no_secret_past_redaction(members: str) -> None:
+    kind = "task_failed" if "error" in members else "task_completed"
+    frame = json.dumps(BY_TYPE[kind], ensure_ascii=False)
+    event = quick(f"{frame[:-1]},{members}}}".encode())
+    assert isinstance(event, Event)
+    assert event.frame is not None
+    assert "sesame" in event.wire_json
+
+    redacted = redact_event(event)
+
+    assert "sesame" not in f"{redacted.wire_json} {redacted.wire()} {redacted.frame!r}"
+    assert redacted.key == event.key
+
+
+def test_an_event_without_a_secret_stays_the_same_object() -> None:
+    event, _ = failed(error="\b the word token alone")
+
+    assert redact_event(event) is event
