@@ -13,7 +13,7 @@ from typing import Any, Final
 import trio
 from msgspec import json
 
-from aintandem_notify.domain.events import ConnectionConnectedEvent, Event, parse_frames
+from aintandem_notify.domain.events import ConnectionConnectedEvent, Event, read_frames
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.ingest import Ingest, open_ingest
@@ -177,7 +177,7 @@ async def fill(url: str, folder: Path, config: str, size: int) -> float:
 def _batches(project: str, size: int) -> list[list[Event]]:
     """Batches of events as from the reader, parsed before the clock starts."""
     frames = [json.encode(event | {"projectId": project}) for event in islice(mix(project), size)]
-    events = [event for event in parse_frames(frames, project, datetime.now(UTC)) if isinstance(event, Event)]
+    events = read_frames(frames, project, lambda _frame: None)
     assert len(events) == size
     return [events[first : first + BATCH_EVENTS] for first in range(0, size, BATCH_EVENTS)]
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import json
 
-from aintandem_notify.domain.events import parse_frame, parse_frames
+from aintandem_notify.domain.events import parse_frame, read_frames
 from aintandem_notify.domain.events.event_types import WIRE_MODELS
 from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.frames import PROJECT, mix
@@ -29,7 +29,7 @@ async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     received = datetime.now(UTC)
     ways: dict[str, Callable[[Sequence[bytes]], object]] = {
         "msgspec alone, into the same types": lambda batch: [_decode(frame) for frame in batch],
-        "the quick way": lambda batch: parse_frames(batch, PROJECT, received),
+        "the quick way": lambda batch: read_frames(batch, PROJECT, lambda _frame: None),
         "the tolerant way": lambda batch: [parse_frame(frame, PROJECT, received) for frame in batch],
     }
     best = dict.fromkeys(ways, float("inf"))

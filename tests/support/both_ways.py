@@ -10,7 +10,7 @@ from aintandem_notify.domain.events import (
     InvalidFrame,
     field_names,
     parse_frame,
-    parse_frames,
+    read_frames,
 )
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
@@ -19,7 +19,12 @@ P = "project-123"
 
 def quick(frame: bytes) -> Event | ControlMessage | InvalidFrame:
     """The result of the quick way, which may ask the tolerant one."""
-    (content,) = parse_frames([frame], P, NOW)
+    others: list[Event | ControlMessage | InvalidFrame] = []
+
+    def read_otherwise(other: str | bytes) -> None:
+        others.append(parse_frame(other, P, NOW))
+
+    (content,) = read_frames([frame], P, read_otherwise) or others
     return content
 
 

@@ -22,7 +22,7 @@ async def test_a_large_message_waits_until_the_events_of_the_previous_one_are_st
     first, second = LinkMemory(memory), LinkMemory(memory)
     await first.reserve(1000)
     nursery.start_soon(second.reserve, 500)
-    for step in (lambda: first.add_frame(1000), first.hand_over):
+    for step in (lambda: first.add_frames(1, 1000), first.hand_over):
         await wait_all_tasks_blocked()
         assert (second.is_waiting, memory.large.used) == (True, COPIES * 1000)
         step()
@@ -36,12 +36,12 @@ async def test_a_large_message_waits_until_the_events_of_the_previous_one_are_st
 @pytest.mark.parametrize("was_read", [False, True])
 async def test_a_link_that_ends_gives_everything_back(memory: FrameMemory, was_read: bool) -> None:
     link = LinkMemory(memory)
-    link.add_frame(10)
+    link.add_frames(1, 10)
     link.hand_over()
-    link.add_frame(20)
+    link.add_frames(1, 20)
     await link.reserve(1000)
     if was_read:
-        link.add_frame(1000)
+        link.add_frames(1, 1000)
     assert (memory.large.used, memory.buffered) == (COPIES * 1000, 30 + 2 * FRAME_OVERHEAD_BYTES)
     link.close()
     assert (memory.large.used, memory.buffered) == (0, 0)
@@ -56,12 +56,12 @@ async def test_if_much_is_buffered_each_link_hands_its_frames_over(
     monkeypatch.setattr(frame_memory, "MIN_LINK_CHARS", 1_000)
     busy, other = LinkMemory(memory), LinkMemory(memory)
     was_read = 0
-    while busy.add_frame(436):
+    while busy.add_frames(1, 436):
         was_read += 1
     assert was_read == 19
-    assert other.add_frame(436), "also now it may read a little"
-    assert not other.add_frame(500)
+    assert other.add_frames(1, 436), "also now it may read a little"
+    assert not other.add_frames(1, 500)
     busy.hand_over()
-    assert not busy.add_frame(1_000), "the events of handed over frames are not stored yet"
+    assert not busy.add_frames(1, 1_000), "the events of handed over frames are not stored yet"
     busy.hand_over()
-    assert other.add_frame(1)
+    assert other.add_frames(1, 1)

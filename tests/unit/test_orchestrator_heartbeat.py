@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from aintandem_notify.domain.events import BinaryFrame
 from aintandem_notify.orchestrator.link.heartbeat import (
     HeartbeatAction,
     HeartbeatState,
@@ -66,7 +67,9 @@ def test_control_frames(kind: str) -> None:
         ('["ping"]', False),
         ('"ping"', False),
         ('{"ping"', False),
-        (b'{"type": "ping"}', False),
+        (b'{"type": "ping"}', True),
+        (BinaryFrame(b'{"type": "ping"}'), False),
+        (b'"ping\xff', False),
         ('{"type": "ping", "padding": "' + "x" * 300 + '"}', False),
         ("", False),
     ],

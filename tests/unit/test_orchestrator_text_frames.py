@@ -27,8 +27,8 @@ class Texts(list[str]):
         super().__init__()
         self.room = room
 
-    def take(self, text: str) -> bool:
-        self.append(text)
+    def take(self, frames: list[bytes]) -> bool:
+        self += [frame.decode() for frame in frames]
         return len(self) < self.room
 
 
@@ -104,7 +104,7 @@ def test_a_frame_that_is_too_large_is_not_waited_for() -> None:
 
 def test_it_stops_when_there_is_no_room_and_goes_on_where_it_was() -> None:
     texts = Texts(room=2)
-    reader = TextFrameReader(texts.take, limit=LIMIT)
+    reader = TextFrameReader(texts.take, limit=LIMIT, portion_frames=1)
     content = b"".join(framed(text.encode()) for text in "abcde")
 
     assert reader.split(content + PING) == b""

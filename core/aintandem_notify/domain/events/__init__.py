@@ -40,7 +40,7 @@ from aintandem_notify.domain.events.parsing import (
     restore_event,
     sanitize_value,
 )
-from aintandem_notify.domain.events.quick_parsing import parse_frames
+from aintandem_notify.domain.events.quick_parsing import read_frames
 from aintandem_notify.domain.events.record import field_names
 from aintandem_notify.domain.events.wire_events import (
     Artifact,
@@ -132,7 +132,7 @@ __all__ = [
     "event_time",
     "field_names",
     "parse_frame",
-    "parse_frames",
+    "read_frames",
     "restore_event",
     "sanitize_value",
 ]

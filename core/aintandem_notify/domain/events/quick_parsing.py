@@ -5,7 +5,7 @@ of their own types. Everything else, and everything that it would take in anothe
 alone decides about frames that are no event.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
@@ -13,17 +13,16 @@ from typing import Any, Final
 
 from msgspec import json
 
-from aintandem_notify.domain.events.base import Event
+from aintandem_notify.domain.events.base import Event, UnknownEvent
 from aintandem_notify.domain.events.event_types import WIRE_MODELS
 from aintandem_notify.domain.events.field_types import OptionalObject
-from aintandem_notify.domain.events.parsing import ControlMessage, InvalidFrame, parse_frame
 from aintandem_notify.domain.events.record import record_fields, set_frame
 from aintandem_notify.foundation.untrusted_json import find_flaw
 
 Frame = str | bytes
 
-MAX_VALUES_BYTES: Final = 2**16
-"""Bytes of a frame with values of any type that is read in the quick way; they cannot be too many then."""
+MAX_QUICK_BYTES: Final = 2**16
+"""Bytes of a frame that is read in the quick way; its values cannot be too many then."""
 
 _decode: Final = json.Decoder(reduce(or_, WIRE_MODELS.values())).decode
 _FIELDS_OF_ANY_VALUE: Final = {
@@ -31,42 +30,48 @@ _FIELDS_OF_ANY_VALUE: Final = {
     for model in WIRE_MODELS.values()
     if (names := [field.name for field in record_fields(model) if field.hint in (Any, OptionalObject)])
 }
+_NO_EVENT: Final = UnknownEvent(type="none", timestamp=datetime.fromtimestamp(0, UTC))
+"""Stands for a frame that msgspec does not take; it belongs to no project."""
 
 
-def parse_frames(
-    frames: Iterable[Frame], project_id: str, received_at: datetime
-) -> list[Event | ControlMessage | InvalidFrame]:
-    """The results of ``parse_frame`` for each of ``frames``, in order."""
-    results: list[Event | ControlMessage | InvalidFrame] = []
-    add, decode, fields_of_any_value, utc = results.append, _decode, _FIELDS_OF_ANY_VALUE, UTC
+def read_frames(
+    frames: Iterable[Frame],
+    project_id: str,
+    read_otherwise: Callable[[Frame], Event | None],
+    *,
+    max_bytes: int = MAX_QUICK_BYTES,
+) -> list[Event]:
+    """The events in ``frames``, in order. Frames that are not in their usual form go to ``read_otherwise``.
+
+    So do frames with more than ``max_bytes``.
+    """
+    events: list[Event] = []
+    add, decode, fields_of_any_value, utc = events.append, _decode, _FIELDS_OF_ANY_VALUE, UTC
     for frame in frames:
-        if type(frame) is bytes:
+        if type(frame) is bytes and len(frame) <= max_bytes:
             try:
                 event: Event = decode(frame)
             except Exception:  # noqa: BLE001  # any error: the other way reads the frame, and decides about it
-                add(parse_frame(frame, project_id, received_at))
-                continue
+                event = _NO_EVENT
             names = fields_of_any_value.get(type(event))
             if (
                 event.project_id == project_id
                 and event.timestamp.tzinfo is utc
-                and (names is None or _are_sound(event, names, frame))
+                and (names is None or _are_sound(event, names))
             ):
                 set_frame(event, frame)
                 add(event)
                 continue
-        add(parse_frame(frame, project_id, received_at))
-    return results
+        other = read_otherwise(frame)
+        if other is not None:
+            add(other)
+    return events
 
 
-def _are_sound(event: Event, names: Iterable[str], frame: bytes) -> bool:
-    """Whether the values of these fields are few, not nested too deep, and their numbers finite."""
+def _are_sound(event: Event, names: Iterable[str]) -> bool:
+    """Whether the values of these fields are not nested too deep, and their numbers finite."""
     for name in names:
         value = getattr(event, name)
-        if (
-            value is not None
-            and type(value) is not str
-            and (len(frame) > MAX_VALUES_BYTES or find_flaw([value]) is not None)
-        ):
+        if value is not None and type(value) is not str and find_flaw([value]) is not None:
             return False
     return True

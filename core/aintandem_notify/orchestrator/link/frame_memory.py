@@ -62,14 +62,18 @@ class LinkMemory:
         finally:
             self.is_waiting = False
 
-    def add_frame(self, characters: int) -> bool:
-        """Count a frame that has arrived. Returns whether more may be read before the frames are handed over."""
+    def add_frames(self, count: int, characters: int) -> bool:
+        """Count frames that have arrived. Returns whether more may be read before the frames are handed over.
+
+        The memory for a large message is reserved; if it is among several frames, the others are counted with it.
+        """
         if self._arriving is not None:
             self._buffered.append(self._arriving)
             self._arriving = None
         else:
-            self._cost += characters + FRAME_OVERHEAD_BYTES
-            self._memory.buffered += characters + FRAME_OVERHEAD_BYTES
+            cost = characters + FRAME_OVERHEAD_BYTES * count
+            self._cost += cost
+            self._memory.buffered += cost
         return not self._memory.is_crowded or self._cost < MIN_LINK_CHARS
 
     def hand_over(self) -> None:

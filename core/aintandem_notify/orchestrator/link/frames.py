@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from aintandem_notify.domain.events import Event, InvalidFrame, UnknownEvent, parse_frames
+from aintandem_notify.domain.events import Event, InvalidFrame, UnknownEvent, parse_frame, read_frames
+from aintandem_notify.domain.events.quick_parsing import MAX_QUICK_BYTES, Frame
 from aintandem_notify.domain.truncation import fit_event
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.untrusted_json import is_out_of_memory
@@ -31,6 +33,7 @@ class FrameReader:
         self, project_id: str, clock: Clock, log: FilteringBoundLogger, *, max_length: int | None = None
     ) -> None:
         self._max_length = max_length
+        self._max_quick = MAX_QUICK_BYTES if max_length is None else min(MAX_QUICK_BYTES, max_length)
         self.frames = 0
         self.size = 0
         self.events = 0
@@ -40,29 +43,32 @@ class FrameReader:
         self._log = log
         self._unknown: set[str] = set()
 
-    def has_long_frame(self, batch: Sequence[str | bytes]) -> bool:
+    def has_long_frame(self, batch: Sequence[Frame]) -> bool:
         """True if one of the frames will be truncated. That takes time: it may hold thousands of secrets."""
-        return self._max_length is not None and any(len(frame) > self._max_length for frame in batch)
+        return self._max_length is not None and max(map(len, batch), default=0) > self._max_length
 
-    def read(self, batch: Sequence[str | bytes], received_at: datetime | None = None) -> list[Event]:
+    def read(self, batch: Sequence[Frame], received_at: datetime | None = None) -> list[Event]:
         """The events in a batch of frames, in order. ``received_at`` is aware UTC; None means now.
 
         Each kind of flaw is logged once.
         """
-        project_id, received_at = self._project_id, received_at or self._clock.now()
-        events: list[Event] = []
-        for frame, content in zip(batch, parse_frames(batch, project_id, received_at), strict=True):
-            if isinstance(content, Event):
-                is_long = self._max_length is not None and len(frame) > self._max_length
-                events.append(self._truncate(content) if is_long else content)
-                if isinstance(content, UnknownEvent):
-                    self._note_unknown(content.type)
-            elif isinstance(content, InvalidFrame):
-                self._note_flaw(content)
+        read_otherwise = partial(self._read_otherwise, received_at=received_at or self._clock.now())
+        events = read_frames(batch, self._project_id, read_otherwise, max_bytes=self._max_quick)
         self.frames += len(batch)
         self.size += sum(map(len, batch))
         self.events += len(events)
         return events
+
+    def _read_otherwise(self, frame: Frame, received_at: datetime) -> Event | None:
+        content = parse_frame(frame, self._project_id, received_at)
+        if isinstance(content, InvalidFrame):
+            self._note_flaw(content)
+        if not isinstance(content, Event):
+            return None
+        if isinstance(content, UnknownEvent):
+            self._note_unknown(content.type)
+        is_long = self._max_length is not None and len(frame) > self._max_length
+        return self._truncate(content) if is_long else content
 
     def _truncate(self, event: Event) -> Event:
         try:

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
+from aintandem_notify.domain.events import BinaryFrame
 from aintandem_notify.foundation.untrusted_json import read_json
 
 SILENCE_INTERVALS: Final = 2.5
 """Intervals of silence after which a connection counts as dead: two pings had no answer, the second for half an
 interval."""
-MAX_PING_LENGTH: Final = 256
-"""Characters; a longer frame is no ping, so it is not searched for one."""
+MAX_PING_LENGTH: Final = 128
+"""Characters; a longer frame is no ping, so it is not searched for one. Most events are longer."""
 
 
 class HeartbeatAction(StrEnum):
@@ -67,10 +68,11 @@ def control_frame(kind: str, now: datetime) -> str:
 
 def is_ping(frame: str | bytes) -> bool:
     """True if the frame is the orchestrator's JSON ping, which needs a pong."""
-    if len(frame) > MAX_PING_LENGTH or not isinstance(frame, str) or '"ping"' not in frame:
+    if len(frame) > MAX_PING_LENGTH or isinstance(frame, BinaryFrame):
         return False
     try:
-        content: Any = read_json(frame, strict=False)
+        text = frame if isinstance(frame, str) else frame.decode()
+        content: Any = read_json(text, strict=False) if '"ping"' in text else None
     except ValueError:
         return False
     return isinstance(content, dict) and content.get("type") == "ping"

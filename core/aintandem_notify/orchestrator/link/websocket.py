@@ -6,7 +6,7 @@ about the meaning of a frame, ``reconnect_policy`` about the reaction to the end
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -25,6 +25,7 @@ from aintandem_notify.orchestrator.link.dial import TlsContext, open_stream
 from aintandem_notify.orchestrator.link.frame_memory import FrameMemory, LinkMemory
 from aintandem_notify.orchestrator.link.handshake import HandshakeStream
 from aintandem_notify.orchestrator.link.heartbeat import (
+    MAX_PING_LENGTH,
     HeartbeatAction,
     HeartbeatState,
     control_frame,
@@ -40,8 +41,8 @@ MAX_MESSAGE_SIZE: Final = 16 * 2**20
 """Bytes of one message; an ``output`` can be large, but nobody reads a larger event."""
 MESSAGE_QUEUE_SIZE: Final = 1
 """Messages that the library decodes ahead of our reader. It gets few messages, but each may be very large."""
-RECEIVE_BUFFER_SIZE: Final = 64 * 2**10
-"""Bytes read from the socket at once."""
+RECEIVE_BUFFER_SIZE: Final = 256 * 2**10
+"""Bytes read from the socket at once; a busy link costs a round of the event loop for each read."""
 MAX_BATCH_FRAMES: Final = 2000
 """Frames that wait for the user of the link; one transaction of the store takes as many without delay."""
 MAX_BATCH_SIZE: Final = 4 * 2**20
@@ -284,18 +285,19 @@ class _WebSocketLink:
                 if not self._closing:
                     self._end(stream.error or _as_link_error(closed) or error_for_close(1006))
                 return
-            if not self._take(frame if isinstance(frame, str) else BinaryFrame(frame)):
+            if not self._take([frame.encode() if isinstance(frame, str) else BinaryFrame(frame)]):
                 await self._wait_for_room()
             elif stream.idle:
                 self._arrival.set()
 
-    def _take(self, frame: Frame) -> bool:
-        """Buffer a frame. Returns whether there is room for more."""
+    def _take(self, frames: Sequence[Frame]) -> bool:
+        """Buffer some frames, at least one. Returns whether there is room for more."""
         self._stream.on_message()
-        has_room = self._memory.add_frame(len(frame))
-        self._buffer.append(frame)
-        self._size += len(frame)
-        if is_ping(frame):
+        sizes = list(map(len, frames))
+        has_room = self._memory.add_frames(len(sizes), sum(sizes))
+        self._buffer += frames
+        self._size += sum(sizes)
+        if min(sizes) <= MAX_PING_LENGTH and any(map(is_ping, frames)):
             self._pong_is_due = True
             self._heartbeat_wakeup.set()
         return has_room and len(self._buffer) < MAX_BATCH_FRAMES and self._size < MAX_BATCH_SIZE
