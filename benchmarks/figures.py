@@ -25,6 +25,7 @@ class Size:
     - ``flooded``: seconds of the short and of the long flood
     - ``flood_rate``: events a second in each project of a flood, a multiple of 100
     - ``projects``: watched projects, for the memory of one
+    - ``crowd``: projects that one agent watches, for the time until all are watched
     - ``starts``: starts of each command
     - ``trickled``: events at 100 a second, for the delay
     - ``greeted``: events with the handshake response, for the number of lost ones
@@ -42,6 +43,7 @@ class Size:
     flooded: tuple[int, int]
     flood_rate: int
     projects: int
+    crowd: int
     starts: int
     trickled: int
     greeted: int
@@ -60,6 +62,7 @@ FULL = Size(
     flooded=(5, 20),
     flood_rate=10_000,
     projects=1000,
+    crowd=10_000,
     starts=15,
     trickled=2000,
     greeted=200_000,
@@ -77,6 +80,7 @@ QUICK = Size(
     flooded=(1, 2),
     flood_rate=100,
     projects=20,
+    crowd=50,
     starts=2,
     trickled=100,
     greeted=3_000,

@@ -33,6 +33,11 @@ def project_tables(number: int) -> str:
     return "".join(_PROJECT.format(number=index) for index in range(number))
 
 
+def agent_config(port: int, projects: int) -> str:
+    """The config of an agent that watches so many projects of the sender at ``port``."""
+    return _CONFIG.format(port=port) + project_tables(projects)
+
+
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     """Measure with one project, and with many."""
     log_progress("memory of one project")
@@ -51,7 +56,7 @@ async def _resident_kb(projects: int) -> int:
     """Memory of an agent that watches so many idle projects."""
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as folder:
         async with open_sender() as sender:
-            config = _CONFIG.format(port=sender.port) + project_tables(projects)
+            config = agent_config(sender.port, projects)
             async with open_agent(Path(folder), config) as pid:
                 await sender.command("wait", sockets=projects)
                 return await settled_kb(pid)

@@ -61,6 +61,8 @@ temporary folder (SQLite, write-ahead log, every commit synchronised to the disk
   that the agent's own status does not count. The most memory is the peak of the resident set. It must not depend
   on the length of the flood, so it is compared with that of another agent in a shorter one.
 - **Memory** is the resident set, once it has settled, with all projects connected and nothing happening.
+- **Many projects in one process** are watched when each has a socket at the sender and `status --ready` agrees.
+  Memory is then measured as above, and the processor time over the next ten seconds.
 - **Wall times** are those of whole processes, without the first start.
 - **Frame to webhook** is the time over one webhook destination: from the moment before the sender writes the frame
   to the moment at which the receiver has read the request.
