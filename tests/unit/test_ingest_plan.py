@@ -13,7 +13,7 @@ from aintandem_notify.domain.events import (
     Event,
 )
 from aintandem_notify.domain.runs import Run, RunRef, advance
-from aintandem_notify.ingest.plan import Plan, Submission, is_unrouted_progress, plan
+from aintandem_notify.ingest.plan import Plan, Submission, plan, unrouted_progress
 from support.outbox import NOW, PROJECT, FakeRouter, event
 
 NOBODY = FakeRouter(types=frozenset())
@@ -135,10 +135,8 @@ def test_agent_events_are_no_projects() -> None:
 
 
 def test_unrouted_progress() -> None:
-    assert is_unrouted_progress(event("output"), NOBODY)
-    assert is_unrouted_progress(event("step_progress"), NOBODY)
-    assert not is_unrouted_progress(event("output"), EVERYBODY)
-    assert not is_unrouted_progress(event("task_failed"), NOBODY)
+    assert unrouted_progress(NOBODY) == {"output", "step_progress"}
+    assert unrouted_progress(EVERYBODY) == set()
 
 
 some_events = st.lists(

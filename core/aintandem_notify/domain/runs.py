@@ -97,6 +97,7 @@ RUN_FIELDS_BY_TYPE: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "workflow_execution_failed": _WORKFLOW,
 }
 """By event type: the fields of a run that it sets, each with the field of the event that has the value."""
+_PROGRESS_FIELDS: Final = {run_field for run_field, _ in RUN_FIELDS_BY_TYPE["step_progress"]}
 
 
 class RunRef(NamedTuple):
@@ -193,12 +194,12 @@ def apply_progress(latest: Run | None, events: Sequence[Event]) -> Run:
     if latest is None:
         latest, events = advance(None, events[0]).run, events[1:]
     changes: dict[str, Any] = {}
-    pieces: list[str] = []
-    for event in events:
-        if isinstance(event, TaskOutputEvent):
-            pieces.append(event.output)
-        else:
-            changes |= _run_fields(event)
+    pieces = [event.output for event in events if isinstance(event, TaskOutputEvent)]
+    if len(pieces) < len(events):
+        for event in reversed([event for event in events if not isinstance(event, TaskOutputEvent)]):
+            changes = _run_fields(event) | changes
+            if changes.keys() >= _PROGRESS_FIELDS:
+                break
     if pieces:
         changes["output_tail"] = tail(latest.output_tail + "".join(pieces))
     if events:

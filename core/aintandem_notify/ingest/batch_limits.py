@@ -6,7 +6,7 @@ from typing import Final
 
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.observation import ObservationBatch
-from aintandem_notify.ingest.plan import EventRouter, is_unrouted_progress
+from aintandem_notify.ingest.plan import EventRouter, unrouted_progress
 
 MAX_EVENTS: Final = 1000
 """Events in one transaction. It takes about a tenth of a second; then the workers may use the store."""
@@ -39,12 +39,12 @@ def split_events(
     ``journal_limit`` is called for each piece; it returns the number of events that may be journaled.
     """
     start = journaled = text = 0
-    limit = journal_limit()
+    limit, unrouted = journal_limit(), unrouted_progress(router)
     for index, event in enumerate(events):
         if journaled >= limit or index - start == MAX_EVENTS or text >= MAX_TEXT_CHARACTERS:
             yield events[start:index], journaled, text
             start, journaled, text, limit = index, 0, 0, journal_limit()
-        if not is_unrouted_progress(event, router):
+        if event.type not in unrouted:
             journaled, text = journaled + 1, text + len(event.wire_json)
     if start < len(events):
         yield events[start:], journaled, text

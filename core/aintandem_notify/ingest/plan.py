@@ -7,7 +7,8 @@ socket both report.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, Protocol
+from operator import attrgetter
+from typing import Any, Final, Protocol
 
 from aintandem_notify.domain.events import ConnectionConnectedEvent, Event
 from aintandem_notify.domain.notification import Notification, Project
@@ -37,6 +38,8 @@ from aintandem_notify.store import JournalChanges
 MAX_ATTEMPTS_BACK: Final = 3
 """Number of earlier attempts whose untimed ends a late event may repeat. Catching up reads REST a few times only,
 so it finds few attempts of a run."""
+
+_run_of: Final[Callable[[Event], tuple[Any, ...]]] = attrgetter("project_id", "family", "run_id")
 
 
 class PlannedNotification(Protocol):
@@ -82,13 +85,12 @@ class Submission:
     seen_until: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
-    def refs(self) -> Iterator[RunRef]:
+    def refs(self) -> set[RunRef]:
         """The runs of its events and observations."""
-        for event in self.events:
-            if (ref := run_ref(event)) is not None:
-                yield ref
-        for observation in self.observed.observations if self.observed is not None else ():
-            yield observation.ref
+        observations = () if self.observed is None else self.observed.observations
+        return {RunRef(*run) for run in set(map(_run_of, self.events)) if None not in run} | {
+            observation.ref for observation in observations
+        }
 
     @property
     def size(self) -> int:
@@ -146,9 +148,9 @@ def split_in_half(batch: Iterable[Submission]) -> tuple[list[Submission], list[S
     return pieces[: len(pieces) // 2], pieces[len(pieces) // 2 :]
 
 
-def is_unrouted_progress(event: Event, router: EventRouter) -> bool:
-    """Whether the event only changes its run and is not journaled: progress that no rule matches."""
-    return event.type in PROGRESS_TYPES and not router.may_notify(event.type)
+def unrouted_progress(router: EventRouter) -> Set[str]:
+    """The types of events that only change their run and are not journaled: progress that no rule matches."""
+    return {kind for kind in PROGRESS_TYPES if not router.may_notify(kind)}
 
 
 def plan(
@@ -163,6 +165,7 @@ def plan(
     is_known: Callable[[str], bool] = lambda _key: False,
     watched_from: datetime | None = None,
     without_texts: bool = False,
+    is_listening: bool = True,
 ) -> Plan:
     """The changes that the batch leads to.
 
@@ -170,14 +173,22 @@ def plan(
     that are journaled. ``is_known`` looks up the key of an event that catching up makes. ``projects`` are the
     projects of the batch that have been connected before. For the others, watching begins with their connection,
     not later than ``watched_from`` (None: ``now``). ``without_texts``: notifications contain no text from outside.
+    ``is_listening``: somebody wants ``new_events``.
     """
     route = router.route_without_texts if without_texts else router.route
     planner = _Planner(
-        router, route, runs, set(known), now, recent or RecentChanges(0), is_known, watched_from or now
+        router,
+        route,
+        runs,
+        set(known),
+        now,
+        recent or RecentChanges(0),
+        is_known,
+        watched_from or now,
+        is_listening,
     )
     for submission in batch:
-        for event in submission.events:
-            planner.add(event, submission.project)
+        planner.add(submission.events, submission.project)
         if submission.observed is not None and submission.project is not None:
             planner.reconcile(submission.observed, submission.project)
         planner.mark_seen(submission.seen_until)
@@ -200,7 +211,10 @@ class _Planner:
         recent: RecentChanges,
         is_known: Callable[[str], bool],
         watched_from: datetime,
+        is_listening: bool,
     ) -> None:
+        self._is_listening = is_listening
+        self._unrouted = unrouted_progress(router)
         self._watched_from = watched_from
         self._recent = recent
         self._is_known = is_known
@@ -214,18 +228,32 @@ class _Planner:
         self._progress: dict[RunRef, list[Event]] = {}
         self._connected: dict[str, datetime] = {}
 
-    def add(self, event: Event, project: Project | None) -> None:
-        """Plan all effects of one event."""
-        ref = run_ref(event)
-        if ref is not None and is_unrouted_progress(event, self._router):
-            self._progress.setdefault(ref, []).append(event)
-        elif event.key in self._known:
+    def add(self, events: Sequence[Event], project: Project | None) -> None:
+        """Plan all effects of the events, which are all of one project."""
+        unrouted = self._unrouted
+        progress: dict[str | None, list[Event]] = {}  # by run; a run object for each event would cost more
+        for event in events:
+            if event.type not in unrouted:
+                progress.pop(event.run_id, None)
+                self._add_journaled(event, project)
+                continue
+            collected = progress.get(event.run_id)
+            if collected is None:
+                ref = run_ref(event)
+                assert ref is not None  # noqa: S101  # progress is about a run
+                collected = progress[event.run_id] = self._progress.setdefault(ref, [])
+            collected.append(event)
+            if self._is_listening:
+                self._plan.new_events.append((event, project))
+
+    def _add_journaled(self, event: Event, project: Project | None) -> None:
+        if event.key in self._known:
             return
-        else:
-            self._known.add(event.key)
-            self._journal(event, ref, project)
-            if ref is not None and event.type not in PROGRESS_TYPES:
-                self._plan.changed_by_live_events.add(ref)
+        self._known.add(event.key)
+        ref = run_ref(event)
+        self._journal(event, ref, project)
+        if ref is not None and event.type not in PROGRESS_TYPES:
+            self._plan.changed_by_live_events.add(ref)
         self._plan.new_events.append((event, project))
         if isinstance(event, ConnectionConnectedEvent):
             # This event is our own, so its time is not the orchestrator's.

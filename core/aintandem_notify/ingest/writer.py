@@ -29,7 +29,7 @@ from aintandem_notify.ingest.batch_limits import (
     split_observations,
 )
 from aintandem_notify.ingest.dedup import RecentChanges
-from aintandem_notify.ingest.plan import EventRouter, Plan, Submission, is_unrouted_progress, plan, split_in_half
+from aintandem_notify.ingest.plan import EventRouter, Plan, Submission, plan, split_in_half, unrouted_progress
 from aintandem_notify.ingest.run_cache import RunCache
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Storage, Store, StoreState, TransactionPurpose
@@ -294,10 +294,9 @@ class Ingest:
         """Read, plan and write, in one transaction; runs in the store's thread."""
         router, cache = self.router, self._cache
         batch = [submission for submission in batch if self._is_ours(store, submission)]
-        journaled = [
-            event for submission in batch for event in submission.events if not is_unrouted_progress(event, router)
-        ]
-        refs = {ref for submission in batch for ref in submission.refs}
+        unrouted = unrouted_progress(router)
+        journaled = [event for submission in batch for event in submission.events if event.type not in unrouted]
+        refs = set[RunRef]().union(*(submission.refs for submission in batch))
         connected = {event.project_id for event in journaled if isinstance(event, ConnectionConnectedEvent)}
         # Unrouted progress alone is not worth waiting for the disk.
         durable = bool(journaled) or any(submission.observed for submission in batch)
@@ -320,6 +319,7 @@ class Ingest:
                 is_known=lambda key: bool(store.journal.journaled_keys([key])),
                 watched_from=self._clock.capped_now(),
                 without_texts=without_texts,
+                is_listening=self._hooks.listening(),
             )
             if self._hooks.listening():
                 planned.new_events = _redact(planned.new_events, cache.runs)
