@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
+from support.text_frame_model import split_slowly
 
 LIMIT = 70_000
 
@@ -140,3 +141,16 @@ def test_nothing_is_lost_doubled_or_reordered(pieces: list[bytes], size: int, ro
     expected_texts, expected_bytes = split(content)
     assert list(texts) == expected_texts
     assert passed == expected_bytes
+
+
+@given(frames, st.integers(1, 40), st.integers(1, 3))
+def test_any_bytes_cut_anywhere_are_split_as_by_the_slow_model(
+    pieces: list[bytes], size: int, portion: int
+) -> None:
+    content = b"".join(pieces)
+    texts = Texts()
+    reader = TextFrameReader(texts.take, limit=LIMIT, portion_frames=portion)
+    passed = b"".join(reader.split(content[start : start + size]) for start in range(0, len(content), size))
+
+    expected, for_library = split_slowly(content, LIMIT)
+    assert (list(texts), passed) == ([text.decode() for text in expected], for_library)
