@@ -5,7 +5,8 @@ PINGS = (0x89, 0x8A)
 
 def split_slowly(content: bytes, limit: int) -> tuple[list[bytes], bytes]:
     """The payloads of whole text messages in ``content``, and the bytes for the WebSocket library."""
-    texts, for_library, position = [], b"", 0
+    texts: list[bytes] = []
+    for_library, position = b"", 0
     while len(content) >= position + 2:
         first, length, start = content[position], content[position + 1], position + 2
         if length in (126, 127):

@@ -16,8 +16,10 @@ from aintandem_notify.foundation.untrusted_json import read_json
 SILENCE_INTERVALS: Final = 2.5
 """Intervals of silence after which a connection counts as dead: two pings had no answer, the second for half an
 interval."""
-MAX_PING_LENGTH: Final = 128
-"""Characters; a longer frame is no ping, so it is not searched for one. Most events are longer."""
+PING_WORD: Final = b'"ping"'
+"""Stands in every ping."""
+MAX_PING_LENGTH: Final = 256
+"""Characters; a longer frame is no ping, so it is not searched for one."""
 
 
 class HeartbeatAction(StrEnum):

@@ -9,6 +9,8 @@ UTF-8.
 from collections.abc import Callable
 from typing import Final
 
+from aintandem_notify.orchestrator.link.heartbeat import PING_WORD
+
 PORTION_FRAMES: Final = 256
 """Frames that are handed over at once, so that their bounds are checked often enough."""
 PORTION_BYTES: Final = 2**14
@@ -29,13 +31,14 @@ class TextFrameReader:
     call goes on from there. After the first frame that only the library can decode, all bytes go to the library:
     the frame may begin a message, and messages must keep their order. ``limit`` is the maximum size of a message
     in bytes. ``expected_size`` is the size of the message that has begun to arrive; ``limit`` if it is unknown or
-    larger.
+    larger. While ``take`` is called, ``may_hold_ping`` is false if none of the messages is a ping.
     """
 
     def __init__(
         self, take: Callable[[list[bytes]], bool], *, limit: int, portion_frames: int = PORTION_FRAMES
     ) -> None:
         self.is_full = False
+        self.may_hold_ping = False
         self.expected_size = limit
         self._take = take
         self._limit = limit
@@ -53,6 +56,7 @@ class TextFrameReader:
         if len(self._waiting) < self._needed:  # so a large message that arrives in many pieces is copied once
             return bytearray()
         content, position, passed = bytes(self._waiting), 0, bytearray()
+        self.may_hold_ping = PING_WORD in content  # one search in all is quicker than one in each message
         while not self.is_full:
             frames, end = self._cut(content, position, passed)
             if end == position:

@@ -25,7 +25,6 @@ from aintandem_notify.orchestrator.link.dial import TlsContext, open_stream
 from aintandem_notify.orchestrator.link.frame_memory import FrameMemory, LinkMemory
 from aintandem_notify.orchestrator.link.handshake import HandshakeStream
 from aintandem_notify.orchestrator.link.heartbeat import (
-    MAX_PING_LENGTH,
     HeartbeatAction,
     HeartbeatState,
     control_frame,
@@ -231,8 +230,8 @@ class _WebSocketLink:
 
     def __init__(self, websocket: WebSocketConnection, stream: HandshakeStream, settings: LinkSettings) -> None:
         self._memory = LinkMemory(settings.memory)
-        reader = TextFrameReader(self._take, limit=MAX_MESSAGE_SIZE)
-        stream.start_frames(reader, self._wait_for_room, self._memory.reserve)
+        self._text_frames = TextFrameReader(self._take_texts, limit=MAX_MESSAGE_SIZE)
+        stream.start_frames(self._text_frames, self._wait_for_room, self._memory.reserve)
         stream.on_idle = self._flush
         self._websocket = websocket
         self._stream = stream
@@ -285,19 +284,23 @@ class _WebSocketLink:
                 if not self._closing:
                     self._end(stream.error or _as_link_error(closed) or error_for_close(1006))
                 return
-            if not self._take([frame.encode() if isinstance(frame, str) else BinaryFrame(frame)]):
+            content = frame.encode() if isinstance(frame, str) else BinaryFrame(frame)
+            if not self._take([content], may_hold_ping=True):
                 await self._wait_for_room()
             elif stream.idle:
                 self._arrival.set()
 
-    def _take(self, frames: Sequence[Frame]) -> bool:
+    def _take_texts(self, texts: Sequence[Frame]) -> bool:
+        return self._take(texts, may_hold_ping=self._text_frames.may_hold_ping)
+
+    def _take(self, frames: Sequence[Frame], *, may_hold_ping: bool) -> bool:
         """Buffer some frames, at least one. Returns whether there is room for more."""
         self._stream.on_message()
         sizes = list(map(len, frames))
         has_room = self._memory.add_frames(len(sizes), sum(sizes))
         self._buffer += frames
         self._size += sum(sizes)
-        if min(sizes) <= MAX_PING_LENGTH and any(map(is_ping, frames)):
+        if may_hold_ping and any(map(is_ping, frames)):
             self._pong_is_due = True
             self._heartbeat_wakeup.set()
         return has_room and len(self._buffer) < MAX_BATCH_FRAMES and self._size < MAX_BATCH_SIZE
