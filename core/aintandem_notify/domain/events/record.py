@@ -184,7 +184,9 @@ class Record(
             if isinstance(value := getattr(self, field.name), dict | list | Record)
         }
         memo = {name: value for name, value in self.memo.items() if name != "wire" or self.frame is None}
-        return self.copy_with(own, self.frame, deepcopy(memo))
+        # A deep copy of the texts and names beside the dictionaries would cost more than all the rest.
+        fresh = {name: deepcopy(value) if isinstance(value, dict) else value for name, value in memo.items()}
+        return self.copy_with(own, self.frame, fresh)
 
     def copy_with(self, values: Mapping[str, Any], frame: bytes | None, memo: dict[str, Any]) -> Self:
         """A copy with other ``values`` and another origin."""
