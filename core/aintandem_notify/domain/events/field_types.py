@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 from pydantic import BeforeValidator, ConfigDict, GetCoreSchemaHandler, StringConstraints, TypeAdapter
-from pydantic_core import CoreSchema, SchemaValidator, core_schema
+from pydantic_core import CoreSchema, core_schema
 
 from aintandem_notify.foundation.untrusted_json import replace_surrogates
 
@@ -103,9 +103,9 @@ def exact_types(hint: object) -> frozenset[type]:
 
 
 @cache
-def validator_of(hint: Any) -> SchemaValidator:
-    """Reads a value in any form for a field of this kind; its ``validate_python`` raises ValidationError."""
+def validator_of(hint: Any) -> Callable[[Any], Any]:
+    """A function that reads a value in any form for a field of this kind. It raises pydantic's ValidationError."""
     config = ConfigDict(coerce_numbers_to_str=True, allow_inf_nan=False)
-    validator = TypeAdapter(hint, config=config).validator
-    assert isinstance(validator, SchemaValidator)  # noqa: S101  # pydantic's plugins may wrap it; we have none
-    return validator
+    # The validator itself: its adapter would add a fifth to the time.
+    validate: Callable[[Any], Any] = TypeAdapter(hint, config=config).validator.validate_python
+    return validate

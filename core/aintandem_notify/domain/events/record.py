@@ -58,7 +58,7 @@ def record_fields(model: "type[Record]") -> tuple[RecordField, ...]:
             required=declared[name].required,
             default=_default(declared[name]),
             exact=exact_types(hint),
-            validate=validator_of(hint).validate_python,
+            validate=validator_of(hint),
         )
         for name, hint in hints.items()
         if name in declared
