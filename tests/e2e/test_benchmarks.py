@@ -17,7 +17,7 @@ EXPECTED: Final = MappingProxyType[str, tuple[str, ...]](
         "flood": ("most memory", "ends in the file"),
         "parsing": ("quick way", "tolerant way"),
         "memory": ("idle project",),
-        "many_projects": ("until all are watched",),
+        "many_projects": ("projects in one process",),
         "catching_up": ("most memory",),
         "startup": ("--help", "check"),
         "latency": ("p50", "p99"),
