@@ -149,7 +149,7 @@ class Event(Record):
 
 
 def _may_hide_letters(frame: bytes) -> bool:
-    """Whether the JSON may have escapes that are not necessary, so that a text cannot be found in it."""
+    """True if the JSON may have unnecessary escapes, so that a search for a text in it may fail."""
     return b"\\" in frame and (b"\\u" in frame or b"\\/" in frame)
 
 

@@ -11,7 +11,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, Final
 
-from msgspec import json
+from msgspec import MsgspecError, json
 
 from aintandem_notify.domain.events.base import Event, UnknownEvent
 from aintandem_notify.domain.events.event_types import WIRE_MODELS
@@ -30,6 +30,8 @@ _FIELDS_OF_ANY_VALUE: Final = {
     for model in WIRE_MODELS.values()
     if (names := [field.name for field in record_fields(model) if field.hint in (Any, OptionalObject)])
 }
+_REFUSALS: Final = (MsgspecError, ValueError, ArithmeticError, RecursionError, MemoryError)
+"""The errors of msgspec for a frame that it does not take; the other way reads the frame, and decides about it."""
 _NO_EVENT: Final = UnknownEvent(type="none", timestamp=datetime.fromtimestamp(0, UTC))
 """Stands for a frame that msgspec does not take; it belongs to no project."""
 
@@ -51,7 +53,7 @@ def read_frames(
         if type(frame) is bytes and len(frame) <= max_bytes:
             try:
                 event: Event = decode(frame)
-            except Exception:  # noqa: BLE001  # any error: the other way reads the frame, and decides about it
+            except _REFUSALS:
                 event = _NO_EVENT
             names = fields_of_any_value.get(type(event))
             if (
@@ -69,7 +71,7 @@ def read_frames(
 
 
 def _are_sound(event: Event, names: Iterable[str]) -> bool:
-    """Whether the values of these fields are not nested too deep, and their numbers finite."""
+    """True if the values of these fields are not nested too deep, and their numbers are finite."""
     for name in names:
         value = getattr(event, name)
         if value is not None and type(value) is not str and find_flaw([value]) is not None:
