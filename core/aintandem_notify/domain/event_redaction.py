@@ -12,13 +12,23 @@ from typing import Any, Final, TypeVar
 from aintandem_notify.domain.events import Event, TaskOutputEvent, UnknownEvent, restore_event
 from aintandem_notify.domain.notification import Field, Notification, Project
 from aintandem_notify.domain.runs import OUTPUT_TAIL_CHARACTERS, Run, RunRef, tail
-from aintandem_notify.log import may_hold_secret, redact, redact_cut, redact_piece, redact_values
+from aintandem_notify.log import (
+    CheckedTexts,
+    may_hold_part,
+    may_hold_secret,
+    redact,
+    redact_cut,
+    redact_piece,
+    redact_values,
+)
 
 EventContext = tuple[Event, Run | None, Project | None]
 """An event, its run as it is after the event, and its project."""
 T = TypeVar("T")
 
 _RUN_TEXTS: Final = ("output_tail", "name", "step", "workflow_id")
+_checked_tails: Final = CheckedTexts()
+"""The ends of the output of runs, by thread: each piece of output comes with all that was written before."""
 WITHHELD_BODY: Final = "Its text cannot be shown. The log of AInTandem Notify says why."
 """The body of a notification that contains no text from outside."""
 
@@ -56,20 +66,24 @@ def redact_events(events: Iterable[Event], written: Mapping[RunRef, str]) -> Ite
 def redact_event_context(context: EventContext) -> EventContext:
     """Event, run and project without secrets; the same object if they hold none."""
     event, run, project = context
-    before = _before(event, run)
     texts = [event.wire_json]
-    if run is not None:
-        texts += (run.output_tail, run.name, run.step or "", run.workflow_id or "")
     if project is not None:
         texts.append(project.name)
-    if not may_hold_secret("\n".join(texts)):
-        # A truncated text can hold a part of a secret without holding a whole one.
-        if isinstance(event, TaskOutputEvent):
-            event = redact_event(event, before)
-        if run is not None and (output_tail := _redact_tail(run.output_tail)) != run.output_tail:
-            run = replace(run, output_tail=output_tail)
-        return context if event is context[0] and run is context[1] else (event, run, project)
-    return redact_event(event, before), _if_any(redact_run, run), _if_any(redact_project, project)
+    if run is None:
+        may_hold = may_hold_secret("\n".join(texts))
+    else:
+        texts += (run.name, run.step or "", run.workflow_id or "")
+        added = len(event.output) if isinstance(event, TaskOutputEvent) else 0
+        may_hold = _checked_tails.may_hold_secret(run.thread, run.output_tail, added, "\n".join(texts))
+    before = _before(event, run)
+    if may_hold:
+        return redact_event(event, before), _if_any(redact_run, run), _if_any(redact_project, project)
+    # A truncated text can hold a part of a secret without holding a whole one.
+    if isinstance(event, TaskOutputEvent) and may_hold_part(event.output, start=True, before=before):
+        event = redact_event(event, before)
+    if run is not None and may_hold_part(run.output_tail, start=_is_cut(run.output_tail)):
+        run = replace(run, output_tail=_redact_tail(run.output_tail))
+    return context if event is context[0] and run is context[1] else (event, run, project)
 
 
 def _before(event: Event, run: Run | None) -> str:
@@ -81,7 +95,11 @@ def _before(event: Event, run: Run | None) -> str:
 
 def _redact_tail(output: str) -> str:
     """The end of a run's output without secrets. It may begin in the middle of a line, and more may follow."""
-    return redact_cut(output, start=len(output) >= OUTPUT_TAIL_CHARACTERS)
+    return redact_cut(output, start=_is_cut(output))
+
+
+def _is_cut(output_tail: str) -> bool:
+    return len(output_tail) >= OUTPUT_TAIL_CHARACTERS
 
 
 def redact_run(run: Run) -> Run:

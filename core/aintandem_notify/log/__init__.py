@@ -1,5 +1,6 @@
 """Logging for the whole process, and redaction: the one place that removes secrets from texts."""
 
+from aintandem_notify.log.checked_texts import CheckedTexts
 from aintandem_notify.log.error_texts import (
     MAX_ERROR_TEXT,
     describe_error,
@@ -20,6 +21,7 @@ from aintandem_notify.log.output import (
 from aintandem_notify.log.redaction import (
     MAX_ROTATING_SECRETS,
     REDACTED,
+    may_hold_part,
     may_hold_secret,
     redact,
     redact_cut,
@@ -39,6 +41,7 @@ __all__ = [
     "MAX_ROTATING_SECRETS",
     "MIN_SECRET_CHARACTERS",
     "REDACTED",
+    "CheckedTexts",
     "LogFormat",
     "LogLevel",
     "configure",
@@ -47,6 +50,7 @@ __all__ = [
     "error_name",
     "get_logger",
     "is_equal",
+    "may_hold_part",
     "may_hold_secret",
     "redact",
     "redact_cut",

@@ -43,7 +43,8 @@ class KnownSecrets:
 
     ``folded`` spellings are compared in small letters; ``percent`` are those of them with a percent sign.
     ``core``: see ``Spellings``. ``in_json`` and ``folded_in_json`` are spellings that JSON escapes. ``parts`` has
-    every part of ``MIN_PART_CHARACTERS`` characters of any spelling, in small letters.
+    every part of ``MIN_PART_CHARACTERS`` characters of any spelling, in small letters. ``longest`` is the number of
+    characters of the longest spelling.
     """
 
     exact: tuple[str, ...]
@@ -54,6 +55,7 @@ class KnownSecrets:
     in_json: tuple[str, ...]
     folded_in_json: tuple[str, ...]
     parts: Container[str]
+    longest: int
 
     @classmethod
     def of(cls, secrets: Iterable[Spellings]) -> "KnownSecrets":
@@ -72,6 +74,7 @@ class KnownSecrets:
             in_json=_escaped_in_json(exact),
             folded_in_json=_escaped_in_json(folded),
             parts=_parts("\n".join(exact | folded).lower()),
+            longest=max(map(len, exact | folded), default=0),
         )
 
     def is_in(self, flat: str, folded: str, word_mask: bytes) -> bool:
@@ -94,14 +97,12 @@ class KnownSecrets:
 
     def may_be_cut(self, text: str, *, cut_start: bool, cut_end: bool) -> bool:
         """True if the text may begin or end with a part of a secret where it was cut."""
-        return (cut_start and self._is_part(flattened(text[:_CUT_WINDOW])[:MIN_PART_CHARACTERS])) or (
-            cut_end and self._is_part(flattened(text[-_CUT_WINDOW:])[-MIN_PART_CHARACTERS:])
-        )
+        return (cut_start and self._is_part(_first_visible(text))) or (cut_end and self._is_part(_last_visible(text)))
 
     def may_be_split(self, before: str, text: str) -> bool:
         """True if a secret may begin in the text ``before``, and end or continue in ``text``."""
-        begin, end = flattened(text[:_CUT_WINDOW]), flattened(before[-_CUT_WINDOW:])
-        return any(map(self._is_part, (begin[:MIN_PART_CHARACTERS], end[-MIN_PART_CHARACTERS:]))) or (
+        begin, end = _first_visible(text), _last_visible(before)
+        return any(map(self._is_part, (begin, end))) or (
             len(begin) < MIN_PART_CHARACTERS and self._is_part((end + begin)[-MIN_PART_CHARACTERS:])
         )
 
@@ -134,6 +135,23 @@ class KnownSecrets:
                 yield view.span(0, end)
             if cut_end and (begin := _beginning_at_end(text, spelling)) < len(text):
                 yield view.span(begin, len(text))
+
+
+def _first_visible(text: str) -> str:
+    """The first ``MIN_PART_CHARACTERS`` of the text as it is flattened."""
+    part = text[:MIN_PART_CHARACTERS]
+    if len(part) == MIN_PART_CHARACTERS and part.isascii() and part.isprintable():
+        return part  # the usual case
+    return flattened(text[:_CUT_WINDOW])[:MIN_PART_CHARACTERS]
+
+
+def _last_visible(text: str) -> str:
+    """As ``_first_visible``, for the last ones, which may be the end of a terminal sequence."""
+    window = text[-_CUT_WINDOW:]
+    part = window.rstrip("\n")[-MIN_PART_CHARACTERS:]
+    if len(part) == MIN_PART_CHARACTERS and window.isascii() and "\x1b" not in window and part.isprintable():
+        return part
+    return flattened(window)[-MIN_PART_CHARACTERS:]
 
 
 BACKSLASH: Final = "\0\0"

@@ -21,7 +21,7 @@ from aintandem_notify.log.secret_patterns import (
     is_secret_key,
     token_spans,
 )
-from aintandem_notify.log.text_views import INVISIBLE, is_all_visible, scan_text, views
+from aintandem_notify.log.text_views import INVISIBLE, TextScan, scan_text, views
 
 REDACTED: Final = "[redacted]"
 MAX_ROTATING_SECRETS: Final = 64
@@ -84,6 +84,11 @@ def _all_known() -> KnownSecrets:
 def secrets_generation() -> int:
     """The number of registered secrets. A text redacted at a lower number may contain one registered since."""
     return _generation
+
+
+def longest_secret() -> int:
+    """The number of characters of the longest spelling of a registered secret."""
+    return _all_known().longest
 
 
 def redact(text: str) -> str:
@@ -161,6 +166,17 @@ def redact_cut(text: str, *, start: bool, end: bool = True) -> str:
     return _redact_within(text, 0, len(text), cut_start=start, cut_end=end and not text.endswith(_BREAKS))
 
 
+def may_hold_part(text: str, *, start: bool, before: str = "") -> bool:
+    """False only if ``redact_piece``, or ``redact_cut`` without ``before``, would change nothing in ``text``.
+
+    ``redact`` must change nothing in the two texts together.
+    """
+    known = _all_known()
+    return known.may_be_cut(text, cut_start=start, cut_end=not text.endswith(_BREAKS)) or (
+        before != "" and known.may_be_split(before, text)
+    )
+
+
 def tail_start(text: str, index: int) -> int:
     """The first index from ``index`` on at which ``text`` can be cut without splitting a secret."""
     begin = max(0, index - CUT_CONTEXT)
@@ -216,15 +232,16 @@ def _replace_spans(text: str, spans: Iterable[Span], begin: int, end: int) -> st
 
 def _may_hold(text: str, known: KnownSecrets) -> bool:
     """False only if there is nothing to redact. A tenth of the cost of redacting, and enough for most texts."""
-    flat, word_mask, all_visible = scan_text(text)
-    lowered = flat.lower()
-    if has_hint(lowered if flat is text else text.lower(), word_mask) or known.is_in(flat, lowered, word_mask):
-        return True
-    if all_visible:
-        return False
-    visible = INVISIBLE.sub("", text)
-    flat, word_mask, _ = scan_text(visible)
-    return has_hint(visible.lower(), word_mask) or known.is_in(flat, flat.lower(), word_mask)
+    scan = scan_text(text)
+    return _is_suspect(scan, known) or (
+        not scan.all_visible and _is_suspect(scan_text(INVISIBLE.sub("", text)), known)
+    )
+
+
+def _is_suspect(scan: TextScan, known: KnownSecrets) -> bool:
+    # A hint that is only there without line breaks costs a closer look, and no more.
+    lowered = scan.flat.lower()
+    return has_hint(lowered, scan.word_mask) or known.is_in(scan.flat, lowered, scan.word_mask)
 
 
 def may_hold_secret(text: str) -> bool:
@@ -232,12 +249,16 @@ def may_hold_secret(text: str) -> bool:
 
     One call for a large text costs a fraction of redacting its pieces, and hardly any text has a secret.
     """
-    known = _all_known()
-    return _may_hold(text, known) or ("\\" in text and _may_hold_in_json(text, known))
+    known, scan = _all_known(), scan_text(text)
+    if _is_suspect(scan, known):
+        return True
+    if "\\" not in text:
+        return not scan.all_visible and _may_hold(INVISIBLE.sub("", text), known)
+    return not scan.all_visible or _may_hold_in_json(text, known)
 
 
 def _may_hold_in_json(text: str, known: KnownSecrets) -> bool:
-    if "\\u00" in text or "\\b" in text or "\\f" in text or not is_all_visible(text):
+    if "\\u00" in text or "\\b" in text or "\\f" in text:
         return True  # invisible characters
     # The line break at the end of a text, as output has it, splits nothing.
     if "\\n" not in text.replace('\\n"', '"') and "\\r" not in text and not known.in_json:

@@ -1,0 +1,49 @@
+"""Remembers the growing texts that hold no secret, so that only what was added to them is searched."""
+
+from typing import Final
+
+from aintandem_notify.log.redaction import longest_secret, may_hold_secret, secrets_generation
+from aintandem_notify.log.text_views import is_all_visible
+
+MAX_TEXTS: Final = 1000
+"""Texts that are remembered; those that were checked longest ago are forgotten first."""
+
+MIN_OVERLAP_CHARACTERS: Final = 256
+"""Characters before the added text that are searched again: more than the mark of any token has."""
+
+
+class CheckedTexts:
+    """The last state of growing texts in which no secret was found, by name. Their beginnings may be dropped."""
+
+    def __init__(self, max_texts: int = MAX_TEXTS) -> None:
+        self._max_texts = max_texts
+        self._texts: dict[str, tuple[str, int]] = {}
+
+    def may_hold_secret(self, name: str, text: str, added: int, others: str) -> bool:
+        """As ``log.may_hold_secret`` for ``text`` and ``others``; the last ``added`` characters of it are new."""
+        generation = secrets_generation()
+        if may_hold_secret(f"{others}\n{self._unchecked(name, text, added, generation)}"):
+            return True
+        self._texts.pop(name, None)
+        self._texts[name] = text, generation
+        while len(self._texts) > self._max_texts:
+            self._texts.pop(next(iter(self._texts)), None)
+        return False
+
+    def _unchecked(self, name: str, text: str, added: int, generation: int) -> str:
+        """The part of ``text`` to search: what was added, and enough before it for a secret that begins there."""
+        checked, checked_at = self._texts.get(name, ("", -1))
+        if checked_at != generation:
+            return text
+        if checked == text:
+            return ""
+        begin = max(0, len(text) - added)
+        if not checked.endswith(text[:begin]):
+            return text
+        overlap = max(MIN_OVERLAP_CHARACTERS, longest_secret())
+        start = max(0, begin - 2 * overlap)
+        window = text[start:begin]
+        flat = window.replace("\n", "")
+        is_visible = flat.isprintable() if flat.isascii() else is_all_visible(window)
+        # With many line breaks or invisible characters the window may be too short for a secret.
+        return text[start:] if is_visible and (start == 0 or len(flat) >= overlap) else text
