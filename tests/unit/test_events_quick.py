@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from aintandem_notify.domain.event_redaction import redact_event
-from aintandem_notify.domain.events import (
-    WIRE_FAMILIES,
-    Event,
-    parse_frame,
-)
+from aintandem_notify.domain.events import WIRE_FAMILIES, BinaryFrame, Event, parse_frame, read_frames
+from aintandem_notify.domain.events.event_types import WIRE_MODELS
+from aintandem_notify.domain.events.field_types import OptionalObject
+from aintandem_notify.domain.events.quick_parsing import _FIELD_OF_ANY_VALUE
+from aintandem_notify.domain.events.record import record_fields
 from aintandem_notify.domain.samples import SAMPLE_FIELDS, sample_event
 from support.both_ways import NOW, P, assert_same, facts, is_quick, quick
 from support.event_frames import BY_TYPE, FRAMES, json_values, near_frames
@@ -237,6 +237,32 @@ def test_a_detached_copy_shares_nothing_that_can_be_changed() -> None:
 
     assert event.wire()["output"] == [[1]]
     assert getattr(event, "output") == [[1]]  # noqa: B009
+
+
+whole_frames = (
+    near_frames.map(lambda frame: json.dumps(frame).encode())
+    | st.sampled_from([json.dumps(frame).encode() for frame, _, _ in FRAMES])
+    | st.sampled_from([b"", b"{", b'{"type":"ping"}', b"x" * 200, json.dumps(FRAMES[0][0])])
+    | st.just(BinaryFrame(json.dumps(FRAMES[0][0]).encode()))
+)
+
+
+@given(st.lists(whole_frames, max_size=6))
+def test_frames_in_one_batch_are_read_as_each_alone(batch: list[str | bytes]) -> None:
+    others: list[str | bytes] = []
+
+    events = read_frames(batch, P, others.append, max_bytes=150)
+
+    alone = [(frame, read_frames([frame], P, lambda _frame: None, max_bytes=150)) for frame in batch]
+    assert events == [event for _, found in alone for event in found]
+    assert [event.frame for event in events] == [frame for frame, found in alone if found]
+    assert others == [frame for frame, found in alone if not found]
+
+
+def test_the_quick_way_looks_at_every_field_of_any_value() -> None:
+    fields = [field.hint for model in WIRE_MODELS.values() for field in record_fields(model)]
+
+    assert len(_FIELD_OF_ANY_VALUE) == sum(hint in (Any, OptionalObject) for hint in fields)
 
 
 def test_only_the_wire_families_have_a_quick_way() -> None:

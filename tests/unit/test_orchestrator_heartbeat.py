@@ -11,6 +11,7 @@ from aintandem_notify.orchestrator.link.heartbeat import (
     HeartbeatState,
     control_frame,
     is_ping,
+    may_hold_ping,
     next_action,
 )
 
@@ -76,3 +77,10 @@ def test_control_frames(kind: str) -> None:
 )
 def test_pings_are_recognized(frame: str | bytes, answer: bool) -> None:
     assert is_ping(frame) is answer
+    content = frame.encode() if isinstance(frame, str) else frame
+    assert not answer or may_hold_ping(b'{"type":"task_started"}' + content)
+
+
+@pytest.mark.parametrize("content", [b"", b'"ping', b'ping"', b'"pong"', b'"running"', b'g"', b'"pin g"'])
+def test_frames_without_the_word_are_not_searched_for_pings_one_by_one(content: bytes) -> None:
+    assert not may_hold_ping(content)

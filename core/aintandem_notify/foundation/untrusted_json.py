@@ -8,6 +8,7 @@ elsewhere (``domain.events.parsing``, ``orchestrator.protocol.responses``).
 
 import json
 import math
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Final
 
@@ -21,6 +22,9 @@ MAX_VALUES: Final = 1_000_000
 
 _PORTION: Final = 65_536
 """Characters that are scanned at a time when values are counted exactly."""
+
+_FLAWLESS_TYPES: Final = frozenset({str, int, bool, type(None)})
+"""The types of values that have no flaw, whatever their value."""
 
 Content = str | bytes | bytearray
 
@@ -155,13 +159,21 @@ def replace_all_surrogates(value: Any) -> Any:
             return value
 
 
+def is_flat(items: Iterable[Any]) -> bool:
+    """True if none of the JSON values is a list, an object or a float, so that they have no flaw."""
+    return _FLAWLESS_TYPES.issuperset(map(type, items))
+
+
 def find_flaw(content: Any) -> JsonFlaw | None:
     """The first flaw of ``content`` that later JSON parsers may not accept, else None. Searches level by level."""
     level: list[Any] = [content] if isinstance(content, dict | list) else []
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
         for container in level:
-            for item in container.values() if isinstance(container, dict) else container:
+            items = container.values() if isinstance(container, dict) else container
+            if is_flat(items):  # as usual; several times as fast as a look at each
+                continue
+            for item in items:
                 kind = type(item)
                 if kind is float:
                     if not math.isfinite(item):  # 1e999 is correct JSON

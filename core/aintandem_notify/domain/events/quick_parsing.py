@@ -5,11 +5,11 @@ of their own types. Everything else, and everything that it would take in anothe
 alone decides about frames that are no event.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence, Set
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from msgspec import MsgspecError, json
 
@@ -17,7 +17,7 @@ from aintandem_notify.domain.events.base import Event, UnknownEvent
 from aintandem_notify.domain.events.event_types import WIRE_MODELS
 from aintandem_notify.domain.events.field_types import OptionalObject
 from aintandem_notify.domain.events.record import record_fields, set_frame
-from aintandem_notify.foundation.untrusted_json import find_flaw
+from aintandem_notify.foundation.untrusted_json import find_flaw, is_flat
 
 Frame = str | bytes
 
@@ -25,19 +25,23 @@ MAX_QUICK_BYTES: Final = 2**16
 """Bytes of a frame that is read in the quick way; its values cannot be too many then."""
 
 _decode: Final = json.Decoder(reduce(or_, WIRE_MODELS.values())).decode
-_FIELDS_OF_ANY_VALUE: Final = {
-    model: names
+_FIELD_OF_ANY_VALUE: Final = {
+    model: field.name
     for model in WIRE_MODELS.values()
-    if (names := [field.name for field in record_fields(model) if field.hint in (Any, OptionalObject)])
+    for field in record_fields(model)
+    if field.hint in (Any, OptionalObject)
 }
+"""The field that takes any JSON value or object. No type has two."""
 _REFUSALS: Final = (MsgspecError, ValueError, ArithmeticError, RecursionError, MemoryError)
 """The errors of msgspec for a frame that it does not take; the other way reads the frame, and decides about it."""
 _NO_EVENT: Final = UnknownEvent(type="none", timestamp=datetime.fromtimestamp(0, UTC))
 """Stands for a frame that msgspec does not take; it belongs to no project."""
+_REFUSED: Final = b""
+"""Stands for a frame that msgspec is not given."""
 
 
 def read_frames(
-    frames: Iterable[Frame],
+    frames: Sequence[Frame],
     project_id: str,
     read_otherwise: Callable[[Frame], Event | None],
     *,
@@ -47,33 +51,54 @@ def read_frames(
 
     So do frames with more than ``max_bytes``.
     """
-    events: list[Event] = []
-    add, decode, fields_of_any_value, utc = events.append, _decode, _FIELDS_OF_ANY_VALUE, UTC
-    for frame in frames:
-        if type(frame) is bytes and len(frame) <= max_bytes:
-            try:
-                event: Event = decode(frame)
-            except _REFUSALS:
-                event = _NO_EVENT
-            names = fields_of_any_value.get(type(event))
-            if (
-                event.project_id == project_id
-                and event.timestamp.tzinfo is utc
-                and (names is None or _are_sound(event, names))
-            ):
-                set_frame(event, frame)
-                add(event)
-                continue
-        other = read_otherwise(frame)
-        if other is not None:
-            add(other)
+    events, utc, fields_of_any_value = _decode_all(frames, max_bytes), UTC, _FIELD_OF_ANY_VALUE
+    others = [
+        index
+        for index, event in enumerate(events)
+        if event.project_id != project_id
+        or event.timestamp.tzinfo is not utc
+        or (type(event) in fields_of_any_value and not _is_sound(event))
+    ]
+    if others:
+        return list(_with_others(events, frames, frozenset(others), read_otherwise))
+    any(map(set_frame, events, cast("Sequence[bytes]", frames)))  # a loop without Python: it gives None for each
     return events
 
 
-def _are_sound(event: Event, names: Iterable[str]) -> bool:
-    """True if the values of these fields are not nested too deep, and their numbers are finite."""
-    for name in names:
-        value = getattr(event, name)
-        if value is not None and type(value) is not str and find_flaw([value]) is not None:
-            return False
-    return True
+def _with_others(
+    events: Sequence[Event],
+    frames: Sequence[Frame],
+    others: Set[int],
+    read_otherwise: Callable[[Frame], Event | None],
+) -> Iterator[Event]:
+    """The events, with those of ``read_otherwise`` at the indices ``others``."""
+    for index, (event, frame) in enumerate(zip(events, frames, strict=True)):
+        if index not in others:
+            set_frame(event, cast("bytes", frame))
+            yield event
+        elif (other := read_otherwise(frame)) is not None:
+            yield other
+
+
+def _decode_all(frames: Sequence[Frame], max_bytes: int) -> list[Event]:
+    """An event for each frame, ``_NO_EVENT`` for one that msgspec does not take or is not given."""
+    if not {bytes}.issuperset(map(type, frames)) or max(map(len, frames), default=0) > max_bytes:
+        frames = [frame if type(frame) is bytes and len(frame) <= max_bytes else _REFUSED for frame in frames]
+    events: list[Event] = []
+    remaining = iter(frames)
+    while True:
+        try:
+            # Much quicker than a call for each frame. After an error, the frames behind the refused one remain.
+            events.extend(map(_decode, remaining))
+        except _REFUSALS:
+            events.append(_NO_EVENT)
+        else:
+            return events
+
+
+def _is_sound(event: Event) -> bool:
+    """True if its value of any form is not nested too deep, and its numbers are finite."""
+    value = getattr(event, _FIELD_OF_ANY_VALUE[type(event)])
+    if value is None or type(value) is str or (type(value) is dict and is_flat(value.values())):
+        return True
+    return find_flaw([value]) is None

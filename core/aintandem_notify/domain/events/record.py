@@ -118,6 +118,7 @@ class Record(
     eq=False,
     rename="camel",
     forbid_unknown_fields=True,
+    gc=False,  # JSON values refer to nothing that refers back to them, so there is no cycle to look for
 ):
     """An immutable value with typed fields; fields that it does not know are in ``model_extra``.
 

@@ -6,22 +6,29 @@ the library unchanged: pings, pongs, closes, fragments, extensions, and frames t
 UTF-8.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import Final
 
-from aintandem_notify.orchestrator.link.heartbeat import PING_WORD
+from aintandem_notify.orchestrator.link.heartbeat import may_hold_ping
 
 PORTION_FRAMES: Final = 256
 """Frames that are handed over at once, so that their bounds are checked often enough."""
-PORTION_BYTES: Final = 2**14
+PORTION_BYTES: Final = 2**16
 """Bytes of frames that are handed over at once, about."""
 
+_USUAL_HEAD: Final = 0x817E
+"""First two bytes of nearly every event: a text message in a single frame, unmasked, with a length of 16 bits."""
 _TEXT: Final = 0x81
 """First byte of a text message in a single frame: FIN, no extension, opcode 1."""
 _CONTROL: Final = frozenset({0x89, 0x8A})
 """First bytes of pings and pongs."""
 _LENGTH_16: Final = 126
 _MASKED: Final = 128
+_PADDING: Final = bytes(2)
+"""Follows all that has arrived, so that four bytes can be read where only two have arrived."""
+
+_unpack_head: Final = Struct("!HH").unpack_from
 
 
 class TextFrameReader:
@@ -52,42 +59,56 @@ class TextFrameReader:
         self.is_full = False
         if self._is_bypassed:
             return bytearray(arrived)
-        self._waiting += arrived
-        if len(self._waiting) < self._needed:  # so a large message that arrives in many pieces is copied once
+        waiting = self._waiting
+        if len(waiting) + len(arrived) < self._needed:  # so a large message in many pieces is copied once
+            waiting += arrived
             return bytearray()
-        content, position, passed = bytes(self._waiting), 0, bytearray()
-        self.may_hold_ping = PING_WORD in content  # one search in all is quicker than one in each message
+        content, position, passed = b"".join((waiting, arrived, _PADDING)), 0, bytearray()
+        self.may_hold_ping = may_hold_ping(content)
         while not self.is_full:
             frames, end = self._cut(content, position, passed)
             if end == position:
                 break
             position = end
             self.is_full = bool(frames) and not self._take(frames)
+        rest = content[position : -len(_PADDING)]
         if self._is_bypassed:
-            passed += content[position:]
-            position = len(content)
-        del self._waiting[:position]
+            passed += rest
+        waiting[:] = b"" if self._is_bypassed else rest
         return passed
 
     def _cut(self, content: bytes, position: int, passed: bytearray) -> tuple[list[bytes], int]:
         """The next text messages and the position behind them; control frames between them go to ``passed``."""
+        frames, controls, end = self._cut_unchecked(content, position, self._portion_frames)
+        if (count := _count_utf8(frames)) < len(frames):
+            # The library gets the first one that is not UTF-8, and all bytes from there on.
+            frames, controls, end = self._cut_unchecked(content, position, count)
+            self._is_bypassed = True
+        passed += controls
+        return frames, end
+
+    def _cut_unchecked(self, content: bytes, position: int, most: int) -> tuple[list[bytes], bytearray, int]:
+        """At most so many text messages, UTF-8 or not, the control frames between, and the position behind."""
         frames: list[bytes] = []
-        add, size, limit = frames.append, len(content), self._limit
+        controls = bytearray()
+        add, unpack_head, size, limit = frames.append, _unpack_head, len(content) - len(_PADDING), self._limit
         last = min(position + PORTION_BYTES, size - 1)
         self._needed, self.expected_size = 0, limit
-        for _ in range(self._portion_frames):
+        for _ in range(most):
             if position >= last:
                 break
-            first, length, start = content[position], content[position + 1], position + 2
-            if length >= _LENGTH_16:  # as in nearly every event
-                start = position + 4
-                if length != _LENGTH_16:
-                    start, length = self._long_head(content, position)
-                elif start <= size:
-                    length = content[position + 2] << 8 | content[position + 3]
-                if start > size:
-                    break
+            head, length = unpack_head(content, position)
+            start = position + 4
             end = start + length
+            if head == _USUAL_HEAD and end <= size and length <= limit:
+                add(content[start:end])
+                position = end
+                continue
+            start, length = self._odd_head(content, position)
+            if start > size:
+                break
+            end = start + length
+            first = content[position]
             if length > limit or (first != _TEXT and first not in _CONTROL):
                 self._is_bypassed = True
                 break
@@ -95,27 +116,34 @@ class TextFrameReader:
                 self._needed, self.expected_size = end - position, length
                 break
             if first == _TEXT:
-                payload = content[start:end]
-                if not payload.isascii() and not _is_utf8(payload):
-                    self._is_bypassed = True
-                    break
-                add(payload)
+                add(content[start:end])
             else:
-                passed += content[position:end]
+                controls += content[position:end]
             position = end
-        return frames, position
+        return frames, controls, position
 
-    def _long_head(self, content: bytes, position: int) -> tuple[int, int]:
-        """Start and length of the payload of a large frame; too long a length if it is masked."""
-        start = position + 10
-        if content[position + 1] >= _MASKED:
-            return position + 2, self._limit + 1
-        return start, int.from_bytes(content[position + 2 : start])
+    def _odd_head(self, content: bytes, position: int) -> tuple[int, int]:
+        """Start and length of the payload of any frame; too long a length if it is masked."""
+        length, start = content[position + 1], position + 2
+        if length >= _MASKED:
+            return start, self._limit + 1
+        if length < _LENGTH_16:
+            return start, length
+        end = start + (2 if length == _LENGTH_16 else 8)
+        return end, int.from_bytes(content[start:end])
 
 
-def _is_utf8(payload: bytes) -> bool:
+def _count_utf8(frames: Sequence[bytes]) -> int:
+    """The number of frames before the first one that is not UTF-8."""
+    content = b" ".join(frames)  # with a space between them, so that no character is made of parts of two
+    if content.isascii() or _is_utf8(content):
+        return len(frames)
+    return next(index for index, frame in enumerate(frames) if not _is_utf8(frame))
+
+
+def _is_utf8(content: bytes) -> bool:
     try:
-        payload.decode()
+        content.decode()
     except UnicodeDecodeError:
         return False
     return True
