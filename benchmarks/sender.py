@@ -5,6 +5,7 @@ response:
 
     {"do": "wait", "sockets": 3}                     when three subscriptions are open
     {"do": "fall", "sockets": 3}                     when there are fewer than three
+    {"do": "quiet", "seconds": 10}                   once no REST request has come for so long: {"began": …}
     {"do": "prepare", "events": 1000, "salt": "a"}   encodes the frames of the mix
     {"do": "send"}                                   {"began": …, "ended": …}, once the kernel has taken all
     {"do": "greet"}                                  the next subscription gets them with its handshake's answer
@@ -97,6 +98,7 @@ class Sender:
         self._greeting: list[bytes] = []
         self._paced: list[Paced] = []
         self._history = History(0, 0)
+        self._requested_at = now()
 
     async def run(self) -> None:
         """Serve until stdin ends."""
@@ -118,6 +120,8 @@ class Sender:
                 return await self._wait(lambda: len(self._subscriptions) >= number)
             case {"do": "fall", "sockets": int(number)}:
                 return await self._wait(lambda: len(self._subscriptions) < number)
+            case {"do": "quiet", "seconds": int(seconds)}:
+                return await self._quiet(seconds)
             case {"do": "prepare", "events": int(events), "salt": str(salt)}:
                 self._prepared = chunks(events, salt)
                 return {"bytes": sum(map(len, self._prepared))}
@@ -153,6 +157,11 @@ class Sender:
                 await self._change.wait()
         return {"sockets": len(self._subscriptions)}
 
+    async def _quiet(self, seconds: int) -> dict[str, float]:
+        while (silence := now() - self._requested_at) < seconds:  # noqa: ASYNC110  # each request prolongs it
+            await trio.sleep(seconds - silence)
+        return {"began": self._requested_at}
+
     async def _send(self) -> dict[str, float]:
         subscription = self._subscriptions[-1]
         began = now()
@@ -180,6 +189,7 @@ class Sender:
                 if "sec-websocket-key" in headers:
                     await self._subscribe(stream, path, headers["sec-websocket-key"])
                     return
+                self._requested_at = now()
                 await stream.send_all(_answer(path, self._history))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
