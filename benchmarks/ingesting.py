@@ -13,6 +13,7 @@ from typing import Any, Final
 import trio
 from msgspec import json
 
+from aintandem_notify.agent.process import relax_garbage_collection
 from aintandem_notify.domain.events import ConnectionConnectedEvent, Event, read_frames
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.clock import SystemClock
@@ -75,6 +76,7 @@ class Database:
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     """Measure with SQLite, and with PostgreSQL if it is installed."""
+    relax_garbage_collection()  # as the agent's process does
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
         folder = Path(name)

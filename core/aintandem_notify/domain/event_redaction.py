@@ -14,6 +14,7 @@ from aintandem_notify.domain.notification import Field, Notification, Project
 from aintandem_notify.domain.runs import OUTPUT_TAIL_CHARACTERS, Run, RunRef, tail
 from aintandem_notify.log import (
     CheckedTexts,
+    may_be_split,
     may_hold_part,
     may_hold_secret,
     redact,
@@ -75,12 +76,13 @@ def redact_event_context(context: EventContext) -> EventContext:
         texts += (run.name, run.step or "", run.workflow_id or "")
         added = len(event.output) if isinstance(event, TaskOutputEvent) else 0
         may_hold = _checked_tails.may_hold_secret(run.thread, run.output_tail, added, "\n".join(texts))
-    before = _before(event, run)
     if may_hold:
-        return redact_event(event, before), _if_any(redact_run, run), _if_any(redact_project, project)
+        return redact_event(event, _before(event, run)), _if_any(redact_run, run), _if_any(redact_project, project)
     # A truncated text can hold a part of a secret without holding a whole one.
-    if isinstance(event, TaskOutputEvent) and may_hold_part(event.output, start=True, before=before):
-        event = redact_event(event, before)
+    if isinstance(event, TaskOutputEvent):
+        before = _before(event, run)
+        if may_hold_part(event.output, start=True) or (before and may_be_split(before, event.output)):
+            event = redact_event(event, before)
     if run is not None and may_hold_part(run.output_tail, start=_is_cut(run.output_tail)):
         run = replace(run, output_tail=_redact_tail(run.output_tail))
     return context if event is context[0] and run is context[1] else (event, run, project)

@@ -1,11 +1,14 @@
 """One rendered message about one event, as a destination gets it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, NamedTuple
 
+from msgspec import json
 from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, PlainValidator
+from pydantic_core import to_json
 
 from aintandem_notify.domain.events import Event, restore_event
 from aintandem_notify.domain.runs import Run
@@ -41,10 +44,9 @@ class Field(NamedTuple):
     value: str
 
 
-class Project(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
     """A project. ``name`` is the id if neither the config nor the orchestrator gives a name."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     name: str
@@ -62,6 +64,23 @@ def _restore(value: object) -> Event:
 
 WireEvent = Annotated[Event, PlainValidator(_restore), PlainSerializer(lambda event: event.wire())]
 """An event that is stored in its wire form."""
+
+
+_CONTENT: Final = (
+    "id",
+    "thread",
+    "severity",
+    "title",
+    "body",
+    "fields",
+    "url",
+    "mentions",
+    "run",
+    "project",
+    "rule",
+    "created_at",
+)
+_encode: Final = json.Encoder().encode
 
 
 class Notification(BaseModel):
@@ -95,6 +114,14 @@ class Notification(BaseModel):
     previous: dict[str, Any] | None = None
     plain: bool = False
     instead_of: str | None = None
+
+    def content_json(self, *, with_event: bool) -> str:
+        """The rendered message as JSON, without the fields that differ by destination."""
+        content = {name: getattr(self, name) for name in _CONTENT}
+        if not with_event:
+            return _encode(content).decode()
+        # The values of an event may be such as msgspec does not write: integers of any size.
+        return to_json(content | {"event": self.event.wire()}, inf_nan_mode="null").decode()
 
     @property
     def occurred_at(self) -> datetime:

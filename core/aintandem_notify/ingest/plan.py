@@ -344,7 +344,7 @@ class _Planner:
     def _advance(self, ref: RunRef, event: Event) -> tuple[Run, bool]:
         self._apply_progress(ref)
         latest = self._latest(ref)
-        if latest is None or event.caught_up:
+        if latest is None or event.caught_up or not self._any_synthesized():
             return self._advance_unless_known(ref, latest, event, NOTHING_SYNTHESIZED)
         attempt = (ref, latest.attempt)
         synthesized = self._synthesized_for(attempt)
@@ -357,10 +357,11 @@ class _Planner:
     def _advance_unless_known(
         self, ref: RunRef, latest: Run | None, event: Event, synthesized: Synthesized
     ) -> tuple[Run, bool]:
-        if latest is not None and is_repetition(latest, event, synthesized):
-            return latest, True
+        known = None if synthesized is NOTHING_SYNTHESIZED else latest  # nearly always None
+        if known is not None and is_repetition(known, event, synthesized):
+            return known, True
         run, repeated = advance(latest, event)
-        if latest is not None and is_late(latest, event, synthesized):
+        if known is not None and is_late(known, event, synthesized):
             # The caller has checked that the event repeats no untimed end. So if there are any, it happened before
             # them and is new, even if the run has ended in the same state.
             return run, repeated and not synthesized.ends
@@ -392,7 +393,10 @@ class _Planner:
         latest = self._latest(ref)
         return ref, 1 if latest is None else latest.attempt
 
+    def _any_synthesized(self) -> bool:
+        return bool(self._plan.synthesized) or self._recent.has_synthesized
+
     def _synthesized_for(self, attempt: AttemptRef) -> Synthesized:
-        if not (self._plan.synthesized or self._recent.has_synthesized):
+        if not self._any_synthesized():
             return NOTHING_SYNTHESIZED  # the usual case
         return self._plan.synthesized.get(attempt) or self._recent.synthesized_for(attempt)

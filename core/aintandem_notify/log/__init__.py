@@ -21,6 +21,7 @@ from aintandem_notify.log.output import (
 from aintandem_notify.log.redaction import (
     MAX_ROTATING_SECRETS,
     REDACTED,
+    may_be_split,
     may_hold_part,
     may_hold_secret,
     redact,
@@ -50,6 +51,7 @@ __all__ = [
     "error_name",
     "get_logger",
     "is_equal",
+    "may_be_split",
     "may_hold_part",
     "may_hold_secret",
     "redact",

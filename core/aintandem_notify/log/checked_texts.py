@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from aintandem_notify.log.redaction import longest_secret, may_hold_secret, secrets_generation
+from aintandem_notify.log.redaction import may_be_split, may_hold_secret, secrets_generation
 from aintandem_notify.log.text_views import is_all_visible
 
 MAX_TEXTS: Final = 1000
 """Texts that are remembered; those that were checked longest ago are forgotten first."""
 
-MIN_OVERLAP_CHARACTERS: Final = 256
+OVERLAP_CHARACTERS: Final = 64
 """Characters before the added text that are searched again: more than the mark of any token has."""
 
 
@@ -38,12 +38,13 @@ class CheckedTexts:
         if checked == text:
             return ""
         begin = max(0, len(text) - added)
-        if not checked.endswith(text[:begin]):
+        before = text[:begin]
+        # A secret that begins before the overlap is known by its parts on both sides of ``begin``.
+        if not checked.endswith(before) or may_be_split(before, text[begin:]):
             return text
-        overlap = max(MIN_OVERLAP_CHARACTERS, longest_secret())
-        start = max(0, begin - 2 * overlap)
-        window = text[start:begin]
+        window = before[-2 * OVERLAP_CHARACTERS :]
         flat = window.replace("\n", "")
         is_visible = flat.isprintable() if flat.isascii() else is_all_visible(window)
-        # With many line breaks or invisible characters the window may be too short for a secret.
-        return text[start:] if is_visible and (start == 0 or len(flat) >= overlap) else text
+        # With many line breaks or invisible characters the window may be too short, as inside a very long word.
+        is_enough = is_visible and len(flat) >= OVERLAP_CHARACTERS and (" " in window or flat != window)
+        return window + text[begin:] if is_enough or len(window) == begin else text

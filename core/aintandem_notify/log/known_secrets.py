@@ -43,8 +43,7 @@ class KnownSecrets:
 
     ``folded`` spellings are compared in small letters; ``percent`` are those of them with a percent sign.
     ``core``: see ``Spellings``. ``in_json`` and ``folded_in_json`` are spellings that JSON escapes. ``parts`` has
-    every part of ``MIN_PART_CHARACTERS`` characters of any spelling, in small letters. ``longest`` is the number of
-    characters of the longest spelling.
+    every part of ``MIN_PART_CHARACTERS`` characters of any spelling, in small letters.
     """
 
     exact: tuple[str, ...]
@@ -55,7 +54,6 @@ class KnownSecrets:
     in_json: tuple[str, ...]
     folded_in_json: tuple[str, ...]
     parts: Container[str]
-    longest: int
 
     @classmethod
     def of(cls, secrets: Iterable[Spellings]) -> "KnownSecrets":
@@ -74,7 +72,6 @@ class KnownSecrets:
             in_json=_escaped_in_json(exact),
             folded_in_json=_escaped_in_json(folded),
             parts=_parts("\n".join(exact | folded).lower()),
-            longest=max(map(len, exact | folded), default=0),
         )
 
     def is_in(self, flat: str, folded: str, word_mask: bytes) -> bool:
@@ -97,7 +94,9 @@ class KnownSecrets:
 
     def may_be_cut(self, text: str, *, cut_start: bool, cut_end: bool) -> bool:
         """True if the text may begin or end with a part of a secret where it was cut."""
-        return (cut_start and self._is_part(_first_visible(text))) or (cut_end and self._is_part(_last_visible(text)))
+        return (cut_start and self._is_part(_first_visible(text))) or (
+            cut_end and self._is_part(_last_visible(text))
+        )
 
     def may_be_split(self, before: str, text: str) -> bool:
         """True if a secret may begin in the text ``before``, and end or continue in ``text``."""

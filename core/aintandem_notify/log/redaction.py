@@ -86,11 +86,6 @@ def secrets_generation() -> int:
     return _generation
 
 
-def longest_secret() -> int:
-    """The number of characters of the longest spelling of a registered secret."""
-    return _all_known().longest
-
-
 def redact(text: str) -> str:
     """``text`` without registered secrets and without anything that looks like a token."""
     # The generation is part of the cache key: older results become unreachable.
@@ -146,7 +141,7 @@ def redact_piece(text: str, before: str = "") -> str:
     first.
     """
     window = before[-CUT_CONTEXT:]
-    if "PRIVATE KEY" not in window and not _all_known().may_be_split(window, text):
+    if "PRIVATE KEY" not in window and not may_be_split(window, text):
         window = window[_token_context_start(window) :]
     whole, begin = window + text, len(window)
     return _redact_within(whole, begin, len(whole), cut_start=True, cut_end=not text.endswith(_BREAKS))
@@ -166,15 +161,14 @@ def redact_cut(text: str, *, start: bool, end: bool = True) -> str:
     return _redact_within(text, 0, len(text), cut_start=start, cut_end=end and not text.endswith(_BREAKS))
 
 
-def may_hold_part(text: str, *, start: bool, before: str = "") -> bool:
-    """False only if ``redact_piece``, or ``redact_cut`` without ``before``, would change nothing in ``text``.
+def may_hold_part(text: str, *, start: bool) -> bool:
+    """False only if ``redact_cut`` would change nothing in ``text``, in which ``redact`` changes nothing."""
+    return _all_known().may_be_cut(text, cut_start=start, cut_end=not text.endswith(_BREAKS))
 
-    ``redact`` must change nothing in the two texts together.
-    """
-    known = _all_known()
-    return known.may_be_cut(text, cut_start=start, cut_end=not text.endswith(_BREAKS)) or (
-        before != "" and known.may_be_split(before, text)
-    )
+
+def may_be_split(before: str, text: str) -> bool:
+    """False only if no secret of eight or more characters begins in ``before`` and ends in ``text``."""
+    return _all_known().may_be_split(before, text)
 
 
 def tail_start(text: str, index: int) -> int:
@@ -258,9 +252,10 @@ def may_hold_secret(text: str) -> bool:
 
 
 def _may_hold_in_json(text: str, known: KnownSecrets) -> bool:
+    if not known.in_json and text.count("\\") == text.count('\\n"'):
+        return False  # the line break at the end of a text, as output has it, splits nothing
     if "\\u00" in text or "\\b" in text or "\\f" in text:
         return True  # invisible characters
-    # The line break at the end of a text, as output has it, splits nothing.
     if "\\n" not in text.replace('\\n"', '"') and "\\r" not in text and not known.in_json:
         return False
     flat = text.replace("\\\\", BACKSLASH).replace("\\n", "").replace("\\r", "").replace("\n", "")

@@ -2,11 +2,12 @@
 
 import json
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from aintandem_notify.foundation.clock import iso_seconds
 from aintandem_notify.foundation.printable import strip
-from aintandem_notify.log import redact, redact_end, redact_start
+from aintandem_notify.log import redact, redact_end, redact_start, secrets_generation
 
 _DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 MAX_DURATION_S: Final = 1e12
@@ -18,6 +19,10 @@ _SIZE_UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
 # Texts are cut to this multiple of their limit before they are sanitized, since a frame can have megabytes, and
 # exactly afterwards. The first cut redacts a token that it would split: half a token is not recognised.
 _MARGIN: Final = 10
+
+
+_MAX_SHORT_CHARACTERS: Final = 128
+"""Characters of a short text. Thousands of these are cached, because names and facts repeat."""
 
 
 def duration(seconds: float) -> str:
@@ -82,6 +87,17 @@ def sanitize(text: str) -> str:
 
 def one_line(text: str, limit: int) -> str:
     """``text``, sanitized, on one line of at most ``limit`` characters."""
+    if len(text) <= _MAX_SHORT_CHARACTERS:
+        return _short_line(text, limit, secrets_generation())
+    return _one_line(text, limit)
+
+
+@lru_cache(maxsize=4096)
+def _short_line(text: str, limit: int, _at_generation: int) -> str:
+    return _one_line(text, limit)
+
+
+def _one_line(text: str, limit: int) -> str:
     flat = " ".join(sanitize(_start(text, limit)).split())
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
 

@@ -241,6 +241,8 @@ class Router:
 
     def _mentions(self, rule: _CompiledRule, names: Scope) -> tuple[str, ...]:
         """The people to mention, without entries that are empty for this event."""
+        if not rule.mentions:
+            return ()  # the usual case
         name = rule.definition.name
         rendered = (self._evaluate(render, names, name, "mention", default="") for render in rule.mentions)
         return tuple(mention for mention in rendered if mention)

@@ -89,7 +89,9 @@ class Event(Record):
         """32 hex digits, equal for frames with equal content, independent of their spacing and key order."""
         memo = self.memo
         if "key" not in memo:
-            memo["key"] = blake2b(canonical_json(self.wire()), digest_size=16).hexdigest()
+            # A decoded frame is not kept: most events need it for nothing but their key.
+            wire = decode(self.frame) if self.frame is not None and "wire" not in memo else self.wire()
+            memo["key"] = blake2b(canonical_json(wire), digest_size=16).hexdigest()
         key: str = memo["key"]
         return key
 

@@ -60,9 +60,6 @@ _LATEST_ATTEMPTS: Final = (
 _LATEST_RUNS: Final = select(schema.runs).where(
     tuple_(runs_c.project_id, runs_c.kind, runs_c.id, runs_c.attempt).in_(_LATEST_ATTEMPTS)
 )
-# The journal has the unchanged event; the other fields belong to a delivery, not to the notification.
-_EXCLUDED_FIELDS: Final = {"event", "previous", "plain", "instead_of"}
-_EXCLUDED_BUT_EVENT: Final = _EXCLUDED_FIELDS - {"event"}
 _RUN_KEY: Final = ("project_id", "kind", "id", "attempt")
 _RUN_STATE: Final = (
     "state",
@@ -281,9 +278,9 @@ def _run(row: RowMapping) -> Run:
 
 def _notification_row(notification: Notification, raw: Mapping[str, Event], at_us: int) -> BulkRow:
     event = notification.event
-    # A redacted event is stored with the notification, since the journal has only the event as it arrived.
-    excluded = _EXCLUDED_FIELDS if raw.get(event.key) is event else _EXCLUDED_BUT_EVENT
-    return (notification.id, event.key, notification.rule, at_us, notification.model_dump_json(exclude=excluded))
+    # The journal has the event as it arrived, so only a redacted one is stored with the notification, too.
+    content = notification.content_json(with_event=raw.get(event.key) is not event)
+    return (notification.id, event.key, notification.rule, at_us, content)
 
 
 def _delivery_row(notification: Notification, destination: str, at_us: int) -> BulkRow:
