@@ -1,4 +1,4 @@
-"""Of a growing text only what was added is searched, and no secret is missed for that."""
+"""Only the new part of a growing text is searched, and no secret is missed for that."""
 
 import pytest
 from hypothesis import given

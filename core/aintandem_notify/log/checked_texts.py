@@ -1,4 +1,4 @@
-"""Remembers the growing texts that hold no secret, so that only what was added to them is searched."""
+"""Remembers the growing texts that hold no secret, so that only their new parts are searched."""
 
 from typing import Final
 
@@ -31,7 +31,7 @@ class CheckedTexts:
         return False
 
     def _unchecked(self, name: str, text: str, added: int, generation: int) -> str:
-        """The part of ``text`` to search: what was added, and enough before it for a secret that begins there."""
+        """The part of ``text`` to search: the added one, and enough before it for a secret that begins there."""
         checked, checked_at = self._texts.get(name, ("", -1))
         if checked_at != generation:
             return text
