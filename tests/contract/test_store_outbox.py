@@ -2,15 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from aintandem_notify.domain.events import AgentStartedEvent, ConnectionErrorEvent, Event, Family
+from aintandem_notify.domain.events import (
+    EVENT_TYPES,
+    AgentStartedEvent,
+    ConnectionErrorEvent,
+    Event,
+    Family,
+)
+from aintandem_notify.domain.notification import Field
 from aintandem_notify.domain.runs import Run, RunRef, RunState
+from aintandem_notify.domain.samples import sample_notification
 from aintandem_notify.store import Claim, DeliveryState, JournalChanges, Settlement, Store
 from aintandem_notify.store.tables import outbox
 from aintandem_notify.store.tables.notification_cache import NotificationCache
@@ -50,6 +58,31 @@ def test_deliveries_come_in_the_order_of_their_events(store: Store) -> None:
     assert claimed(store) == [f"task_started t{n}" for n in range(9, 0, -1)]
     assert claimed(store, limit=2) == ["task_started t9", "task_started t8"]
     assert claimed(store, destination="slack.b") == []
+
+
+def test_a_notification_is_stored_as_pydantic_writes_it(store: Store) -> None:
+    """So that stores of earlier and later versions hold the same."""
+    samples = [sample_notification(kind) for kind in EVENT_TYPES]
+    samples.append(
+        sample_notification(
+            "task_failed",
+            error="x",
+            fields=(Field("<&>", '"\\\x7f\u2028\U0001f600'),),
+            mentions=("here",),
+            url="https://console.example/é",
+            created_at=datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=2))),
+        )
+    )
+    changes = JournalChanges(
+        events=[sample.event for sample in samples], notifications=[(sample, [HERE]) for sample in samples]
+    )
+    inside(lambda store: store.journal.write(changes, NOW))(store)
+    with store.transaction():
+        stored = store._connection.execute(text("SELECT id, content FROM notifications")).all()
+    assert {row.id: row.content for row in stored} == {
+        sample.id: sample.model_dump_json(exclude={"event", "previous", "plain", "instead_of"})
+        for sample in samples
+    }
 
 
 def test_a_claim_is_only_a_read(store: Store) -> None:

@@ -3,6 +3,7 @@
 Every method is called inside a transaction of ``Store``.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, Text, bindparam, func, insert, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Notification
@@ -49,8 +51,10 @@ class WatchProgress(NamedTuple):
 
 
 runs_c: Final = schema.runs.c
-_JOURNALED_KEYS: Final = select(schema.events.c.key).where(
-    schema.events.c.key.in_(bindparam("keys", expanding=True))
+# One parameter for all keys: as many parameters as keys cost twice as much.
+_JOURNALED_KEYS: Final = text("SELECT key FROM events WHERE key IN (SELECT value FROM json_each(:keys))")
+_JOURNALED_KEYS_IN_POSTGRES: Final = text("SELECT key FROM events WHERE key = ANY(:keys)").bindparams(
+    bindparam("keys", type_=ARRAY(Text))
 )
 _LATEST_ATTEMPTS: Final = (
     select(runs_c.project_id, runs_c.kind, runs_c.id, func.max(runs_c.attempt))
@@ -154,10 +158,11 @@ class Journal:
 
     def journaled_keys(self, keys: Iterable[str]) -> set[str]:
         """The subset of ``keys`` that are in the journal."""
-        journaled: set[str] = set()
-        for batch in _batches(keys):
-            journaled.update(self._connection.execute(_JOURNALED_KEYS, {"keys": batch}).scalars())
-        return journaled
+        if self._connection.dialect.name == "postgresql":
+            found = self._connection.execute(_JOURNALED_KEYS_IN_POSTGRES, {"keys": list(keys)})
+        else:
+            found = self._connection.execute(_JOURNALED_KEYS, {"keys": json.dumps(list(keys))})
+        return set(found.scalars())
 
     def latest_runs(self, refs: Iterable[RunRef]) -> dict[RunRef, Run]:
         """The latest attempt of each run; omits runs that are unknown."""

@@ -45,8 +45,11 @@ class NotificationCache:
 
     def add(self, destination: str, notification: Notification, characters: int) -> bool:
         """Adds the notification if there is room. Returns whether there was."""
-        cached = self._by_destination.setdefault(destination, _DestinationCache())
-        self.remove(destination, notification.id)
+        cached = self._by_destination.get(destination)
+        if cached is None:
+            cached = self._by_destination[destination] = _DestinationCache()
+        if notification.id in cached.entries:
+            self.remove(destination, notification.id)
         if self.evict_oldest and characters <= self._max_characters:
             while cached.entries and not self._fits(cached, characters):
                 self.remove(destination, next(iter(cached.entries)))
