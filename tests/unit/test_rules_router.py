@@ -1,5 +1,7 @@
 """The rules of a config, applied to events."""
 
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -426,9 +428,22 @@ def test_the_same_event_by_the_same_rule_has_the_same_id_and_no_other_has() -> N
     assert [sent.notification.id for sent in routed(settings, same)] == [first, second]
     assert first != second
     assert {first, second}.isdisjoint(sent.notification.id for sent in routed(settings, other))
-    assert first.startswith("ntf_")
-    assert len(first) == 36
-    assert "." not in first
+    assert all(re.fullmatch("ntf_[0-9a-f]{32}", name) for name in (first, second))
+
+
+def test_ids_are_in_the_order_of_the_events_to_the_millisecond() -> None:
+    moments = [
+        datetime.min.replace(tzinfo=UTC),
+        datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC),
+        NOW - timedelta(milliseconds=1),
+        NOW,
+        datetime.max.replace(tzinfo=UTC),
+    ]
+    wire = happening("task_failed").wire()
+    events = [EVENT_TYPES["task_failed"].from_wire(wire, moment) for moment in moments]
+    ids = [only(routed(config(SLACK), event)).id for event in events]
+    assert ids == sorted(ids)
+    assert {len(name) for name in ids} == {36}
 
 
 def test_one_notification_serves_every_destination_of_a_rule() -> None:

@@ -86,7 +86,7 @@ def list_deliveries(
 def show(arguments: tuple[str, ...], as_json: bool) -> None:
     """Show all about a delivery: its notification, the reason why it waits, its tries and its receipt.
 
-    An ID is the number that list shows, or the beginning of the notification's id (ntf_3fa).
+    An ID is the number that list shows, or the beginning of the notification's id (ntf_019c8a2f3be0).
     """
     from aintandem_notify.control.client.backend import open_backend
 
