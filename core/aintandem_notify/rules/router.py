@@ -310,7 +310,7 @@ def _notification_without_texts(
 def _notification_id(event: Event, rule: str) -> str:
     """The same id for the same event and rule, so that an event received twice makes no second notification.
 
-    It begins with the time, so that new entries of the store's indexes stand together. Among 200,000 notifications,
+    It begins with the time, so that new entries of the store's indexes stand together. Among 200,000 of them,
     ids in no order cost twice the writes.
     """
     milliseconds = max(0, int(event.timestamp.timestamp() * 1000))
