@@ -26,9 +26,9 @@ from benchmarks.chaos.world import SPEED, World
 from benchmarks.figures import LogProgress
 
 IN_FLIGHT: Final[Mapping[str, int]] = {
-    "webhook.steady": Webhook.in_flight,
-    "webhook.moody": Webhook.in_flight,
-    "file_log.audit": FileLog.in_flight,
+    "webhook.steady": Webhook.parallel * Webhook.in_flight,
+    "webhook.moody": Webhook.parallel * Webhook.in_flight,
+    "file_log.audit": FileLog.parallel * FileLog.in_flight,
 }
 """The destinations, and the number of deliveries of each that a kill may interrupt."""
 

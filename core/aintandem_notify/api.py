@@ -104,9 +104,13 @@ class Plugin(Generic[ConfigT]):
     ``Plugin[Config]`` names the model of the instance's table; plain ``Plugin`` accepts the reserved keys only.
     ``config`` and ``context`` are set before any hook runs.
 
+    ``parallel``: the number of calls of ``deliver`` that may run at a time, never two about the same run. The
+    instance's key of the same name overrides it. Use more than 1 for destinations that are far away, if they may
+    get notifications of different runs in any order. A ``def deliver`` then runs in several threads.
+
     ``in_flight``: the number of notifications that may be delivered, one after the other, before the first is
-    recorded as delivered. If the agent is killed, up to so many may be delivered twice. Use more than 1 only
-    for fast, local destinations.
+    recorded as delivered. Use more than 1 only for fast, local destinations. If the agent is killed, up to
+    ``parallel`` times so many may be delivered twice.
 
     ``digest_over``: if more notifications than this wait after an outage, the oldest ones without an error become
     one summary. The instance's key of the same name overrides it. None never summarizes; use it for destinations
@@ -116,6 +120,7 @@ class Plugin(Generic[ConfigT]):
     If several agents share a store, its notifications stay with the agent that made them.
     """
 
+    parallel: ClassVar[int] = 1
     in_flight: ClassVar[int] = 1
     digest_over: ClassVar[int | None] = 50
     machine_local: ClassVar[bool] = False

@@ -56,15 +56,15 @@ def states(store: Store) -> Counter[str]:
 
 
 async def test_a_backlog_becomes_a_summary_and_what_matters(autojump_clock: MockClock) -> None:
-    host = FakeHost(answers=deque([DOWN] * 6))
+    host = FakeHost(answers=deque([DOWN] * 7))
     async with memory() as storage:
         await storage.run(queue_up(happened(150), [NAME]))
         async with agent(storage, host):
             await trio.sleep(10_000)
         assert await storage.run(inside(states)) == {"folded": 275, "delivered": 26}
-    failed, (probe, digest, *later) = host.tries[:6], host.tries[6:]
+    failed, (probe, digest, *later) = host.tries[:7], host.tries[7:]
     assert [notification.title.split() for _, _, notification in [*failed, probe]] == [
-        ["task_started", run] for run in ("t0", "t0", "t0", "t1", "t2", "t3", "t4")
+        ["task_started", run] for run in ("t0", "t0", "t0", "t1", "t2", "t3", "t4", "t5")
     ]
     summary_text = digest[2]
     assert summary_text.event.type == "backlog_folded"
@@ -77,7 +77,7 @@ async def test_a_backlog_becomes_a_summary_and_what_matters(autojump_clock: Mock
         f"task_failed t{n}" for n in range(9, 150, 10)
     ]
     assert len(later) == 24
-    times = [when for when, _, _ in host.tries[6:]]
+    times = [when for when, _, _ in host.tries[7:]]
     assert all(later - earlier >= 1.0 for earlier, later in pairwise(times))
 
 
@@ -109,12 +109,12 @@ async def test_an_hours_queue_goes_out_in_order_and_never_faster_than_one_a_seco
 
 
 async def test_what_is_left_keeps_the_order_of_its_runs(autojump_clock: MockClock) -> None:
-    host = FakeHost(answers=deque([DOWN] * 6))
+    host = FakeHost(answers=deque([DOWN] * 7))
     async with memory() as storage:
         await storage.run(queue_up(happened(60), [NAME]))
         async with agent(storage, host):
             await trio.sleep(10_000)
-    delivered = [notification for _, _, notification in host.tries[6:] if notification.run is not None]
+    delivered = [notification for _, _, notification in host.tries[7:] if notification.run is not None]
     occurred = [notification.occurred_at for notification in delivered]
     assert occurred == sorted(occurred)
 
@@ -140,7 +140,7 @@ async def test_a_short_rush_is_not_folded(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("digest_over", [None, 200])
 async def test_nothing_is_folded_where_it_need_not_be(autojump_clock: MockClock, digest_over: int | None) -> None:
-    host = FakeHost(answers=deque([DOWN] * 6))
+    host = FakeHost(answers=deque([DOWN] * 7))
     async with memory() as storage:
         await storage.run(queue_up(happened(100), [NAME]))
         async with agent(storage, host, digest_over=digest_over):
@@ -150,7 +150,7 @@ async def test_nothing_is_folded_where_it_need_not_be(autojump_clock: MockClock,
 
 async def test_what_comes_while_the_backlog_goes_out_may_be_folded_again(autojump_clock: MockClock) -> None:
     """Not one by one: a summary replaces half of ``digest_over``."""
-    host = FakeHost(answers=deque([DOWN] * 6), takes_s=30.0)
+    host = FakeHost(answers=deque([DOWN] * 7), takes_s=30.0)
     async with memory() as storage:
         await storage.run(queue_up(happened(100), [NAME]))
         async with agent(storage, host):

@@ -70,8 +70,8 @@ async def test_the_tries_of_a_message(
         ):
             tried = len(host.tries)
             dispatcher.start(DestinationSettings("file_log.a", WEEK))
-            for _ in range(4000):
-                await trio.sleep(1)
+            for _ in range(8000):
+                await trio.sleep(0.5)
                 if restarts and len(host.tries) > tried:
                     break
             ended = await storage.run(inside(_ended))

@@ -44,7 +44,10 @@ PROJECT: Final = "project-123"
 KIND: Final = "task_failed"
 """The one type of event that is due in a case."""
 
-IN_FLIGHT: Final = {"webhook.ops": Webhook.in_flight, "file_log.audit": FileLog.in_flight}
+IN_FLIGHT: Final = {
+    "webhook.ops": Webhook.parallel * Webhook.in_flight,
+    "file_log.audit": FileLog.parallel * FileLog.in_flight,
+}
 """Maximum number of deliveries in flight at a kill, by destination; 1 for others."""
 
 MAX_MEMORY_KB: Final = 250 * 1024

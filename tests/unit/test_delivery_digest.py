@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.delivery.digest import MAX_TYPES, FoldCandidate, build_summary, most_common, select_foldable
+from aintandem_notify.delivery.backlog.digest import (
+    MAX_TYPES,
+    FoldCandidate,
+    build_summary,
+    most_common,
+    select_foldable,
+)
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.store import BacklogSummary
 from support.outbox import NOW

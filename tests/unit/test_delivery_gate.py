@@ -24,8 +24,10 @@ OPEN, RESTING, PARKED, DISABLED = GateState
 NOW = 1000.0
 
 
-def step(gate: Gate, action: Action, asked: float | None = None, chance: float = 0.0) -> Gate:
-    return record_verdict(gate, Verdict(action, "why", asked), NOW, lambda: chance)
+def step(
+    gate: Gate, action: Action, asked: float | None = None, chance: float = 0.0, turn: int | None = None
+) -> Gate:
+    return record_verdict(gate, Verdict(action, "why", asked), NOW, lambda: chance, began_at_turn=turn)
 
 
 @pytest.mark.parametrize(
@@ -35,14 +37,14 @@ def step(gate: Gate, action: Action, asked: float | None = None, chance: float =
         (OPEN, 0, Action.REFUSE, OPEN, 0, None),
         (OPEN, 0, Action.RETRY, OPEN, 0, None),
         (OPEN, 0, Action.GIVE_UP, OPEN, 0, None),
-        (OPEN, 0, Action.WAIT, RESTING, 1, 5),
+        (OPEN, 0, Action.WAIT, RESTING, 1, 1),
         (OPEN, 0, Action.PARK, PARKED, 1, 300),
         (OPEN, 0, Action.DISABLE, DISABLED, 1, None),
         (RESTING, 2, Action.DELIVERED, OPEN, 0, None),
         (RESTING, 2, Action.REFUSE, OPEN, 0, None),
-        (RESTING, 2, Action.RETRY, RESTING, 2, 15),
-        (RESTING, 2, Action.GIVE_UP, RESTING, 2, 15),
-        (RESTING, 2, Action.WAIT, RESTING, 3, 60),
+        (RESTING, 2, Action.RETRY, RESTING, 2, 5),
+        (RESTING, 2, Action.GIVE_UP, RESTING, 2, 5),
+        (RESTING, 2, Action.WAIT, RESTING, 3, 15),
         (RESTING, 2, Action.PARK, PARKED, 1, 300),
         (RESTING, 2, Action.DISABLE, DISABLED, 3, None),
         (PARKED, 2, Action.DELIVERED, OPEN, 0, None),
@@ -76,9 +78,92 @@ def test_every_cell(
 
 
 @pytest.mark.parametrize(
+    ("state", "action", "expected"),
+    [
+        (OPEN, Action.DELIVERED, None),
+        (OPEN, Action.REFUSE, OPEN),
+        (OPEN, Action.RETRY, OPEN),
+        (OPEN, Action.GIVE_UP, OPEN),
+        (OPEN, Action.WAIT, None),
+        (OPEN, Action.PARK, None),
+        (OPEN, Action.DISABLE, None),
+        (RESTING, Action.DELIVERED, None),
+        (RESTING, Action.REFUSE, None),
+        (RESTING, Action.RETRY, None),
+        (RESTING, Action.GIVE_UP, None),
+        (RESTING, Action.WAIT, None),
+        (RESTING, Action.PARK, PARKED),
+        (RESTING, Action.DISABLE, DISABLED),
+        (PARKED, Action.DELIVERED, None),
+        (PARKED, Action.REFUSE, None),
+        (PARKED, Action.RETRY, None),
+        (PARKED, Action.GIVE_UP, None),
+        (PARKED, Action.WAIT, None),
+        (PARKED, Action.PARK, None),
+        (PARKED, Action.DISABLE, DISABLED),
+        (DISABLED, Action.DELIVERED, None),
+        (DISABLED, Action.REFUSE, None),
+        (DISABLED, Action.RETRY, None),
+        (DISABLED, Action.GIVE_UP, None),
+        (DISABLED, Action.WAIT, None),
+        (DISABLED, Action.PARK, None),
+        (DISABLED, Action.DISABLE, None),
+    ],
+)
+def test_every_cell_for_a_delivery_that_began_before_the_gate_turned(
+    state: GateState, action: Action, expected: GateState | None
+) -> None:
+    """``expected``: None if nothing changes. A probe that is under way is never late for that."""
+    gate = Gate(state, 2, retry_at=NOW + 7, last_error=None if state is OPEN else "before", turns=4)
+    after = step(gate, action, turn=3)
+    assert after.turns == 4
+    if expected is None:
+        assert after == gate
+    else:
+        assert (after.state, after.last_error) == (expected, "why")
+        assert after == step(gate, action)
+
+
+def test_a_wave_of_failures_counts_once_and_its_late_successes_open_nothing() -> None:
+    gate = Gate()
+    for action in [Action.DELIVERED, *[Action.WAIT] * 30, Action.DELIVERED]:
+        gate = step(gate, action, turn=0)
+    assert (gate.state, gate.failures, gate.retry_at, gate.turns) == (RESTING, 1, NOW + 1, 1)
+    gate = step(gate, Action.WAIT, turn=1)
+    assert (gate.failures, gate.retry_at, gate.turns) == (2, NOW + 5, 2)
+    assert step(gate, Action.DELIVERED, turn=1) == gate
+    gate = step(gate, Action.DELIVERED, turn=2)
+    assert gate == Gate()
+    assert step(gate, Action.WAIT, turn=1) == gate
+    assert step(gate, Action.WAIT, turn=2).state is RESTING
+
+
+@pytest.mark.parametrize(
+    ("gate", "retry_at", "failures", "turns"),
+    [
+        (Gate(turns=4), NOW + 30, 1, 5),
+        (Gate(RESTING, 2, NOW + 7, turns=4), NOW + 30, 2, 4),
+        (Gate(RESTING, 2, NOW + 60, probe_after=7, doubted=True, turns=4), NOW + 60, 2, 4),
+        (Gate(PARKED, 2, NOW + 7, turns=4), NOW + 30, 2, 4),
+    ],
+)
+def test_a_pause_that_is_asked_for_holds_however_late_it_comes(
+    gate: Gate, retry_at: float, failures: int, turns: int
+) -> None:
+    after = step(gate, Action.WAIT, 30.0, turn=3)
+    assert (after.retry_at, after.failures, after.turns) == (retry_at, failures, turns)
+    assert (after.pause_requested, after.probe_after, after.doubted) == (True, None, False)
+
+
+def test_a_disabled_destination_may_ask_for_what_it_likes() -> None:
+    gate = step(Gate(), Action.DISABLE)
+    assert step(gate, Action.WAIT, 30.0, turn=0) == gate
+
+
+@pytest.mark.parametrize(
     ("action", "pauses"),
     [
-        (Action.WAIT, [5, 15, 60, 300, 900, 900]),
+        (Action.WAIT, [1, 5, 15, 60, 300, 900, 900]),
         (Action.PARK, [300, 600, 1200, 2400, 3600, 3600]),
     ],
 )
@@ -113,6 +198,19 @@ def test_trouble_and_rate_both_hold() -> None:
 )
 def test_in_doubt_and_under_a_rate_one_goes_at_a_time(state: GateState, rate: Rate | None, room: int) -> None:
     assert Gate(state).claim_limit(100, rate) == room
+
+
+@pytest.mark.parametrize(
+    ("state", "room"), [(OPEN, 100), (RESTING, 0), (PARKED, 0), (DISABLED, 0)], ids=lambda value: str(value)
+)
+def test_one_probe_is_tried_at_a_time(state: GateState, room: int) -> None:
+    assert Gate(state).claim_limit(100, None, is_probing=True) == room
+
+
+@pytest.mark.parametrize("state", list(GateState))
+@pytest.mark.parametrize("rate", [None, Rate(1, 1.0)])
+def test_nothing_is_claimed_without_room(state: GateState, rate: Rate | None) -> None:
+    assert Gate(state).claim_limit(0, rate) == 0
 
 
 @pytest.mark.parametrize("state", list(GateState))
@@ -214,8 +312,8 @@ def test_a_message_under_suspicion_leaves_the_next_probe_to_others_at_once() -> 
     gate = Gate(RESTING, 2, NOW)
     assert fail(gate, 7, SUSPECT_AFTER - 1).probe_after is None
     gate = fail(gate, 7, SUSPECT_AFTER)
-    assert (gate.probe_after, gate.doubted, gate.retry_at) == (7, True, NOW + 60)
-    assert (gate.opens_at, gate.opens_for_others_at) == (NOW + 60, 0.0)
+    assert (gate.probe_after, gate.doubted, gate.retry_at) == (7, True, NOW + 15)
+    assert (gate.opens_at, gate.opens_for_others_at) == (NOW + 15, 0.0)
     assert replace(gate, slot_at=NOW + 5).opens_for_others_at == NOW + 5
     assert pause(gate).opens_for_others_at == math.inf
 

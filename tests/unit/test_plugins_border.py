@@ -235,6 +235,9 @@ WRONG = "should be a whole number from 1 to 1000, not"
     ("name", "value", "problem"),
     [
         ("in_flight", 0, f"{WRONG} 0"),
+        ("parallel", 0, "should be a whole number from 1 to 256, not 0"),
+        ("parallel", 257, "should be a whole number from 1 to 256, not 257"),
+        ("parallel", True, "should be a whole number from 1 to 256, not True"),
         ("in_flight", -1, f"{WRONG} -1"),
         ("in_flight", 10**9, f"{WRONG} 1000000000"),
         ("in_flight", "3", f"{WRONG} a text"),
@@ -257,6 +260,7 @@ def test_an_invalid_class_attribute_is_an_error(name: str, value: object, proble
 
 
 class Named(Plugin[Any]):
+    parallel = 3
     in_flight = 7
     digest_over = None
 
@@ -272,7 +276,7 @@ class Lying(Plugin[Any], metaclass=LyingMeta):
 
 
 def test_class_attributes_are_read_and_errors_name_their_line() -> None:
-    assert read_class_attributes(Named) == ClassAttributes(7, None, False)
+    assert read_class_attributes(Named) == ClassAttributes(parallel=3, in_flight=7, digest_over=None)
     line = HERE.read_text().split("\n").index("    in_flight = 0  # this one") + 1
     with pytest.raises(ConventionBroken) as caught:
         read_class_attributes(Zero)

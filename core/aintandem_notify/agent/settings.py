@@ -41,11 +41,13 @@ def instance_settings(loaded: LoadedConfig) -> dict[str, InstanceSettings]:
 def _destination(instance: InstanceConfig, loaded: LoadedConfig) -> DestinationSettings | None:
     if not instance.delivers:
         return None
-    settings, plugin = instance.common, loaded.catalog.latest(instance.type).attributes
+    settings, descriptor = instance.common, loaded.catalog.latest(instance.type)
+    plugin = descriptor.attributes
     return DestinationSettings(
         name=instance.name,
         max_age=loaded.config.delivery.max_age if settings.max_age is None else settings.max_age,
         rate=settings.rate,
+        parallel=descriptor.parallel(settings),
         in_flight=plugin.in_flight,
         fallback=settings.fallback,
         fallback_after=settings.fallback_after,

@@ -24,6 +24,7 @@ _FOR_DESTINATIONS_ONLY: Final = (
     "fallback",
     "fallback_after",
     "digest_over",
+    "parallel",
 )
 
 

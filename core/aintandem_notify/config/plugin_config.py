@@ -8,6 +8,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictBool,
+    StrictInt,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -21,6 +22,9 @@ NEVER: Final = 0
 """The Python value of ``digest_over = "never"``."""
 MAX_DIGEST_OVER: Final = 1_000_000_000
 """The largest ``digest_over``; our limit, more than any queue holds."""
+
+MAX_PARALLEL: Final = 256
+"""The largest ``parallel``; our limit. Each takes a connection, and may be repeated after a kill."""
 
 
 def _digest_over(value: object, info: ValidationInfo[Any]) -> int | None:
@@ -70,6 +74,13 @@ class PluginConfig(BaseModel):
     )
     timeout: PositiveDuration = Field(30.0, description="how long one delivery or hook call may take")
     rate: Rate | None = Field(None, description='the largest rate of deliveries, as "1/s"; unlimited by default')
+    parallel: Annotated[StrictInt, Field(ge=1, le=MAX_PARALLEL)] | None = Field(
+        None,
+        description=(
+            "how many deliveries may run at a time, never two of the same run; by default as the plugin sets it, "
+            "and 1 if it sets nothing"
+        ),
+    )
     max_age: Duration | None = Field(
         None, description="deliveries that wait longer are given up; by default [delivery] max_age"
     )

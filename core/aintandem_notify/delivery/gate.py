@@ -6,17 +6,19 @@ All times but ``since`` are trio's, in float seconds, so that setting the wall c
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from aintandem_notify.config.types.values import Rate
-from aintandem_notify.delivery.judge import SUSPECT_AFTER, Action, Verdict
+from aintandem_notify.delivery.judge import SUSPECT_AFTER, TROUBLE, Action, Verdict
 from aintandem_notify.foundation.backoff import Chance, stepped_delay
 
-BACKOFF_S: Final[Sequence[float]] = (5.0, 15.0, 60.0, 300.0, 900.0)
-"""Pauses in seconds of a destination in trouble; the last repeats."""
+BACKOFF_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0)
+"""Pauses in seconds of a destination in trouble; the last repeats. The first is short: most failures of a
+destination that was well until now are over at once.
+"""
 
 PROBE_S: Final[Sequence[float]] = (300.0, 600.0, 1200.0, 2400.0, 3600.0)
 """Pauses in seconds between the probes of a parked destination; the last repeats."""
@@ -58,6 +60,10 @@ class Gate:
 
     ``since``: the wall-clock time of the first failure after the last success, or of a pause by hand before it;
     None if the destination is well. ``date_trouble`` sets it.
+
+    ``turns``: how often a failure has closed the gate, or made its pause longer, since this process began. A
+    delivery that began at an earlier turn is late: it says little about the destination of now. Equal gates may
+    differ in it.
     """
 
     state: GateState = GateState.OPEN
@@ -70,6 +76,7 @@ class Gate:
     since: datetime | None = None
     probe_after: int | None = None
     doubted: bool = False
+    turns: int = field(default=0, compare=False)
 
     @property
     def opens_at(self) -> float:
@@ -98,9 +105,15 @@ class Gate:
         """The state to show to people. A pause by hand hides the state below it."""
         return "paused" if self.paused else self.state.value
 
-    def claim_limit(self, in_flight: int, rate: Rate | None) -> int:
-        """Returns the number of deliveries to claim at once: one in trouble (a probe) or under a rate."""
-        return 1 if self.state is not GateState.OPEN or rate is not None else in_flight
+    def claim_limit(self, room: int, rate: Rate | None, *, is_probing: bool = False) -> int:
+        """Returns the number of deliveries to claim at once, at most ``room``; under a rate it is one.
+
+        In trouble it is one, the probe. ``is_probing``: a delivery that began at this turn is under way; then no
+        other one is claimed.
+        """
+        if self.state is not GateState.OPEN:
+            return 0 if is_probing else min(room, 1)
+        return room if rate is None else min(room, 1)
 
 
 def start_send(gate: Gate, rate: Rate | None, now: float) -> Gate:
@@ -122,12 +135,30 @@ def cancel_probe(gate: Gate) -> Gate:
     return gate if gate.state is GateState.OPEN else replace(gate, retry_at=0.0)
 
 
-def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance, delivery: int | None = None) -> Gate:
-    """Returns the gate after a try of ``delivery``.
+def record_verdict(
+    gate: Gate,
+    verdict: Verdict,
+    now: float,
+    chance: Chance,
+    delivery: int | None = None,
+    *,
+    began_at_turn: int | None = None,
+) -> Gate:
+    """Returns the gate after a try of ``delivery`` that began when the gate had ``began_at_turn``; None: just now.
 
     A destination that answered is well, even if it refused the message. An error in the plugin says nothing
     about the destination: one in trouble pauses as long as before, otherwise its state stays.
     """
+    if not is_late(gate, began_at_turn):
+        return _apply(gate, verdict, now, chance, delivery)
+    if _is_known(gate, verdict):
+        return _extend_pause(gate, verdict, now, chance)
+    after = _apply(gate, verdict, now, chance, delivery)
+    # A probe that is under way has begun after this delivery, so that its success counts all the same.
+    return after if gate.state is GateState.OPEN else replace(after, turns=gate.turns)
+
+
+def _apply(gate: Gate, verdict: Verdict, now: float, chance: Chance, delivery: int | None) -> Gate:
     match verdict.action:
         case Action.DELIVERED if gate.state is GateState.OPEN and gate.last_error is None:
             return gate  # the usual case; a copy would cost more than all the rest
@@ -136,7 +167,8 @@ def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance, del
         case Action.REFUSE:
             return _reopen(gate, verdict.reason)
         case Action.DISABLE:
-            return replace(_reopen(gate, verdict.reason), state=GateState.DISABLED, failures=gate.failures + 1)
+            turned = replace(_reopen(gate, verdict.reason), turns=gate.turns + 1)
+            return replace(turned, state=GateState.DISABLED, failures=gate.failures + 1)
         case Action.WAIT if gate.state not in HELD_STATES:
             gate = _choose_probe(gate, verdict, delivery)
             return _back_off(gate, GateState.BACKING_OFF, BACKOFF_S, verdict, now, chance)
@@ -152,9 +184,48 @@ def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance, del
             return replace(gate, retry_at=now + pause, pause_requested=False, last_error=verdict.reason)
 
 
+def is_late(gate: Gate, began_at_turn: int | None) -> bool:
+    """True if the gate has turned since the delivery began."""
+    return began_at_turn is not None and began_at_turn < gate.turns
+
+
+_SEVERITY: Final = {
+    GateState.OPEN: 0,
+    GateState.BACKING_OFF: 1,
+    GateState.PARKED: 2,
+    GateState.DISABLED: 3,
+}
+_CLOSES_TO: Final = {
+    Action.WAIT: GateState.BACKING_OFF,
+    Action.PARK: GateState.PARKED,
+    Action.DISABLE: GateState.DISABLED,
+}
+
+
+def _is_known(gate: Gate, verdict: Verdict) -> bool:
+    """True if a late ``verdict`` changes nothing but the length of a requested pause.
+
+    Deliveries that began together fail together, which is one failure. A success is older than the trouble. If
+    the gate is open again, the probe that opened it is the newer news. Only worse trouble than that of the gate
+    counts, and a requested pause at any time.
+    """
+    if gate.state is GateState.OPEN:
+        return verdict.action in TROUBLE and verdict.retry_after_s is None
+    closes_to = _CLOSES_TO.get(verdict.action)
+    return closes_to is None or _SEVERITY[closes_to] <= _SEVERITY[gate.state]
+
+
+def _extend_pause(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> Gate:
+    """Returns the gate with a pause that is not shorter than the destination has requested."""
+    if verdict.retry_after_s is None or gate.state is GateState.DISABLED:
+        return gate
+    retry_at = max(gate.retry_at, now + _requested_pause(verdict.retry_after_s, chance))
+    return replace(gate, retry_at=retry_at, pause_requested=True, probe_after=None, doubted=False)
+
+
 def _reopen(gate: Gate, last_error: str | None) -> Gate:
     since = None if last_error is None and not gate.paused else gate.since
-    return Gate(slot_at=gate.slot_at, last_error=last_error, paused=gate.paused, since=since)
+    return Gate(slot_at=gate.slot_at, last_error=last_error, paused=gate.paused, since=since, turns=gate.turns)
 
 
 def date_trouble(gate: Gate, now: datetime) -> Gate:
@@ -188,8 +259,7 @@ def _back_off(
     if verdict.retry_after_s is None:
         pause = stepped_delay(gate.failures, pauses=pauses, chance=chance)
     else:
-        # Never earlier than requested; jitter keeps deliveries from coming at the same moment.
-        pause = stepped_delay(0, pauses=(max(verdict.retry_after_s, MIN_REQUESTED_PAUSE_S),), chance=chance)
+        pause = _requested_pause(verdict.retry_after_s, chance)
     return replace(
         gate,
         state=state,
@@ -197,7 +267,13 @@ def _back_off(
         retry_at=now + pause,
         pause_requested=verdict.retry_after_s is not None,
         last_error=verdict.reason,
+        turns=gate.turns + 1,
     )
+
+
+def _requested_pause(retry_after_s: float, chance: Chance) -> float:
+    """Never shorter than requested; jitter keeps deliveries from coming at the same moment."""
+    return stepped_delay(0, pauses=(max(retry_after_s, MIN_REQUESTED_PAUSE_S),), chance=chance)
 
 
 def pause(gate: Gate) -> Gate:

@@ -58,6 +58,10 @@ class Action(StrEnum):
     """This message has failed too often: after one more try as plain text it is dead."""
 
 
+TROUBLE: Final = frozenset({Action.WAIT, Action.PARK, Action.DISABLE})
+"""Actions for trouble of the destination, which close its gate."""
+
+
 @dataclass(frozen=True, slots=True)
 class FaultHistory:
     """The last tries of one delivery: the exception of the plugin in each, and their number in a row.

@@ -16,8 +16,9 @@ FALLBACK_AFTER_S: Final = 900.0
 class DestinationSettings:
     """Settings of one destination.
 
-    ``max_age``: seconds after which a queued delivery is given up. ``rate``: None is unlimited. ``in_flight``: the
-    number of deliveries that are claimed at once; ``api.Plugin`` explains it.
+    ``max_age``: seconds after which a queued delivery is given up. ``rate``: None is unlimited. ``parallel``: the
+    number of hand-overs to the plugin that may run at a time. ``in_flight``: the number of deliveries in one of
+    them; ``api.Plugin`` explains both.
 
     ``fallback``: destination that takes over deliveries that die here or wait longer than ``fallback_after``
     seconds; None: no fallback. ``digest_over``: if more deliveries than this wait after an outage, the least
@@ -27,6 +28,7 @@ class DestinationSettings:
     name: str
     max_age: float
     rate: Rate | None = None
+    parallel: int = 1
     in_flight: int = 1
     fallback: str | None = None
     fallback_after: float = FALLBACK_AFTER_S
@@ -45,5 +47,8 @@ class Deliverer(Protocol):
         ...
 
     async def deliver(self, name: str, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
-        """Delivers one after the other and stops after the first failure. Returns a result for each one tried."""
+        """Delivers one after the other and stops after the first failure. Returns a result for each one tried.
+
+        Several calls may run at a time.
+        """
         ...

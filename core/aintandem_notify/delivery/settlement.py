@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from aintandem_notify.delivery.gate import Gate, GateState, record_verdict
+from aintandem_notify.delivery.gate import Gate, GateState, is_late, record_verdict
 from aintandem_notify.delivery.judge import Action, FaultHistory, Verdict, assign_blame
 from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.hookspecs import Receipt
@@ -37,7 +37,8 @@ _COUNTED: Final = frozenset({Action.RETRY, Action.REFUSE, Action.GIVE_UP})
 class Outcome:
     """The outcome of a claimed delivery at ``at``, which is ``at_s`` of trio's clock.
 
-    ``verdict``: from the error of this try alone; None if the delivery was too old to be tried.
+    ``verdict``: from the error of this try alone; None if the delivery was too old to be tried. ``turn``: the
+    ``turns`` of the gate when the try began; None: just now.
     """
 
     claim: Claim
@@ -45,6 +46,7 @@ class Outcome:
     at_s: float
     verdict: Verdict | None = None
     receipt: Receipt | None = None
+    turn: int | None = None
 
 
 def settle(
@@ -57,13 +59,15 @@ def settle(
     claim, verdict = outcome.claim, outcome.verdict
     if verdict is None:
         return give_up(claim, max_age, outcome.at), None, gate
-    if verdict.action is Action.WAIT:
+    # A late failure is no other one than that which turned the gate, so nobody is to blame for it.
+    if verdict.action is Action.WAIT and not is_late(gate, outcome.turn):
         is_open = gate.state is GateState.OPEN
         is_well, is_common = is_open and gate.last_error is None, not is_open and not gate.doubted
         age_s = (outcome.at - claim.created_at).total_seconds()
         verdict = assign_blame(verdict, is_well=is_well, is_common=is_common, age_s=age_s, plain=claim.plain)
     record = settlement(claim, verdict, outcome.receipt, outcome.at, chance)
-    return record, verdict, record_verdict(gate, verdict, outcome.at_s, chance, claim.id)
+    gate = record_verdict(gate, verdict, outcome.at_s, chance, claim.id, began_at_turn=outcome.turn)
+    return record, verdict, gate
 
 
 def fault_history(claim: Claim) -> FaultHistory:

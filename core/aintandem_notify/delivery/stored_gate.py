@@ -85,7 +85,8 @@ class StoredGate:
             store.gates.ensure(self._name, to_row(Gate(), instant.now_s, now), variant)
         if lock and (self._interval_s is not None or (row is not None and not _is_unrestricted(row))):
             row = store.gates.read(self._name, variant, lock=True)
-        self.value = Gate() if row is None else from_row(row, instant.now_s, now)
+        gate = Gate() if row is None else from_row(row, instant.now_s, now)
+        self.value = replace(gate, turns=turns_after(self.value, gate))
         if not self._was_read:
             self._log_held(self.value)
         self._was_read = True
@@ -124,6 +125,12 @@ class StoredGate:
                 reason=gate.last_error,
                 until=_UNTIL["paused" if gate.paused else gate.state.value],
             )
+
+
+def turns_after(known: Gate, gate: Gate) -> int:
+    """Returns the ``turns`` of a gate that was read again: one more than it had if another agent has turned it."""
+    is_worse = gate.state is not GateState.OPEN and (gate.state, gate.failures) != (known.state, known.failures)
+    return known.turns + is_worse
 
 
 def _without_trouble(gate: Gate) -> Gate:

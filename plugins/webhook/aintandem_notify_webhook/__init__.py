@@ -119,6 +119,7 @@ class Config(PluginConfig):
 class Webhook(Plugin[Config]):
     """One webhook receiver."""
 
+    parallel: ClassVar[int] = 32
     digest_over: ClassVar[int | None] = None
 
     def __init__(self) -> None:

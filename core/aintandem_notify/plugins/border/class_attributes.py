@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aintandem_notify.config.plugin_config import MAX_DIGEST_OVER
+from aintandem_notify.config.plugin_config import MAX_DIGEST_OVER, MAX_PARALLEL
 from aintandem_notify.log import describe_error, safe_text
 from aintandem_notify.plugins.border.error_translation import article
 
 MAX_IN_FLIGHT: Final = 1000
-"""Limit of ``in_flight``. Our choice: if the agent is killed, up to this many notifications may be sent twice."""
+"""Limit of ``in_flight``. Our choice: if the agent is killed, so many notifications may be sent twice, for each of
+the hand-overs that run at a time."""
 
 
 class ConventionBroken(Exception):
@@ -32,9 +33,14 @@ class ConventionBroken(Exception):
 class ClassAttributes:
     """The checked class attributes of a plugin; ``api.Plugin`` documents them."""
 
+    parallel: int = 1
     in_flight: int = 1
     digest_over: int | None = 50
     machine_local: bool = False
+
+
+def _parallel(value: object) -> bool:
+    return type(value) is int and 1 <= value <= MAX_PARALLEL
 
 
 def _in_flight(value: object) -> bool:
@@ -49,10 +55,11 @@ def _machine_local(value: object) -> bool:
     return type(value) is bool
 
 
-ATTRIBUTE_NAMES: Final = ("in_flight", "digest_over", "machine_local")
+ATTRIBUTE_NAMES: Final = ("parallel", "in_flight", "digest_over", "machine_local")
 """The attributes that a plugin's class may set for the agent."""
 
 _RULES: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+    "parallel": (_parallel, f"a whole number from 1 to {MAX_PARALLEL}"),
     "in_flight": (_in_flight, f"a whole number from 1 to {MAX_IN_FLIGHT}"),
     "digest_over": (_digest_over, "a whole number of at least 2, or None"),
     "machine_local": (_machine_local, "True or False"),

@@ -27,6 +27,10 @@ class PluginDescriptor:
     attributes: ClassAttributes = field(default_factory=ClassAttributes)
     warnings: tuple[str, ...] = ()
 
+    def parallel(self, common: PluginConfig) -> int:
+        """The number of deliveries that may run at a time at an instance with these settings."""
+        return self.attributes.parallel if common.parallel is None else common.parallel
+
     def source_location(self, cls: type, attribute: str | None = None) -> str:
         """The source line that sets the attribute, as ``plugins/beep.py:9``; empty if unknown."""
         return self.source_files.defined_at(cls, attribute)

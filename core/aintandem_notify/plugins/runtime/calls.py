@@ -72,21 +72,23 @@ class CallIncident(Enum):
     """An ``async def`` returned without closing its nursery."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class RunningCall:
     """The state of a running call, shared by its caller and its watcher. ``started_at`` is in trio's time."""
 
     hook: str
     started_at: float
     abandoned: bool = False
+    reported: bool = False
+    stuck: bool = False
 
 
 class HookRunner:
-    """Runs the calls of one kind (deliveries, live hooks) of one instance, one after the other.
+    """Runs the calls of one kind (deliveries, live hooks) of one instance; ``parallel`` of them may run at a time.
 
-    Each runner uses one thread at most, so that no instance takes threads from another, and a stuck live hook does
-    not delay deliveries. ``on_incident`` is called with each incident, the hook's name and the seconds it has run
-    (0 for ``NURSERY_LEFT_OPEN``).
+    Each runner uses as many threads at most, so that no instance takes threads from another, and a stuck live hook
+    does not delay deliveries. ``on_incident`` is called with each incident, the hook's name and the seconds it has
+    run (0 for ``NURSERY_LEFT_OPEN``).
     """
 
     def __init__(
@@ -96,13 +98,24 @@ class HookRunner:
         *,
         timeout_s: float,
         stuck_after_s: float = STUCK_AFTER_S,
+        parallel: int = 1,
     ) -> None:
         self._border = border
         self._timeout_s = timeout_s
         self._stuck_after_s = stuck_after_s
         self._on_incident = on_incident
-        self._limiter = trio.CapacityLimiter(1)
-        self.running: RunningCall | None = None
+        self._limiter = trio.CapacityLimiter(parallel)
+        self._running: set[RunningCall] = set()
+
+    @property
+    def is_running(self) -> bool:
+        """True if a call runs."""
+        return bool(self._running)
+
+    @property
+    def is_stuck(self) -> bool:
+        """True if a call runs that was reported as stuck."""
+        return any(call.stuck for call in self._running)
 
     async def run(
         self,
@@ -119,11 +132,12 @@ class HookRunner:
         await run(calls, parse, results, stop_at_failure)
 
     def overdue(self) -> tuple[str, float] | None:
-        """The hook that is past its deadline and the seconds since its start; None if none is."""
-        if self.running is None:
+        """The hook that is longest past its deadline and the seconds since its start; None if none is."""
+        oldest = min(self._running, key=lambda call: call.started_at, default=None)
+        if oldest is None:
             return None
-        elapsed_s = trio.current_time() - self.running.started_at
-        return (self.running.hook, elapsed_s) if elapsed_s >= self._timeout_s else None
+        elapsed_s = trio.current_time() - oldest.started_at
+        return (oldest.hook, elapsed_s) if elapsed_s >= self._timeout_s else None
 
     async def _run_as_task(
         self, calls: Sequence[HookCall], parse: ResultParser, results: list[HookResult], stop_at_failure: bool
@@ -164,28 +178,26 @@ class HookRunner:
     @asynccontextmanager
     async def _watched(self, first_hook: Hook, stages: Sequence[CallIncident]) -> AsyncIterator[RunningCall]:
         """Reports each of ``stages`` that the calls in the block reach, and then their end, to ``on_incident``."""
-        self.running = running_call = RunningCall(first_hook.name, trio.current_time())
-        reported = [False]
+        running_call = RunningCall(first_hook.name, trio.current_time())
+        self._running.add(running_call)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, running_call, stages, reported)
+                nursery.start_soon(self._watch, running_call, stages)
                 try:
                     yield running_call
                 finally:
                     nursery.cancel_scope.cancel()
         finally:
             running_call.abandoned = True
-            self.running = None
-        if reported[0]:
+            self._running.remove(running_call)
+        if running_call.reported:
             self._on_incident(CallIncident.ENDED, running_call.hook, trio.current_time() - running_call.started_at)
 
-    async def _watch(
-        self, running_call: RunningCall, stages: Sequence[CallIncident], reported: list[bool]
-    ) -> None:
+    async def _watch(self, running_call: RunningCall, stages: Sequence[CallIncident]) -> None:
         for incident in stages:
             grace_s = self._stuck_after_s if incident is CallIncident.STUCK else 0.0
             await _sleep_until_due(running_call, self._timeout_s + grace_s)
-            reported[0] = True
+            running_call.reported, running_call.stuck = True, incident is CallIncident.STUCK
             self._on_incident(incident, running_call.hook, trio.current_time() - running_call.started_at)
 
 

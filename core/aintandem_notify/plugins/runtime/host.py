@@ -131,7 +131,7 @@ class PluginHost:
         """Wait until the destination is loaded, then deliver the notifications in order.
 
         Stops after the first failure; returns one result for each attempt. Waits for a ``deliver`` in a thread
-        that exceeds its deadline; a cancellation abandons it. Make one call at a time for each destination.
+        that exceeds its deadline; a cancellation abandons it. At most ``parallel`` calls may run at a time.
         Raises PluginError for an instance without ``deliver``.
         """
         await self.wait_loaded(name)

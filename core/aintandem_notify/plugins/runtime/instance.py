@@ -94,10 +94,12 @@ class Instance:
         self._log = log.get_logger(__name__).bind(plugin=config.name)
         self._border = Border(config.name, descriptor.source_files, descriptor.plugin_class)
         self._hooks: Mapping[str, Hook] = {}
-        limits = {"timeout_s": config.common.timeout, "stuck_after_s": services.stuck_after_s}
-        self._init_runner = HookRunner(self._border, self._on_critical_incident, **limits)
-        self._delivery_runner = HookRunner(self._border, self._on_critical_incident, **limits)
-        self._live_runner = HookRunner(self._border, self._log_incident, **limits)
+        runner = partial(
+            HookRunner, self._border, timeout_s=config.common.timeout, stuck_after_s=services.stuck_after_s
+        )
+        self._init_runner = runner(self._on_critical_incident)
+        self._delivery_runner = runner(self._on_critical_incident, parallel=descriptor.parallel(config.common))
+        self._live_runner = runner(self._log_incident)
         self._query_limiter = trio.CapacityLimiter(1)
         self._deliveries = DeliveryCalls(self._border, self._delivery_runner)
         self._queue = LiveQueue(descriptor.live_hooks, _live_filter(config))
@@ -140,7 +142,7 @@ class Instance:
 
     def _overdue_set_up(self) -> tuple[str, float] | None:
         """The set-up, if it is past its deadline: it is shielded, or waits for a thread of its own."""
-        if self.state is not InstanceState.LOADING or self._init_runner.running is not None:
+        if self.state is not InstanceState.LOADING or self._init_runner.is_running:
             return None
         elapsed_s = trio.current_time() - self._lifespan_started_at
         return ("set-up", elapsed_s) if elapsed_s >= self.config.common.timeout else None
@@ -317,14 +319,18 @@ class Instance:
         elapsed = {} if incident is CallIncident.NURSERY_LEFT_OPEN else {"elapsed_s": round(elapsed_s)}
         self._log.warning(_INCIDENT_TEXTS[incident], hook=hook, **elapsed)
 
+    @property
+    def _is_stuck(self) -> bool:
+        return self._init_runner.is_stuck or self._delivery_runner.is_stuck
+
     def _on_critical_incident(self, incident: CallIncident, hook: str, elapsed_s: float) -> None:
         """Log the incident; a stuck call makes the instance FAILED until the call has ended."""
         self._log_incident(incident, hook, elapsed_s)
-        if incident is CallIncident.STUCK and not self._stopping:
+        if incident is CallIncident.STUCK and not self._stopping and self._state_before_stuck is None:
             self._state_before_stuck = self.state
             self._set_state(InstanceState.FAILED)
             self._announce(f"{hook} has been running for {elapsed_s:.0f} s")
-        elif incident is CallIncident.ENDED and self._state_before_stuck is not None:
+        elif incident is CallIncident.ENDED and self._state_before_stuck is not None and not self._is_stuck:
             if self.state is InstanceState.FAILED:
                 self._set_state(self._state_before_stuck)
             self._state_before_stuck, self._announced = None, False

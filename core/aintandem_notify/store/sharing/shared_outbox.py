@@ -6,14 +6,16 @@ claims deliveries that are meant for its own settings, or for settings that no l
 destination that only one machine can reach is claimed by that agent alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Text,
     and_,
+    any_,
     bindparam,
     exists,
     literal_column,
@@ -64,10 +66,13 @@ _EARLIER_IN_THREAD: Final = and_(
 )
 CLAIMABLE: Final = and_(_is_unclaimed_or_ours(deliveries_c), _is_for_this_agent(deliveries_c))
 SKIP_LOCKED: Final[dict[str, Any]] = {"of": schema.deliveries, "skip_locked": True}
-_DUE_ONE: Final = outbox.DUE_DELIVERIES.where(CLAIMABLE, ~exists().where(_EARLIER_IN_THREAD)).with_for_update(
-    **SKIP_LOCKED
-)
-_DUE_ONE_AFTER: Final = _DUE_ONE.where(deliveries_c.id > bindparam("after"))
+_UNDER_WAY: Final = bindparam("under_way", type_=ARRAY(BigInteger))
+_FIRST_OF_THREADS: Final = {
+    name: query.where(CLAIMABLE).with_for_update(**SKIP_LOCKED)
+    for name, query in outbox.first_of_threads(
+        ~exists().where(_EARLIER_IN_THREAD), deliveries_c.id == any_(_UNDER_WAY)
+    ).items()
+}
 _IS_BEHIND_OTHERS: Final = exists().where(
     _EARLIER_IN_THREAD, ~and_(_is_unclaimed_or_ours(earlier_c), _is_for_this_agent(earlier_c))
 )
@@ -110,9 +115,9 @@ class SharedOutbox(Outbox):
 
     def _select_due(self, parameters: Mapping[str, Any]) -> Sequence[Any]:
         values = {**parameters, **agent_parameters(self._membership, parameters["name"])}
-        if parameters["limit"] == 1:
-            query = _DUE_ONE_AFTER if "after" in parameters else _DUE_ONE
-            rows = self._connection.execute(query, values).all()
+        if "under_way" in parameters or parameters["limit"] == 1:
+            query = _FIRST_OF_THREADS["window" if "window" in parameters else "after"]
+            rows = self._connection.execute(query, {"under_way": [], "after": 0, **values}).all()
         else:
             rows = self._connection.execute(_DUE_MANY, values).all()
             if rows:
@@ -125,9 +130,10 @@ class SharedOutbox(Outbox):
             self._connection.execute(_SET_CLAIM.values(claimed_by=self._membership.id), {"ids": ids})
         return rows
 
-    def release_claims(self, destination: str) -> None:
-        """Releases this agent's open claims on the destination."""
-        self._connection.execute(_RELEASE_CLAIMS, {**self._me, "name": destination})
+    def release_claims(self, destination: str, ids: Collection[int] | None = None) -> None:
+        """Releases this agent's claims of these deliveries, by default of all."""
+        query = _RELEASE_CLAIMS if ids is None else _RELEASE_CLAIMS.where(deliveries_c.id.in_(ids))
+        self._connection.execute(query, {**self._me, "name": destination})
 
     def _update_settled(self, rows: Sequence[BulkRow]) -> None:
         # A delivery that another agent has claimed meanwhile is left for that agent to settle.

@@ -6,7 +6,7 @@ memory which deliveries are in flight. Those that were in flight when the agent 
 ``Store``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +30,9 @@ from aintandem_notify.store.tables.delivery_states import (
     mark_dead,
 )
 from aintandem_notify.store.tables.notification_cache import NotificationCache
+
+WINDOW: Final = 1000
+"""Queued deliveries that are read at most to find the first ones of threads."""
 
 log = get_logger(__name__)
 
@@ -102,7 +105,7 @@ _IS_BLOCKED: Final = exists().where(
     earlier_deliveries.c.id < deliveries_c.id,
     _is_not_due(earlier_deliveries.c),
 )
-DUE_DELIVERIES: Final = (
+QUEUED_DUE: Final = (
     select(
         deliveries_c.id,
         deliveries_c.notification_id,
@@ -127,19 +130,58 @@ DUE_DELIVERIES: Final = (
     .where(
         QUEUED_AT_DESTINATION,
         or_(deliveries_c.due_at <= bindparam("now"), deliveries_c.due_at > bindparam("horizon")),
-        ~_IS_BLOCKED,
     )
     .order_by(deliveries_c.id)
     .limit(bindparam("limit"))
 )
+DUE_DELIVERIES: Final = QUEUED_DUE.where(~_IS_BLOCKED)
 _IS_BEHIND_ANOTHER: Final = exists().where(
     earlier_deliveries.c.destination == deliveries_c.destination,
     earlier_deliveries.c.thread == deliveries_c.thread,
     earlier_deliveries.c.state == DeliveryState.QUEUED.value,
     earlier_deliveries.c.id < deliveries_c.id,
 )
-DUE_AFTER: Final = DUE_DELIVERIES.where(deliveries_c.id > bindparam("after"), ~_IS_BEHIND_ANOTHER)
-_DUE_IN_THREAD: Final = DUE_DELIVERIES.where(deliveries_c.thread == bindparam("thread"))
+MAX_ID: Final = 2**63 - 1
+_END_OF_WINDOW: Final = (
+    select(deliveries_c.id)
+    .where(QUEUED_AT_DESTINATION)
+    .order_by(deliveries_c.id)
+    .limit(1)
+    .offset(bindparam("window"))
+    .scalar_subquery()
+)
+
+
+def first_of_threads(is_first: Any, is_under_way: Any) -> dict[str, Any]:
+    """The queries for due deliveries that are the first of their thread, by the parameter that each needs.
+
+    "window": only the first so many queued ones are read. Otherwise the long queue of one thread would be read to
+    its end each time. "after": only those with a higher id. "thread": only those of the thread.
+    """
+    due = QUEUED_DUE.where(is_first, ~is_under_way)
+    return {
+        "window": due.where(deliveries_c.id < func.coalesce(_END_OF_WINDOW, MAX_ID)),
+        "after": due.where(deliveries_c.id > bindparam("after")),
+        "thread": due.where(deliveries_c.thread == bindparam("thread")),
+    }
+
+
+def extra_parameter(parameters: Mapping[str, Any]) -> str:
+    """The key of ``first_of_threads`` for these parameters."""
+    return next(name for name in ("after", "thread", "window") if name in parameters)
+
+
+# JSON, since a list of parameters would need a statement for each length.
+_UNDER_WAY: Final = func.json_each(bindparam("under_way")).table_valued("value")
+_FIRST_OF_THREADS: Final = first_of_threads(
+    ~exists().where(
+        earlier_deliveries.c.destination == deliveries_c.destination,
+        earlier_deliveries.c.thread == deliveries_c.thread,
+        earlier_deliveries.c.state == DeliveryState.QUEUED.value,
+        earlier_deliveries.c.id < deliveries_c.id,
+    ),
+    deliveries_c.id.in_(select(_UNDER_WAY.c.value)),
+)
 _NEXT_DUE: Final = select(func.min(deliveries_c.due_at)).where(QUEUED_AT_DESTINATION, _is_not_due(deliveries_c))
 SETTLED_COLUMNS: Final = (
     "state",
@@ -183,19 +225,28 @@ class Outbox:
         horizon: datetime,
         thread: str | None = None,
         after: int | None = None,
+        under_way: Collection[int] | None = None,
     ) -> list[Claim]:
         """Returns up to ``limit`` due deliveries in order, without those behind an earlier one that is not due.
 
         ``horizon``: the latest due time that an unchanged clock can have set, which is now plus the longest pause.
         Each notification's ``previous`` is the receipt that its thread has now. A delivery that cannot be read
-        back is marked dead. With a ``thread``, a store with one owner returns deliveries of this thread only.
-        With ``after``, returns deliveries with a higher id only, and each is the first of its thread.
+        back is marked dead.
+
+        With ``under_way``, the ids of deliveries that are being sent, returns none of these, and each is the first
+        of its thread; only the first ``WINDOW`` queued deliveries are read to find them. Each is also the first of
+        its thread with ``after``: then all have a higher id, and the whole queue is read; and with a ``thread``:
+        then a store with one owner returns deliveries of this thread only.
         """
         parameters: dict[str, Any] = {"name": destination, "limit": limit, "now": now, "horizon": horizon}
-        if thread is not None:
-            parameters["thread"] = thread
         if after is not None:
             parameters["after"] = after
+        elif thread is not None:
+            parameters["thread"] = thread
+        elif under_way is not None:
+            parameters["window"] = WINDOW
+        if after is not None or thread is not None or under_way is not None:
+            parameters["under_way"] = list(under_way or ())
         while True:
             rows = self._select_due(parameters)
             notifications = self._notifications(destination, [row.notification_id for row in rows])
@@ -211,15 +262,17 @@ class Outbox:
 
     def _select_due(self, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """The rows of due deliveries, in order."""
-        query = DUE_AFTER if "after" in parameters else DUE_DELIVERIES
-        return self._connection.execute(_DUE_IN_THREAD if "thread" in parameters else query, parameters).all()
+        if "under_way" not in parameters:
+            return self._connection.execute(DUE_DELIVERIES, parameters).all()
+        values = {**parameters, "under_way": to_json(parameters["under_way"]).decode()}
+        return self._connection.execute(_FIRST_OF_THREADS[extra_parameter(parameters)], values).all()
 
     def destinations_with_work(self, destinations: Sequence[str]) -> set[str]:
         """The destinations that may have new deliveries unknown to this agent; with one owner, all of them."""
         return set(destinations)
 
-    def release_claims(self, destination: str) -> None:
-        """Releases this agent's open claims on the destination. Does nothing in a store with one owner."""
+    def release_claims(self, destination: str, ids: Collection[int] | None = None) -> None:
+        """Releases this agent's claims of these deliveries, by default of all. No-op in a store with one owner."""
 
     def _update_settled(self, rows: Sequence[BulkRow]) -> None:
         """Stores the rows that ``_settled_row`` made."""

@@ -1,12 +1,12 @@
 """Hands deliveries that wait too long to the fallback, or gives them up, even while nothing can be sent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Final, Never
 
 import trio
 
-from aintandem_notify.delivery.fallback import MAX_BATCH, take_over_waiting
+from aintandem_notify.delivery.backlog.fallback import MAX_BATCH, take_over_waiting
 from aintandem_notify.delivery.settings import DestinationSettings
 from aintandem_notify.delivery.settlement import too_old_reason
 from aintandem_notify.errors import StoreError
@@ -25,7 +25,7 @@ async def expire_waiting(
     *,
     storage: Storage,
     clock: Clock,
-    in_flight: Callable[[], Sequence[int]],
+    in_flight: Callable[[], Collection[int]],
     taken_over: Callable[[int], None],
 ) -> Never:
     """Hands over deliveries that wait longer than ``fallback_after`` and gives up those older than ``max_age``.
@@ -52,7 +52,7 @@ async def expire_waiting(
 
 
 def _take_over(
-    settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Sequence[int]]
+    settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Collection[int]]
 ) -> Callable[[Store], int]:
     now, age_measured_at = clock.now(), clock.capped_now()
 
@@ -67,7 +67,7 @@ def _take_over(
 
 
 def _expire(
-    settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Sequence[int]]
+    settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Collection[int]]
 ) -> Callable[[Store], int]:
     now, reason = clock.now(), too_old_reason(settings.max_age)
     older_than = clock.capped_now() - timedelta(seconds=settings.max_age)

@@ -1,6 +1,6 @@
 """Selects the deliveries that the fallback destination takes over: dead ones, and ones that wait too long."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -32,7 +32,7 @@ def take_over_waiting(
     store: Store,
     settings: DestinationSettings,
     now: datetime,
-    exclude_ids: Sequence[int],
+    exclude_ids: Collection[int],
     *,
     age_measured_at: datetime,
 ) -> int:

@@ -5,7 +5,7 @@ folded.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -52,17 +52,17 @@ def select_foldable(waiting: Sequence[FoldCandidate], *, queued: int, over: int)
     return tuple(selected) if len(selected) >= max(2, over // 10) else ()
 
 
-def fold_backlog(store: Store, name: str, over: int, now: datetime) -> int:
+def fold_backlog(store: Store, name: str, over: int, now: datetime, under_way: Collection[int] = ()) -> int:
     """Folds the backlog of the destination ``name`` if it is too large, and queues the summary. In a transaction.
 
-    Returns the number of folded deliveries; 0 if the backlog stays as it is.
+    Returns the number of folded deliveries; 0 if the backlog stays as it is. Leaves those ``under_way`` alone.
     """
     older_than = now - timedelta(seconds=MIN_BACKLOG_AGE_S)
     queued = store.backlog.count_if_over(name, threshold=over, older_than=older_than)
     if queued is None:
         return 0
     rows = store.backlog.foldable(name, [level.value for level in (*FOLD_FIRST, *FOLD_NEXT)], limit=MAX_BATCH)
-    waiting = [FoldCandidate(delivery, Severity(level)) for delivery, level in rows]
+    waiting = [FoldCandidate(delivery, Severity(level)) for delivery, level in rows if delivery not in under_way]
     ids = select_foldable(waiting, queued=queued, over=over)
     if not ids:
         return 0
