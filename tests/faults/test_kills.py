@@ -39,7 +39,7 @@ async def test_events_read_but_not_committed_at_a_kill_are_caught_up(tmp_path: P
 
 async def test_deliveries_committed_at_a_kill_are_sent_once_and_in_order(tmp_path: Path) -> None:
     async with open_case(tmp_path) as case:
-        case.configure()
+        case.configure(webhook="parallel = 1\n")
         await case.webhook.go_down()
         async with case.agent(ends=KILLED):
             await case.connected()
