@@ -1,5 +1,6 @@
 """Measures deliveries a second from a queue to one and to several webhooks, and the processor time of each."""
 
+import statistics
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,12 +12,28 @@ import trio
 from benchmarks.chaos.stores import EMBEDDED, shared_store
 from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.ingesting import fill
-from benchmarks.latency import first_request, listen
-from benchmarks.machine import cpu_seconds, now, process_tree_cpu_seconds
+from benchmarks.latency import listen
+from benchmarks.machine import cpu_seconds, process_tree_cpu_seconds
 from benchmarks.processes import open_agent, open_sender
+from benchmarks.webhook_peers import PeerMissing, alertmanager_speed, apprise_speed
+from benchmarks.webhook_receiver import (
+    Answer,
+    RequestCounter,
+    at_once,
+    from_far_away,
+    in_two_writes,
+    sometimes_busy,
+)
 
 WEBHOOKS: Final = 8
 """Destinations in the second round."""
+
+AGENT_GOAL: Final = 1200
+"""Deliveries a second to one webhook that answers at once."""
+APPRISE: Final = "Apprise"
+APPRISE_RATIO: Final = 2
+GOALS_US: Final = {"SQLite": 800, "PostgreSQL": 1200}
+"""By store: microseconds of a delivery to one webhook, of the agent and the database together."""
 
 _CONFIG: Final = """
 [orchestrator]
@@ -36,35 +53,6 @@ events = ["task/*", "workflow/*", "sandbox/*"]
 """
 
 
-class RequestCounter:
-    """The receiver of all webhooks: accepts every request, and records the times of the first and the last."""
-
-    def __init__(self, expected: int) -> None:
-        self.began_s = 0.0
-        self.ended_s = 0.0
-        self.begun, self.complete = trio.Event(), trio.Event()
-        self._missing = expected
-
-    async def serve(self, stream: trio.SocketStream) -> None:
-        """Serve one connection."""
-        received = b""
-        while arrived := await stream.receive_some(65536):
-            received += arrived
-            while (request := first_request(received)) is not None:
-                _, received = request
-                self._count()
-                await stream.send_all(b"HTTP/1.1 204 No Content\r\n\r\n")
-
-    def _count(self) -> None:
-        self._missing -= 1
-        self.ended_s = now()
-        if not self.begun.is_set():
-            self.began_s = self.ended_s
-            self.begun.set()
-        if self._missing == 0:
-            self.complete.set()
-
-
 @dataclass(frozen=True, slots=True)
 class DrainRate:
     """Deliveries a second, and processor time of one in microseconds: of the agent and of PostgreSQL."""
@@ -75,20 +63,72 @@ class DrainRate:
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """Measure with SQLite, and with PostgreSQL if it is installed."""
-    figures: list[Figure] = []
+    """Measure with SQLite, and with PostgreSQL if it is installed; then receivers that are not at their best."""
+    figures = await _beside_peers(size, log_progress)
     for name, shared in (("SQLite", None), ("PostgreSQL", EMBEDDED)):
         try:
             for webhooks in (1, WEBHOOKS):
                 log_progress(f"deliveries a second to {webhooks} from {name}")
-                figures += _figures(name, webhooks, await _drain(shared, webhooks, size.drained))
+                drained = await _drain(shared, webhooks, size.drained, at_once)
+                figures += _figures(name, webhooks, drained)
         except ImportError as error:
             figures.append(Figure(f"deliveries from {name}", f"not measured: {error}"))
+    for label, goal, deliveries, answer in (
+        ("answers after 100 ms", 280, size.drained // 4, from_far_away),
+        ("answers at once in two small writes", 500, size.drained // 4, in_two_writes),
+        ("answers one in twenty with 503", 15, size.drained // 8, sometimes_busy()),
+    ):
+        log_progress(f"deliveries a second to a webhook that {label}")
+        speed = (await _drain(None, 1, deliveries, answer)).speed
+        figures.append(
+            Figure(
+                f"a queue to a webhook that {label}",
+                f"{speed:,.0f} deliveries/s",
+                f"at least {goal:,}",
+                speed >= goal,
+            )
+        )
+    return figures
+
+
+async def _beside_peers(size: Size, log_progress: LogProgress) -> list[Figure]:
+    """One webhook that answers at once: the agent, Apprise and Alertmanager in turns. The medians count."""
+    peers = {APPRISE: apprise_speed, "Alertmanager": alertmanager_speed}
+    speeds: dict[str, list[float]] = {}
+    figures: list[Figure] = []
+    for number in range(size.rounds):
+        log_progress(f"deliveries a second beside Apprise and Alertmanager, round {number + 1} of {size.rounds}")
+        speeds.setdefault("agent", []).append((await _drain(None, 1, size.drained // 4, at_once)).speed)
+        for name, speed_of in list(peers.items()):
+            try:
+                speeds.setdefault(name, []).append(await speed_of(at_once, size.drained // 4))
+            except PeerMissing as error:
+                figures.append(Figure(f"notifications to a webhook by {name}", f"not measured: {error}"))
+                del peers[name]
+    agent = statistics.median(speeds.pop("agent"))
+    figures.append(
+        Figure(
+            "a queue to a webhook that answers at once",
+            f"{agent:,.0f} deliveries/s",
+            "at least 1,200",
+            agent >= AGENT_GOAL,
+        )
+    )
+    for name in peers:
+        peer = statistics.median(speeds[name])
+        ratio = agent / peer
+        figures.append(Figure(f"notifications to a webhook by {name}", f"{peer:,.0f}/s"))
+        label = f"a queue to a webhook, ratio to {name}"
+        if name == APPRISE:
+            figures.append(Figure(label, f"{ratio:.2f}", f"at least {APPRISE_RATIO}", ratio >= APPRISE_RATIO))
+        else:
+            figures.append(Figure(label, f"{ratio:.2f}"))
     return figures
 
 
 def _figures(name: str, webhooks: int, drained: DrainRate) -> list[Figure]:
     label = f"a queue on {name} to {webhooks} webhook{'s' if webhooks > 1 else ''}"
+    total_us, goal_us = drained.agent_us + drained.database_us, GOALS_US[name]
     figures = [
         Figure(label, f"{drained.speed:,.0f} deliveries/s"),
         Figure(f"{label}, the agent's processor time", f"{drained.agent_us:,.0f} µs/delivery"),
@@ -97,14 +137,23 @@ def _figures(name: str, webhooks: int, drained: DrainRate) -> list[Figure]:
         figures.append(
             Figure(f"{label}, the database's processor time", f"{drained.database_us:,.0f} µs/delivery")
         )
+    if webhooks == 1:
+        figures.append(
+            Figure(
+                f"{label}, processor time",
+                f"{total_us:,.0f} µs/delivery",
+                f"at most {goal_us:,}",
+                total_us <= goal_us,
+            )
+        )
     return figures
 
 
-async def _drain(shared: str | None, webhooks: int, deliveries: int) -> DrainRate:
+async def _drain(shared: str | None, webhooks: int, deliveries: int, answer: Answer) -> DrainRate:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-benchmark-")))
         url = stack.enter_context(shared_store(shared, folder / "postgres"))
-        counter = RequestCounter(deliveries)
+        counter = RequestCounter(deliveries, answer)
         async with trio.open_nursery() as nursery, open_sender() as sender:
             receiver = await nursery.start(listen, counter.serve)
             config = _CONFIG.format(port=sender.port, store=url or f"sqlite:///{folder / 'store.db'}")
@@ -117,8 +166,7 @@ async def _drain(shared: str | None, webhooks: int, deliveries: int) -> DrainRat
                 agent_s = cpu_seconds(pid) - agent_s
                 database_s = _database_s(url) - database_s
             nursery.cancel_scope.cancel()
-    took_s = counter.ended_s - counter.began_s
-    return DrainRate(deliveries / took_s, agent_s / deliveries * 1e6, database_s / deliveries * 1e6)
+    return DrainRate(deliveries / counter.took_s, agent_s / deliveries * 1e6, database_s / deliveries * 1e6)
 
 
 def _database_s(url: str | None) -> float:

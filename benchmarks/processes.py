@@ -87,6 +87,13 @@ async def open_reader(*command: str) -> AsyncIterator[JsonLineProcess]:
 
 
 @asynccontextmanager
+async def open_program(*command: str, **options: Any) -> AsyncIterator[int]:
+    """A program of others; ``options`` are those of ``subprocess.Popen``. Yields its process id."""
+    async with _open(*command, **options) as process:
+        yield process.pid
+
+
+@asynccontextmanager
 async def open_agent(folder: Path, config: str) -> AsyncIterator[int]:
     """The agent, started as a user starts it. Yields its process id; its log is ``folder/agent.log``."""
     source = folder / "config.toml"

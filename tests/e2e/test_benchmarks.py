@@ -24,7 +24,7 @@ EXPECTED: Final = MappingProxyType[str, tuple[str, ...]](
         "ingest": ("durable ingest on SQLite",),
         "backlog": ("queued",),
         "dead": ("others dead",),
-        "delivering": ("a queue on SQLite",),
+        "delivering": ("a queue on SQLite", "Apprise", "Alertmanager", "after 100 ms", "503"),
         "sharing": ("3 agents",),
     }
 )
