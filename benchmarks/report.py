@@ -83,16 +83,16 @@ temporary folder (SQLite, write-ahead log, every commit synchronised to the disk
 - **A queue** to webhooks: all deliveries wait when the agent starts. The clock runs from the first request that
   the receiver has read to the last; one process receives for all webhooks. Each delivery is a request and a
   transaction. The database's processor time is that of all its processes.
-- **Notifications by others.** The agent takes turns with two programs that people use for the same task, each in its
-  own process, to the same receiver. Apprise is a library: a program calls it for one notification after the other,
-  and whatever the receiver does not take is lost unless that program tries again. Prometheus' Alertmanager has every
-  notification in its queue in memory, sends many at a time, and tries again until it is stopped or killed; then the
-  queue is lost. The agent has every notification on disk before it sends it, and a kill loses none. A program that
-  is not installed is not measured: Apprise comes with the extra `benchmarks`, Alertmanager with the package
-  `prometheus-alertmanager` of Debian.
-- **Other receivers.** One answers after 100 ms, as receivers on the internet do. One writes its answer in two pieces,
-  so that the system holds back the second until the first is acknowledged. One answers every twentieth request with
-  503 and no `Retry-After`; only accepted requests count.
+- **Notifications by others.** The agent takes turns with two programs that people use for the same task, each in
+  its own process, to the same receiver. Apprise is a library: a program calls it for one notification after the
+  other, and whatever the receiver does not take is lost unless that program tries again. Prometheus' Alertmanager
+  has every notification in its queue in memory, sends many at a time, and tries again until it is stopped or
+  killed; then the queue is lost. The agent has every notification on disk before it sends it, and a kill loses
+  none. A program that is not installed is not measured: Apprise comes with the extra `benchmarks`, Alertmanager
+  with the package `prometheus-alertmanager` of Debian.
+- **Other receivers.** One answers after 100 ms, as receivers on the internet do. One writes its answer in two
+  pieces, so that the system holds back the second until the first is acknowledged. One answers every twentieth
+  request with 503 and no `Retry-After`; only accepted requests count.
 - **Three agents** share one PostgreSQL and the same config. The idle figures start once the number of transactions
   in five seconds no longer falls. A kill is SIGKILL. Watched again means that each project has a socket at the
   orchestrator.
