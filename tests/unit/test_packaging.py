@@ -56,6 +56,16 @@ def test_every_plugin_folder_has_its_entry_point(project: dict[str, Any]) -> Non
     assert project["project"]["entry-points"][FRAMEWORK] == {name: package_of(name) for name in TYPES}
 
 
+def test_the_licence_and_the_authors_are_named(project: dict[str, Any]) -> None:
+    metadata = project["project"]
+
+    assert metadata["license"] == "Apache-2.0"
+    assert [(ROOT / name).read_text(encoding="utf-8").split()[:2] for name in metadata["license-files"]] == [
+        ["Apache", "License"]
+    ]
+    assert metadata["authors"] == [{"name": "The aintandem-notify authors"}]
+
+
 def test_mypy_finds_every_plugin(project: dict[str, Any]) -> None:
     searched = project["tool"]["mypy"]["mypy_path"].split(":")
 
