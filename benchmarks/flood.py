@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.domain.events import restore_event
+from aintandem_notify.domain.events import Event, restore_event
 from aintandem_notify.store import open_storage
 from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.frames import ENDS, MARK
@@ -126,7 +126,7 @@ async def _flood_agent(rate: int, seconds: int) -> Flooded:
                 await _wait_for_lines(log, due["ends"] + PROJECTS)
                 took_s, peak_mib = now() - flood["began"], peak_kb(pid) / 1024
                 read = await _events_read(folder)
-        keys = _keys_of_ends(log)
+        ends = _ends(log)
         return Flooded(
             PROJECTS * rate * seconds,
             seconds,
@@ -135,8 +135,8 @@ async def _flood_agent(rate: int, seconds: int) -> Flooded:
             peak_mib,
             lost=PROJECTS * (rate * seconds + 1) - read,
             ends=due["ends"],
-            notified=sum(times == 1 for times in keys.values()),
-            journaled=await _journaled(f"sqlite:///{folder}/store.db", list(keys)),
+            notified=sum(times == 1 for times in ends.values()),
+            journaled=await _journaled(f"sqlite:///{folder}/store.db", list(ends)),
         )
 
 
@@ -160,17 +160,17 @@ async def _events_read(folder: Path) -> int:
     return sum(int(project["events"]) for project in json.loads(status.stdout)["projects"])
 
 
-def _keys_of_ends(log: Path) -> Counter[str]:
-    """The keys of the ends in the file, and how often each is in it."""
+def _ends(log: Path) -> Counter[Event]:
+    """The ends in the file, and how often each is in it."""
     with log.open("rb") as lines:
         events = [json.loads(line)["event"] for line in lines]
-    return Counter(restore_event(event).key for event in events if event["type"] in ENDS)
+    return Counter(restore_event(event) for event in events if event["type"] in ENDS)
 
 
-async def _journaled(url: str, keys: Sequence[str]) -> int:
-    """The number of keys that are in the journal."""
+async def _journaled(url: str, events: Sequence[Event]) -> int:
+    """The number of events that are in the journal."""
     async with open_storage(url) as storage:
-        return len(await storage.run(lambda store: store.journal.journaled_keys(keys)))
+        return len(await storage.run(lambda store: store.journal.journaled_keys(events)))
 
 
 async def _flood_library(rate: int, seconds: int) -> Flooded:

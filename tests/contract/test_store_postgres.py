@@ -141,8 +141,8 @@ def test_a_connection_that_is_cut_in_a_transaction_undoes_it(postgres: Postgres,
     with closing(Store(postgres_url)) as store:
         with pytest.raises(StoreError, match="the connection was lost"):
             inside(cut)(store)
-        keys = [event("task_started").key]
-        assert inside(lambda store: store.journal.journaled_keys(keys))(store) == set()
+        lost = [event("task_started")]
+        assert inside(lambda store: store.journal.journaled_keys(lost))(store) == set()
 
 
 def test_a_transaction_need_not_wait_for_the_disk(postgres_url: str) -> None:
@@ -201,7 +201,7 @@ def test_a_pooler_that_gives_each_client_a_session_is_as_good_as_none(
     with pooled(postgres_url, "session", **settings) as url, closing(Store(url)) as store:
         queue_up([event("task_failed")])(store)
         for _ in range(10):  # the driver prepares statements that it sees often
-            assert inside(lambda store: store.journal.journaled_keys([event("task_failed").key]))(store)
+            assert inside(lambda store: store.journal.journaled_keys([event("task_failed")]))(store)
 
 
 def test_without_a_pooler_one_connection_is_enough(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

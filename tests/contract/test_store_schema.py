@@ -8,8 +8,10 @@ import pytest
 
 from aintandem_notify.store import Store
 from aintandem_notify.store.engine.migrations import SCHEMA_VERSION
+from aintandem_notify.store.engine.schema import to_microseconds
 from aintandem_notify.store.engine.sqlite import APPLICATION_ID
-from support.outbox import claim_all, event, queue_up
+from aintandem_notify.store.tables.journal import JournalChanges
+from support.outbox import NOW, claim_all, event, inside, notification, queue_up
 
 
 def schema_of(path: Path) -> dict[str, object]:
@@ -46,3 +48,43 @@ def test_a_store_of_an_earlier_version_is_upgraded(old: Path, tmp_path: Path) ->
     Store(tmp_path / "new.db").close()
     assert len(schema_of(old)) == 10
     assert schema_of(old) == schema_of(tmp_path / "new.db")
+
+
+def test_events_of_an_earlier_version_are_known_and_their_notifications_go_out(old: Path) -> None:
+    """Their keys have no times; those of later events have."""
+    before, after = event("task_started", error="x"), event("task_failed", at=60)
+    sent = notification(before, None)
+    at, content = to_microseconds(NOW), sent.content_json(with_event=False)
+    with closing(sqlite3.connect(old)) as raw, raw:
+        raw.execute(
+            "INSERT INTO events (key, type, family, occurred_at, received_at, caught_up, wire)"
+            " VALUES (?, ?, 'task', ?, ?, 0, ?)",
+            [before.key, before.type, at, at, before.wire_json],
+        )
+        raw.execute(
+            "INSERT INTO notifications (id, event_key, rule, created_at, content) VALUES (?, ?, 'all', ?, ?)",
+            [sent.id, before.key, at, content],
+        )
+        raw.execute(
+            "INSERT INTO deliveries (notification_id, destination, thread, state, due_at, attempts, fault_count,"
+            " created_at) VALUES (?, 'file_log.a', ?, 'queued', ?, 0, 0, ?)",
+            [sent.id, sent.thread, at, at],
+        )
+    with closing(Store(old)) as store:
+        journaled = inside(lambda store: store.journal.journaled_keys([before, after]))
+        assert journaled(store) == {before.key}
+        (claim,) = claim_all()(store)
+        assert (claim.notification, claim.notification.event.key) == (sent, before.key)
+        inside(lambda store: store.journal.write(JournalChanges(events=[after]), NOW))(store)
+        assert journaled(store) == {before.key, after.key}
+
+
+def test_events_are_stored_under_keys_in_the_order_of_their_times() -> None:
+    """So that a new entry of an index needs no page of its own."""
+    events = [event("task_started", run=f"t{n}", at=n) for n in range(20)]
+    with closing(Store("sqlite://")) as store:
+        queue_up(events)(store)
+        with store.transaction():
+            for table, key in (("events", "key"), ("notifications", "event_key")):
+                stored = store._connection.exec_driver_sql(f"SELECT {key} FROM {table} ORDER BY 1").scalars()
+                assert [row[-32:] for row in stored] == [one.key for one in events]

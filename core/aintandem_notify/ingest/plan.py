@@ -162,7 +162,7 @@ def plan(
     projects: Set[str],
     now: datetime,
     recent: RecentChanges | None = None,
-    is_known: Callable[[str], bool] = lambda _key: False,
+    is_known: Callable[[Event], bool] = lambda _event: False,
     watched_from: datetime | None = None,
     without_texts: bool = False,
     is_listening: bool = True,
@@ -170,7 +170,7 @@ def plan(
     """The changes that the batch leads to.
 
     ``runs`` has the latest known attempt of the runs that the batch is about, ``known`` the keys of its events
-    that are journaled. ``is_known`` looks up the key of an event that catching up makes. ``projects`` are the
+    that are journaled. ``is_known`` looks up an event that catching up makes. ``projects`` are the
     projects of the batch that have been connected before. For the others, watching begins with their connection,
     not later than ``watched_from`` (None: ``now``). ``without_texts``: notifications contain no text from outside.
     ``is_listening``: somebody wants ``new_events``.
@@ -209,7 +209,7 @@ class _Planner:
         known: set[str],
         now: datetime,
         recent: RecentChanges,
-        is_known: Callable[[str], bool],
+        is_known: Callable[[Event], bool],
         watched_from: datetime,
         is_listening: bool,
     ) -> None:
@@ -291,7 +291,7 @@ class _Planner:
         self, diff: RunDiff, observation: Observation, project: Project, *, start_was_known: bool
     ) -> None:
         for event in diff.events:
-            if event.key in self._known or self._is_known(event.key):
+            if event.key in self._known or self._is_known(event):
                 self._advance(observation.ref, event)
                 continue
             self._known.add(event.key)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Set
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Index, Table, insert, inspect, select, update
+from sqlalchemy import Column, Connection, Index, Table, func, insert, inspect, select, update
 from sqlalchemy.schema import CreateColumn
 
 from aintandem_notify.errors import StoreError
@@ -18,7 +18,7 @@ from aintandem_notify.store.engine.schema import meta, metadata
 MigrationStep = Callable[[Connection], None]
 """Changes tables and rows from one version to the next, inside a transaction."""
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 
 def _add_column(connection: Connection, column: Column[Any]) -> None:
@@ -65,7 +65,17 @@ def _to_4(connection: Connection) -> None:
     _add_indexes(connection, schema.deliveries, {"deliveries_given_up"})
 
 
-MIGRATION_STEPS: Final[Mapping[int, MigrationStep]] = MappingProxyType({2: _to_2, 3: _to_3, 4: _to_4})
+def _to_5(connection: Connection) -> None:
+    """Notes the latest time of all events in SQLite: their keys have no times, those of later events have."""
+    if connection.dialect.name != "sqlite":
+        return
+    latest = connection.execute(select(func.max(schema.events.c.occurred_at))).scalar_one()
+    if latest is not None:
+        microseconds = str(schema.to_microseconds(latest))
+        connection.execute(insert(meta), {"key": schema.BARE_KEYS_KEY, "value": microseconds})
+
+
+MIGRATION_STEPS: Final[Mapping[int, MigrationStep]] = MappingProxyType({2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5})
 """The steps by the version that each leads to."""
 
 _VERSION_KEY: Final = "schema_version"

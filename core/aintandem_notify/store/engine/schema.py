@@ -66,6 +66,9 @@ meta: Final = Table(
     Column("value", Text, nullable=False),
 )
 
+BARE_KEYS_KEY: Final = "bare_keys_until"
+"""The key in ``meta`` of the latest time of an event whose key has no time; see ``tables.event_keys``."""
+
 PREDECESSOR_KEY: Final = "set_aside"
 """The key in ``meta`` of the damaged file that this store replaces, until that was announced."""
 
@@ -145,6 +148,7 @@ events: Final = Table(
     "events",
     metadata,
     Column("id", _RowId, primary_key=True),
+    # In SQLite with the time before it; SQLite does not limit the length. See ``tables.event_keys``.
     Column("key", String(32), nullable=False, unique=True),
     Column("project_id", Text),
     Column("type", Text, nullable=False),
@@ -181,6 +185,7 @@ notifications: Final = Table(
     "notifications",
     metadata,
     Column("id", String(64), primary_key=True),
+    # As in ``events``.
     Column("event_key", String(32), nullable=False),
     Column("rule", Text, nullable=False),
     Column("created_at", UtcTimestamp, nullable=False),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, Text, bindparam, func, insert, select, text, tuple_, update
@@ -22,6 +23,7 @@ from aintandem_notify.store.engine.schema import to_microseconds
 from aintandem_notify.store.tables.bulk_statement import BulkStatement
 from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
 from aintandem_notify.store.tables.delivery_states import DeliveryState
+from aintandem_notify.store.tables.event_keys import bare_keys_until, key_of, keys_have_times, timed_key
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 # Small enough for every database's limit on parameters; the key of a run takes three.
@@ -155,14 +157,22 @@ class Journal:
         self._connection = connection
         self._notification_cache = notification_cache
         self._placement = placement
+        self._keys_have_times = keys_have_times(connection)
+        self._bare_keys_until: int | None = None
 
-    def journaled_keys(self, keys: Iterable[str]) -> set[str]:
-        """The subset of ``keys`` that are in the journal."""
-        if self._connection.dialect.name == "postgresql":
-            found = self._connection.execute(_JOURNALED_KEYS_IN_POSTGRES, {"keys": list(keys)})
-        else:
-            found = self._connection.execute(_JOURNALED_KEYS, {"keys": json.dumps(list(keys))})
-        return set(found.scalars())
+    def journaled_keys(self, events: Sequence[Event]) -> set[str]:
+        """The keys of those ``events`` that are in the journal."""
+        connection = self._connection
+        if not self._keys_have_times:
+            bare_keys = [event.key for event in events]
+            return set(connection.execute(_JOURNALED_KEYS_IN_POSTGRES, {"keys": bare_keys}).scalars())
+        if self._bare_keys_until is None:
+            self._bare_keys_until = bare_keys_until(connection)
+        keys = [timed_key(event) for event in events]
+        if until := self._bare_keys_until:
+            keys += [event.key for event in events if to_microseconds(event.timestamp) <= until]
+        stored_keys = connection.execute(_JOURNALED_KEYS, {"keys": json.dumps(keys)}).scalars()
+        return {key_of(stored_key) for stored_key in stored_keys}
 
     def latest_runs(self, refs: Iterable[RunRef]) -> dict[RunRef, Run]:
         """The latest attempt of each run; omits runs that are unknown."""
@@ -201,9 +211,13 @@ class Journal:
         Returns the number of notifications that were cached for the destination with the most of them.
         """
         connection, at_us = self._connection, to_microseconds(now)
-        events = [_event_row(event, at_us) for event in changes.events]
+        stored_key: Callable[[Event], str] = timed_key if self._keys_have_times else attrgetter("key")
+        events = [_event_row(event, stored_key(event), at_us) for event in changes.events]
         raw = {event.key: event for event in changes.events}
-        notifications = [_notification_row(notification, raw, at_us) for notification, _ in changes.notifications]
+        notifications = [
+            _notification_row(notification, stored_key(notification.event), raw, at_us)
+            for notification, _ in changes.notifications
+        ]
         _ADD_EVENTS.run(connection, events)
         _ADD_RUNS.run(connection, [_run_key(run) + _run_state(run) for run in changes.new_runs])
         _UPDATE_RUNS.run(connection, [_run_state(run) + _run_key(run) for run in changes.updated_runs])
@@ -240,9 +254,9 @@ def _with_microseconds(moments: Mapping[str, datetime]) -> Iterable[tuple[str, i
     return [(project, to_microseconds(moment)) for project, moment in moments.items()]
 
 
-def _event_row(event: Event, at_us: int) -> BulkRow:
+def _event_row(event: Event, key: str, at_us: int) -> BulkRow:
     return (
-        event.key,
+        key,
         event.project_id,
         event.type,
         event.family.value,
@@ -281,11 +295,11 @@ def _run(row: RowMapping) -> Run:
     return Run(**{**row, "kind": Family(row["kind"]), "state": RunState(row["state"])})
 
 
-def _notification_row(notification: Notification, raw: Mapping[str, Event], at_us: int) -> BulkRow:
+def _notification_row(notification: Notification, key: str, raw: Mapping[str, Event], at_us: int) -> BulkRow:
     event = notification.event
     # The journal has the event as it arrived, so only a redacted one is stored with the notification, too.
     content = notification.content_json(with_event=raw.get(event.key) is not event)
-    return (notification.id, event.key, notification.rule, at_us, content)
+    return (notification.id, key, notification.rule, at_us, content)
 
 
 def _delivery_row(notification: Notification, destination: str, at_us: int) -> BulkRow:

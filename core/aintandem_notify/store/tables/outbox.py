@@ -29,6 +29,7 @@ from aintandem_notify.store.tables.delivery_states import (
     DeliveryState,
     mark_dead,
 )
+from aintandem_notify.store.tables.event_keys import key_of
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 WINDOW: Final = 1000
@@ -331,9 +332,10 @@ class Outbox:
 def _notification(row: Any) -> Notification:
     """The stored notification, without texts that have become known as secrets since."""
     content = from_json(row.content)
-    event = restore_event(from_json(row.wire), row.key)
+    key = key_of(row.key)
+    event = restore_event(from_json(row.wire), key)
     if (stored_event := content.get("event")) is not None:
-        redacted_event = restore_event(stored_event, row.key)
+        redacted_event = restore_event(stored_event, key)
         event = redacted_event if type(redacted_event) is type(event) else redact_event(event)
     notification = Notification.model_validate(content | {"event": event})
     if not may_hold_secret(f"{row.content}\n{row.wire}"):
