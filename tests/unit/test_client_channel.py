@@ -301,7 +301,7 @@ def test_history_holds_the_newest_events(
                 for _ in range(reads):
                     await trio.lowlevel.checkpoint()
                 await trio.testing.wait_all_tasks_blocked()
-                remembered = numbers(channel.history)
+                remembered = numbers(channel.history.events())
                 assert remembered == list(range(total))[max(0, total - limit) :]
                 if total and event_filter.family is not Family.SANDBOX:
                     received += numbers(await queue.take())

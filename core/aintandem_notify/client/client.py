@@ -4,7 +4,6 @@ import random
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -56,10 +55,6 @@ from aintandem_notify.orchestrator.watch.settings import EventSink
 
 GRACE_S: Final = 1.0
 """Seconds that callbacks may take to finish with waiting events while the client is being closed."""
-BATCH_FRAMES: Final = 128
-"""Frames that are parsed into events at once. Such a small batch is freed before Python's garbage collector looks
-at it: that runs after 700 new objects, and an event is four. With thousands of events it takes a fifth of the
-time."""
 FATAL: Final = frozenset({ConnectionTrouble.REFUSED, ConnectionTrouble.GONE})
 """Errors that waiting does not resolve: they are raised in the caller at once."""
 _PARTS: Final = frozenset({"auth", "projects", "tasks", "workflows", "sandboxes", "progress"})
@@ -174,7 +169,7 @@ class AInTandemClient:
         self._history_limit, self._result_limit = history_limit, result_limit
         self._callback_runner = CallbackRunner(on_error)
         self._clock = clock or SystemClock()
-        self._link_settings = replace(link_settings(self._connection, self._clock), batch_frames=BATCH_FRAMES)
+        self._link_settings = link_settings(self._connection, self._clock)
         self._open_context: Any = None
 
     def __repr__(self) -> str:

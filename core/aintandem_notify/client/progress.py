@@ -243,7 +243,7 @@ class Progress:
             task_id=task_id, workflow_id=workflow_id, execution_id=execution_id, sandbox_id=sandbox_id
         )
         channel = self._channels.find(project_id)
-        events = () if channel is None else channel.history
+        events = () if channel is None else channel.history.events()
         return cast("list[ProgressEvent]", [event for event in events if event_filter.matches(event)])
 
     def clear_history(self, project_id: str | None = None) -> None:

@@ -4,7 +4,6 @@
 one, and distributes its events to ``subscriber_queue`` queues and its state to ``connection_events`` listeners.
 """
 
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from aintandem_notify import log
 from aintandem_notify.client.channels.callbacks import CallbackRunner
 from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener, change_from_event
 from aintandem_notify.client.channels.event_filter import SubscriberIndex, SubscriptionFilter
+from aintandem_notify.client.channels.event_history import EventHistory
 from aintandem_notify.client.channels.final_state import fetch_final_event
 from aintandem_notify.client.channels.project_watch import ProjectWatch
 from aintandem_notify.client.channels.subscriber_queue import RunQueue, SubscriberQueue
@@ -78,7 +78,7 @@ class Channel:
         self._pending_connects = 0
         self._waiter_count = 0
         self.connection_count = 0
-        self.history: deque[Event] = deque(maxlen=context.history_limit)
+        self.history = EventHistory(context.history_limit)
         self._context = context
         self._index: SubscriberIndex[SubscriberQueue] = SubscriberIndex()
         self._listeners: list[Listener] = []
@@ -346,8 +346,8 @@ class Channel:
     async def _distribute(self, watch: ProjectWatch, _project: Project, events: Sequence[Event]) -> None:
         """Put events into the queues that want them. Waits for full queues, unless the watch is being stopped."""
         wire_events = events
-        if not _LOCAL_EVENT_CLASSES.isdisjoint(map(type, events)):
-            wire_events = [event for event in events if type(event) not in _LOCAL_EVENT_CLASSES]
+        if type(events[0]) in _LOCAL_EVENT_CLASSES:
+            wire_events = []
             for event in events:
                 # Listeners already know that the connection is closing; a later state would contradict that.
                 if isinstance(event, ConnectionEvent) and not watch.is_stopped:
@@ -367,7 +367,7 @@ class Channel:
             raise
         finally:
             # Also when cancelled: these events were read from the socket and will not come again.
-            self.history.extend(wire_events)
+            self.history.add(wire_events)
             for queue, batch in batches.items():
                 queue.put(batch)
 

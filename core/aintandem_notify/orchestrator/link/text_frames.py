@@ -12,7 +12,7 @@ from typing import Final
 
 from aintandem_notify.orchestrator.link.heartbeat import may_hold_ping
 
-PORTION_FRAMES: Final = 256
+PORTION_FRAMES: Final = 512
 """Frames that are handed over at once, so that their bounds are checked often enough."""
 PORTION_BYTES: Final = 2**16
 """Bytes of frames that are handed over at once, about."""

@@ -296,10 +296,10 @@ class _WebSocketLink:
     def _take(self, frames: Sequence[Frame], *, may_hold_ping: bool) -> bool:
         """Buffer some frames, at least one. Returns whether there is room for more."""
         self._stream.on_message()
-        sizes = list(map(len, frames))
-        has_room = self._memory.add_frames(len(sizes), sum(sizes))
+        size = sum(map(len, frames))
+        has_room = self._memory.add_frames(len(frames), size)
         self._buffer += frames
-        self._size += sum(sizes)
+        self._size += size
         if may_hold_ping and any(map(is_ping, frames)):
             self._pong_is_due = True
             self._heartbeat_wakeup.set()

@@ -220,11 +220,12 @@ class _ConnectionLoop:
     async def _store(self, batch: Sequence[str | bytes]) -> None:
         if not batch:
             return
+        size_before = self._reader.size
         events = await self._events_in(batch)
         if events:
             if self._catch_up is not None:
                 self._catch_up.on_event(events[-1])
-            await self._buffer.add(events, sum(map(len, batch)))
+            await self._buffer.add(events, self._reader.size - size_before)
         self._status.update()
 
     async def _events_in(self, batch: Sequence[str | bytes]) -> list[Event]:

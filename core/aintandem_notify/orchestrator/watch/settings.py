@@ -22,7 +22,9 @@ from aintandem_notify.orchestrator.watch.handover import Connect
 from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
 EventSink = Callable[[Project, Sequence[Event]], Awaitable[None]]
-"""Stores a project's events. Returns when they are stored; raises StoreError if they cannot be stored now."""
+"""Stores a project's events. Returns when they are stored; raises StoreError if they cannot be stored now.
+
+Events of the connection itself come alone."""
 CatchUpFactory = Callable[[Project, EventBuffer, datetime], CatchUp]
 """Creates the ``CatchUp`` of a project, from the buffer of its live events and the time its link opened."""
 IsKnown = Callable[[str], Awaitable[bool]]
