@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import trio
 from trio_websocket import open_websocket_url
 
-from aintandem_notify.orchestrator.link.library import MAX_MESSAGE_SIZE
-from aintandem_notify.orchestrator.link.websocket import RECEIVE_BUFFER_SIZE
+from aintandem_notify.orchestrator.link.websocket import MAX_MESSAGE_SIZE, MESSAGE_QUEUE_SIZE, RECEIVE_BUFFER_SIZE
 from benchmarks.frames import PROJECT
 from benchmarks.machine import now
 
@@ -22,7 +21,7 @@ async def read(port: int, rounds: Sequence[int]) -> None:
     """Read all rounds from the sender at ``port``, and print a line after each."""
     async with open_websocket_url(
         f"ws://127.0.0.1:{port}/api/progress/subscribe/{PROJECT}",
-        message_queue_size=1,
+        message_queue_size=MESSAGE_QUEUE_SIZE,
         max_message_size=MAX_MESSAGE_SIZE,
         receive_buffer_size=RECEIVE_BUFFER_SIZE,
     ) as websocket:

@@ -38,7 +38,7 @@ temporary folder (SQLite, write-ahead log, every commit synchronised to the disk
 - **Events a second.** A sender in a third process encodes WebSocket frames of a realistic mix before the clock
   starts: 60 % output, 24 % step progress, the rest starts, ends, artifacts, workflows and sandboxes. Every frame
   is different. It sends them in writes of 256 KiB. The first line has its speed without an agent. The bare loop is
-  trio-websocket with the buffer size of the agent's own connection; it reads messages and drops them.
+  trio-websocket with the queue and buffer sizes of the agent's own connection; it reads messages and drops them.
   The clock stops when the notification of a last, special event is in the agent's file. By then, everything before
   it is committed and, if every event is delivered, written. All readers, those to a callback too, take turns;
   medians count.

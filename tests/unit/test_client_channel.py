@@ -71,9 +71,6 @@ class PlannedLink:
         self.unread = []
         return list(unread)
 
-    async def run(self) -> None:
-        await trio.sleep_forever()
-
     async def finish(self) -> None:
         await trio.lowlevel.checkpoint()
 

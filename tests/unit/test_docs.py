@@ -23,7 +23,7 @@ from aintandem_notify.ingest import writer
 from aintandem_notify.live_view import model
 from aintandem_notify.log import entries
 from aintandem_notify.orchestrator.catch_up import event_buffer, rest_snapshot
-from aintandem_notify.orchestrator.link import frame_memory, library
+from aintandem_notify.orchestrator.link import frame_memory, websocket
 from aintandem_notify.orchestrator.watch import composition
 from aintandem_notify.plugins import Catalog
 from aintandem_notify.plugins.border import instance_border
@@ -125,10 +125,10 @@ FIGURES = {
             f"keeps the first {HEAD_CHARACTERS:,} and the last {TAIL_CHARACTERS:,} characters, "
             "if that leaves out 2,000"
         ),
-        f"more than {events.MAX_VALUES:,} values, or more than {mib(library.MAX_MESSAGE_SIZE)} MiB",
+        f"more than {events.MAX_VALUES:,} values, or more than {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
         f"a project's {rest_snapshot.MAX_TASKS:,} newest tasks",
         f"the {writer.MAX_OPEN_RUNS} runs without an end that changed last",
-        f"{mib(frame_memory.LARGE_MESSAGES_BYTES)} MiB: room for one of {mib(library.MAX_MESSAGE_SIZE)} MiB",
+        f"{mib(frame_memory.LARGE_MESSAGES_BYTES)} MiB: room for one of {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
         (
             f"{event_buffer.MAX_BUFFERED:,} events and "
             f"{mib(event_buffer.MAX_BUFFERED_CHARACTERS)} Mi characters a project"

@@ -56,7 +56,7 @@ def task(number: int) -> str:
 class Plan:
     """One connection: refused with ``refusal``, or open for ``lasts`` seconds, with batches on the way.
 
-    ``unread`` has been read before the end.
+    ``left`` arrives when it is being closed, ``trouble`` comes out of that.
     """
 
     refusal: OrchestratorError | None = None
@@ -64,6 +64,7 @@ class Plan:
     lasts: float = FOR_EVER
     end: OrchestratorError = field(default_factory=lambda: LinkLost("gone away", 1001))
     unread: Sequence[Frame] = ()
+    trouble: OrchestratorError | None = None
 
 
 class PlannedLink:
@@ -72,7 +73,6 @@ class PlannedLink:
         self._plan = plan
         self._ends_at = trio.current_time() + plan.lasts
         self.closed = trio.Event()
-        self._finished = trio.Event()
 
     @property
     def last_received_at(self) -> float:
@@ -87,11 +87,7 @@ class PlannedLink:
                 return unread
         raise self._plan.end
 
-    async def run(self) -> None:
-        await self._finished.wait()
-
     async def finish(self) -> None:
-        self._finished.set()
         await trio.lowlevel.checkpoint()
 
     def take_buffered(self) -> list[Frame]:
@@ -182,6 +178,8 @@ class World:
         finally:
             self.open_links -= 1
             link.closed.set()
+            if plan.trouble is not None:
+                raise plan.trouble
 
     async def sink(self, project: Project, events: Sequence[Event]) -> None:
         assert project is PROJECT
@@ -612,6 +610,14 @@ async def test_frames_that_arrive_while_the_token_is_renewed_are_stored(
     await world.watch(900, chance=0.5)
     assert world.types == ["connection_connected", *["task_started"] * 4]
     assert [event.run_id for event in world.events[1:]] == ["t1", "t2", "t3", "t4"]
+
+
+async def test_a_link_that_is_no_longer_needed_may_end_badly(world: World, autojump_clock: MockClock) -> None:
+    world.lifetime = 1000
+    world.plans += [Plan(trouble=LinkLost("broken"), lasts=900), Plan(batches=[[task(1)]])]
+    await world.watch(850, chance=0.5)
+    assert world.types == ["connection_connected", "task_started"]
+    assert world.statuses[-1].last_error is None
 
 
 @pytest.mark.parametrize("refusal", [LinkLost("no"), LinkRefused("no", 401), ProjectGone("no")])
