@@ -66,20 +66,8 @@ WireEvent = Annotated[Event, PlainValidator(_restore), PlainSerializer(lambda ev
 """An event that is stored in its wire form."""
 
 
-_CONTENT: Final = (
-    "id",
-    "thread",
-    "severity",
-    "title",
-    "body",
-    "fields",
-    "url",
-    "mentions",
-    "run",
-    "project",
-    "rule",
-    "created_at",
-)
+_OF_DELIVERIES: Final = ("previous", "plain", "instead_of")
+"""The fields that differ by destination, or by try."""
 _encode: Final = json.Encoder().encode
 
 
@@ -117,11 +105,14 @@ class Notification(BaseModel):
 
     def content_json(self, *, with_event: bool) -> str:
         """The rendered message as JSON, without the fields that differ by destination."""
-        content = {name: getattr(self, name) for name in _CONTENT}
+        content = vars(self).copy()
+        for name in _OF_DELIVERIES:
+            del content[name]
+        event: Event = content.pop("event")
         if not with_event:
             return _encode(content).decode()
         # The values of an event may be such as msgspec does not write: integers of any size.
-        return to_json(content | {"event": self.event.wire()}, inf_nan_mode="null").decode()
+        return to_json(content | {"event": event.wire()}, inf_nan_mode="null").decode()
 
     @property
     def occurred_at(self) -> datetime:

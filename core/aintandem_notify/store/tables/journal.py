@@ -213,9 +213,9 @@ class Journal:
         connection, at_us = self._connection, to_microseconds(now)
         stored_key: Callable[[Event], str] = timed_key if self._keys_have_times else attrgetter("key")
         events = [_event_row(event, stored_key(event), at_us) for event in changes.events]
-        raw = {event.key: event for event in changes.events}
+        stored = {event.key: (event, row) for event, row in zip(changes.events, events, strict=True)}
         notifications = [
-            _notification_row(notification, stored_key(notification.event), raw, at_us)
+            _notification_row(notification, *stored[notification.event.key], at_us)
             for notification, _ in changes.notifications
         ]
         _ADD_EVENTS.run(connection, events)
@@ -295,10 +295,10 @@ def _run(row: RowMapping) -> Run:
     return Run(**{**row, "kind": Family(row["kind"]), "state": RunState(row["state"])})
 
 
-def _notification_row(notification: Notification, key: str, raw: Mapping[str, Event], at_us: int) -> BulkRow:
-    event = notification.event
+def _notification_row(notification: Notification, stored: Event, stored_row: BulkRow, at_us: int) -> BulkRow:
+    key, *_ = stored_row
     # The journal has the event as it arrived, so only a redacted one is stored with the notification, too.
-    content = notification.content_json(with_event=raw.get(event.key) is not event)
+    content = notification.content_json(with_event=notification.event is not stored)
     return (notification.id, key, notification.rule, at_us, content)
 
 
