@@ -1,7 +1,8 @@
 """Runs the callbacks of the library's users, sync or async. An exception in one does not affect the others."""
 
 from collections.abc import Callable, Mapping, Sequence
-from inspect import isawaitable
+from inspect import getattr_static, isawaitable
+from types import FunctionType, MethodType
 from typing import Any, Final, TypeVar
 
 from aintandem_notify import log
@@ -65,6 +66,7 @@ async def run_callbacks(
     Afterwards the event goes to the callbacks that ``callbacks_by_type`` has for its type. After an unsubscribe,
     the call in progress finishes and no other begins.
     """
+    call = _direct_call(callback)
     while True:
         try:
             events = await queue.take()
@@ -74,7 +76,7 @@ async def run_callbacks(
             if queue.is_discarded:
                 return
             try:
-                result = callback(event)
+                result = call(event)
                 if result is not None and isawaitable(result):
                     await result
             except Exception as error:  # noqa: BLE001  # border of a callback
@@ -86,6 +88,12 @@ async def run_callbacks(
                     await callback_runner.call(other, event)
         # Freed before the next batch is made, so that it reuses this memory, which is in the processor's cache.
         del event, events
+
+
+def _direct_call(callback: Callback[Any]) -> Callback[Any]:
+    """The callback, or the method that Python would look up at each call of an object that has ``__call__``."""
+    method = getattr_static(type(callback), "__call__", None)
+    return MethodType(method, callback) if isinstance(method, FunctionType) else callback
 
 
 __all__ = ["Callback", "CallbackRunner", "OnError", "QueueClosed", "require_callable", "run_callbacks"]

@@ -53,14 +53,18 @@ def read_frames(
     """
     events, utc, fields_of_any_value = _decode_all(frames, max_bytes), UTC, _FIELD_OF_ANY_VALUE
     others = [
-        index
-        for index, event in enumerate(events)
+        event
+        for event in events
         if event.project_id != project_id
         or event.timestamp.tzinfo is not utc
-        or (type(event) in fields_of_any_value and not _is_sound(event))
+        or (
+            type(event) in fields_of_any_value
+            and (value := getattr(event, fields_of_any_value[type(event)])) is not None
+            and not _is_sound(value)
+        )
     ]
     if others:
-        return list(_with_others(events, frames, frozenset(others), read_otherwise))
+        return list(_with_others(events, frames, frozenset(map(id, others)), read_otherwise))
     any(map(set_frame, events, cast("Sequence[bytes]", frames)))  # a loop without Python: it gives None for each
     return events
 
@@ -71,9 +75,9 @@ def _with_others(
     others: Set[int],
     read_otherwise: Callable[[Frame], Event | None],
 ) -> Iterator[Event]:
-    """The events, with those of ``read_otherwise`` at the indices ``others``."""
-    for index, (event, frame) in enumerate(zip(events, frames, strict=True)):
-        if index not in others:
+    """The events, with those of ``read_otherwise`` in the place of those whose ``id`` is one of ``others``."""
+    for event, frame in zip(events, frames, strict=True):
+        if id(event) not in others:
             set_frame(event, cast("bytes", frame))
             yield event
         elif (other := read_otherwise(frame)) is not None:
@@ -96,9 +100,8 @@ def _decode_all(frames: Sequence[Frame], max_bytes: int) -> list[Event]:
             return events
 
 
-def _is_sound(event: Event) -> bool:
-    """True if its value of any form is not nested too deep, and its numbers are finite."""
-    value = getattr(event, _FIELD_OF_ANY_VALUE[type(event)])
-    if value is None or type(value) is str or (type(value) is dict and is_flat(value.values())):
+def _is_sound(value: Any) -> bool:
+    """True if the JSON value is not nested too deep, and its numbers are finite."""
+    if type(value) is str or (type(value) is dict and is_flat(value.values())):
         return True
     return find_flaw([value]) is None

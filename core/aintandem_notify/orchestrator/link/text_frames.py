@@ -25,8 +25,8 @@ _CONTROL: Final = frozenset({0x89, 0x8A})
 """First bytes of pings and pongs."""
 _LENGTH_16: Final = 126
 _MASKED: Final = 128
-_PADDING: Final = bytes(2)
-"""Follows all that has arrived, so that four bytes can be read where only two have arrived."""
+_PADDING: Final = bytes(4)
+"""Follows all that has arrived, so that four bytes can be read at its end, too."""
 
 _unpack_head: Final = Struct("!HH").unpack_from
 
@@ -37,8 +37,9 @@ class TextFrameReader:
     ``take`` gets a few at a time, and returns whether there is room for more. If not, ``split`` stops; the next
     call goes on from there. After the first frame that only the library can decode, all bytes go to the library:
     the frame may begin a message, and messages must keep their order. ``limit`` is the maximum size of a message
-    in bytes. ``expected_size`` is the size of the message that has begun to arrive; ``limit`` if it is unknown or
-    larger. While ``take`` is called, ``may_hold_ping`` is false if none of the messages is a ping.
+    in bytes, at least 65,535. ``expected_size`` is the size of the message that has begun to arrive; ``limit`` if
+    it is unknown or larger. While ``take`` is called, ``may_hold_ping`` is false if none of the messages is a
+    ping.
     """
 
     def __init__(
@@ -92,18 +93,18 @@ class TextFrameReader:
         frames: list[bytes] = []
         controls = bytearray()
         add, unpack_head, size, limit = frames.append, _unpack_head, len(content) - len(_PADDING), self._limit
-        last = min(position + PORTION_BYTES, size - 1)
+        stop = min(position + PORTION_BYTES, size)
         self._needed, self.expected_size = 0, limit
         for _ in range(most):
-            if position >= last:
-                break
             head, length = unpack_head(content, position)
             start = position + 4
             end = start + length
-            if head == _USUAL_HEAD and end <= size and length <= limit:
+            if head == _USUAL_HEAD and end <= stop:
                 add(content[start:end])
                 position = end
                 continue
+            if position >= stop or position + 2 > size:
+                break
             start, length = self._odd_head(content, position)
             if start > size:
                 break
