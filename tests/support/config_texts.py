@@ -48,6 +48,7 @@ class FakeType:
     name: str
     config_model: type[PluginConfig]
     delivers: bool = True
+    is_for_people: bool = True
 
     def source_location(self, cls: type, attribute: str | None = None) -> str:
         """As if the class were in a file."""

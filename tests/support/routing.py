@@ -13,9 +13,16 @@ from aintandem_notify.config import (
 )
 
 
-def destination(name: str, **settings: Any) -> InstanceConfig:
+def destination(name: str, *, is_for_people: bool = True, **settings: Any) -> InstanceConfig:
     """An instance that delivers, as ``slack.team``."""
-    return InstanceConfig(name, name.split(".")[0], True, PluginConfig(**settings), PluginConfig(**settings))
+    return InstanceConfig(
+        name,
+        name.split(".")[0],
+        True,
+        PluginConfig(**settings),
+        PluginConfig(**settings),
+        is_for_people=is_for_people,
+    )
 
 
 def watcher(name: str, **settings: Any) -> InstanceConfig:

@@ -31,6 +31,7 @@ def schema_of(section: str) -> dict[str, Any]:
         name = "x"
         config_model = PluginConfig
         delivers = True
+        is_for_people = True
 
         def source_location(self, cls: type, attribute: str | None = None) -> str:
             return ""

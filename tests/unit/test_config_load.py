@@ -1,6 +1,5 @@
 """Loading a valid config."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,13 @@ from aintandem_notify.config import (
     load,
     load_offline_config,
     state_file,
-    store_path,
 )
+from aintandem_notify.config.models import STORE_SUFFIX
 from aintandem_notify.domain.notification import Severity
+from aintandem_notify.foundation.postgres_urls import POSTGRES_SCHEMES
 from aintandem_notify.plugins import Catalog
 from aintandem_notify.rules import JinjaRuleLanguage
+from aintandem_notify.store.engine.postgres.url import parse_postgres_url
 from support.config_texts import (
     CHAT,
     ENVIRON,
@@ -201,19 +202,20 @@ def test_an_instance_may_have_settings_of_its_own_under_the_default_rules(tmp_pa
 
 def test_every_config_has_a_store_of_its_own(tmp_path: Path) -> None:
     config = load_text(tmp_path, MINIMAL)
-    path = store_path(config, tmp_path / "state")
+    path = state_file(config.source, STORE_SUFFIX, tmp_path / "state")
     assert path.parent == tmp_path / "state"
     assert path.name.startswith("config-")
-    assert store_path(config, tmp_path / "state") == path
+    assert state_file(config.source, STORE_SUFFIX, tmp_path / "state") == path
     others = [tmp_path / "other" / "config.toml", tmp_path / "config2.toml"]
-    assert len({path, *(store_path(replace(config, source=other), tmp_path / "state") for other in others)}) == 3
+    assert len({path, *(state_file(other, STORE_SUFFIX, tmp_path / "state") for other in others)}) == 3
     roundabout = tmp_path / "other" / ".." / "config.toml"
-    assert store_path(replace(config, source=roundabout), tmp_path / "state") == path
+    assert state_file(roundabout, STORE_SUFFIX, tmp_path / "state") == path
 
 
 def test_the_store_stands_in_the_users_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    path = store_path(load_text(tmp_path, MINIMAL))
+    config = load_text(tmp_path, MINIMAL)
+    path = state_file(config.source, STORE_SUFFIX)
     assert path.parent.name == "aintandem-notify"
 
 
@@ -256,7 +258,10 @@ def test_the_store_is_found_without_plugins_and_other_secrets(
     assert offline.instances == ("zebra.one", "slack.two")
     assert offline.store == state_file(path, ".sqlite3")
     path.write_text('[store]\nurl = { env = "DB" }\n')
-    assert load_offline_config(path, {"DB": "postgresql://u:pw@db/x"}).store == "postgresql://u:pw@db/x"
+    for scheme in POSTGRES_SCHEMES:
+        url = f"{scheme}://u:pw@db/x"
+        assert load_offline_config(path, {"DB": url}).store == url
+        assert parse_postgres_url(url).drivername == "postgresql+psycopg"
     path.write_text("plugins = 3\norchestrator = 3\n")
     assert load_offline_config(path, {}).instances == ()
     path.write_text('[orchestrator]\nurl = "simulator"\n')

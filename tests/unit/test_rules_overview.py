@@ -1,16 +1,18 @@
 """The routing table, and warnings about probable mistakes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from aintandem_notify.config import ProjectConfig
 from aintandem_notify.domain.notification import Severity
+from aintandem_notify.plugins import Catalog
 from aintandem_notify.rules import Route, Router
-from aintandem_notify.rules.overview import READ_BY_PEOPLE, misread_durations
+from aintandem_notify.rules.overview import misread_durations
 from support.routing import config, destination, rule, watcher
 
-SLACK, FILE = destination("slack.team"), destination("file_log.audit")
+SLACK, FILE = destination("slack.team"), destination("file_log.audit", is_for_people=False)
 
 
 def rows(*parts: object) -> list[Route]:
@@ -124,7 +126,18 @@ def test_a_flood_into_a_chat_or_onto_a_desktop_is_warned_of() -> None:
             ("output", "desktop_notify.me", "desktop_notify.me"),
         ]
     ]
-    assert {"slack", "desktop_notify"} == READ_BY_PEOPLE
+
+
+def test_no_flood_is_warned_of_where_nobody_reads_each_notification() -> None:
+    assert warnings(destination("file_log.audit", is_for_people=False, events=("output",))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "is_for_people"),
+    [("slack", True), ("desktop_notify", True), ("webhook", False), ("file_log", False), ("console", False)],
+)
+def test_people_read_the_notifications_of_some_built_in_plugins(name: str, is_for_people: bool) -> None:
+    assert Catalog().find(name, Path("plugins")).is_for_people is is_for_people
 
 
 @pytest.mark.parametrize("glob", ["p-1", "Sales*", "other", "*"])

@@ -16,7 +16,6 @@ from aintandem_notify.config.models import (
     StoreConfig,
     state_file,
     store_location,
-    store_path,
 )
 from aintandem_notify.config.moved_store import NewStore, new_store, note_config_path
 from aintandem_notify.config.plugin_config import PluginConfig
@@ -70,5 +69,4 @@ __all__ = [
     "parse_duration",
     "state_file",
     "store_location",
-    "store_path",
 ]

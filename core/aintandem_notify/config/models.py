@@ -4,6 +4,7 @@ All times are float seconds. Everything compares by value, so a reload can find 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -53,6 +54,7 @@ from aintandem_notify.domain.events import DOT_SEGMENTS, MAX_ID_CHARACTERS
 from aintandem_notify.domain.health import UNREADY_BY_DEFAULT, ReasonId
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.errors import StoreError
+from aintandem_notify.foundation.postgres_urls import POSTGRES_SCHEMES
 from aintandem_notify.log import LogFormat, LogLevel
 
 STORE_SUFFIX: Final = ".sqlite3"
@@ -212,9 +214,10 @@ def _single_key_table(key: str, description: str) -> dict[str, object]:
     }
 
 
+_STORE_URL_PATTERN: Final = f"^(sqlite:///|({'|'.join(map(re.escape, POSTGRES_SCHEMES))})://)."
 _STORE_URL_SCHEMA: Final = {
     "anyOf": [
-        {"type": "string", "pattern": "^(sqlite:///.|postgres(ql)?://.)"},
+        {"type": "string", "pattern": _STORE_URL_PATTERN},
         _single_key_table("env", "name of an environment variable"),
         _single_key_table("file", "path of a file, relative to the config"),
     ]
@@ -229,7 +232,7 @@ def _at_least_a_day(seconds: float) -> float:
 
 
 class StoreConfig(Table):
-    """``[store]``: the location of the durable state; None means the default file of ``store_path``.
+    """``[store]``: the location of the durable state; None means the default file of ``state_file``.
 
     ``url`` is a secret for PostgreSQL, since it may hold a password.
     """
@@ -347,8 +350,9 @@ class LogConfig(Table):
 class InstanceConfig:
     """A configured plugin that is enabled: ``name`` is ``slack.team``, ``type`` is ``slack``.
 
-    ``delivers`` is true for destinations. ``settings`` is the plugin's own model; ``common`` has the keys of every
-    instance, in a model of ours that the plugin cannot change.
+    ``delivers`` is true for destinations, ``is_for_people`` for those of which people read each notification.
+    ``settings`` is the plugin's own model; ``common`` has the keys of every instance, in a model of ours that the
+    plugin cannot change.
     """
 
     name: str
@@ -356,6 +360,7 @@ class InstanceConfig:
     delivers: bool
     settings: PluginConfig
     common: PluginConfig
+    is_for_people: bool = True
 
     @property
     def place(self) -> Place:
@@ -397,25 +402,20 @@ class Config:
 def store_location(source: Path, store: StoreConfig, *, embedded: bool) -> str | Path | None:
     """The location of the durable state: a URL or a file; None for a temporary one.
 
-    Events of the ``embedded`` simulator are not kept. Raises StoreError as ``store_path``.
+    Events of the ``embedded`` simulator are not kept. Raises StoreError as ``state_file``.
     """
     if store.url is not None:
         return store.url.reveal() if isinstance(store.url, Secret) else store.url
     return None if embedded else state_file(source, STORE_SUFFIX)
 
 
-def store_path(config: Config, state_dir: Path | None = None) -> Path:
-    """The default file of the durable state: one for each config, so that two agents never share it by accident.
+def state_file(source: Path, suffix: str, state_dir: Path | None = None) -> Path:
+    """The file of state for the config file ``source``: no two configs share one by accident.
 
     It is in ``state_dir`` (default: the user's state folder of this program), named after the config file and a
     hash of its absolute path. Links are not followed: a mounted config that is replaced behind a link keeps its
     store. Raises StoreError for a user without a home directory.
     """
-    return state_file(config.source, STORE_SUFFIX, state_dir)
-
-
-def state_file(source: Path, suffix: str, state_dir: Path | None = None) -> Path:
-    """The file in the state folder that belongs to the config file ``source``; see ``store_path``."""
     folder = state_dir or _user_state_dir()
     absolute = os.path.abspath(source)  # noqa: PTH100  # Path.absolute keeps "..", resolve follows links
     digest = blake2b(os.fsencode(absolute), digest_size=6).hexdigest()

@@ -1,6 +1,6 @@
 """Notices that a config has no store yet, and finds the store that it had before it was moved or renamed.
 
-The default store belongs to the path of the config (``models.store_path``). A config at a new path therefore
+The default store belongs to the path of the config (``models.state_file``). A config at a new path therefore
 begins with an empty store, and forgets its queue. So the agent notes the path of its config beside the store.
 """
 

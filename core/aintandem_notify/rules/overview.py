@@ -15,9 +15,6 @@ from aintandem_notify.rules.templating import condition_misreads_duration, templ
 
 FREQUENT_TYPES: Final = frozenset({"output", "step_progress"})
 """Types of which one run can produce thousands."""
-READ_BY_PEOPLE: Final = frozenset({"slack", "desktop_notify"})
-"""Plugin types that interrupt a person."""
-
 
 _MISREAD: Final = (
     "event.duration is the number that the orchestrator sent, often milliseconds; write run.duration, which is "
@@ -96,7 +93,7 @@ def misread_durations(config: Config) -> list[Finding]:
 def _frequent_events(config: Config, table: Sequence[Route]) -> Iterator[str]:
     for route in table:
         for name in route.destinations:
-            if route.event_type in FREQUENT_TYPES and config.instances[name].type in READ_BY_PEOPLE:
+            if route.event_type in FREQUENT_TYPES and config.instances[name].is_for_people:
                 yield (
                     f"rule {route.rule} sends every {route.event_type} event to {name}; "
                     "one task can have thousands of them"

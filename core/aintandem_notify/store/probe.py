@@ -9,10 +9,11 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import StaticPool
 
 from aintandem_notify.errors import StoreDamaged, StoreError
+from aintandem_notify.foundation.postgres_urls import is_postgres_url
 from aintandem_notify.store.engine.database import NEEDS_EXTRA
 from aintandem_notify.store.engine.database_errors import translate_errors
 from aintandem_notify.store.engine.migrations import describe_version, version_of
-from aintandem_notify.store.engine.postgres.url import display_name_of, is_postgres_url
+from aintandem_notify.store.engine.postgres.url import display_name_of
 from aintandem_notify.store.engine.quarantine import wal_path_of
 from aintandem_notify.store.engine.sqlite import (
     QUICK_CHECK_BYTES,

@@ -28,6 +28,11 @@ class PluginType(Protocol):
         """True if its instances are destinations."""
         ...
 
+    @property
+    def is_for_people(self) -> bool:
+        """True if people read each of its notifications."""
+        ...
+
     def source_location(self, cls: type, attribute: str | None = None) -> str:
         """The source line where the class sets the attribute, as ``plugins/beep.py:9``; empty if unknown."""
         ...

@@ -132,7 +132,14 @@ def _read_type(
         result.findings += parsed.findings + new_problems
         reported.update(parsed.plugin_problems)
         if parsed.settings is not None and parsed.common is not None:
-            config = InstanceConfig(full_name, type_name, plugin_type.delivers, parsed.settings, parsed.common)
+            config = InstanceConfig(
+                full_name,
+                type_name,
+                plugin_type.delivers,
+                parsed.settings,
+                parsed.common,
+                is_for_people=plugin_type.is_for_people,
+            )
             result.enabled[full_name] = config
             result.defaults[full_name] = {
                 key: plugin_type.source_location(plugin_type.config_model, key)

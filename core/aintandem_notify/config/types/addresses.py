@@ -16,6 +16,7 @@ from aintandem_notify.config.types.context import ValidationContext
 from aintandem_notify.config.types.outbound import Proxy, ProxyExemption, is_web_address, parse_network
 from aintandem_notify.config.types.secret import Secret
 from aintandem_notify.config.types.secret_form import tidy, trim
+from aintandem_notify.foundation.postgres_urls import is_postgres_url
 
 SIMULATOR: Final = "simulator"
 """The ``url`` that starts the embedded simulator."""
@@ -135,10 +136,6 @@ def certificates(path: Path | None) -> Path | None:
     return path
 
 
-STORE_SCHEMES: Final = ("postgresql", "postgres")
-"""The URL schemes of a PostgreSQL database."""
-
-
 def store_url(value: object, info: ValidationInfo[Any]) -> str | Secret | None:
     """The URL of the store, also from { env = … } and { file = … }; raises ValueError.
 
@@ -151,9 +148,9 @@ def store_url(value: object, info: ValidationInfo[Any]) -> str | Secret | None:
     if not isinstance(value, str | Mapping):
         raise ValueError(f"should be a text, not {toml_type(value)}")
     url = Secret.read(value, context).reveal() if isinstance(value, Mapping) else tidy_text(value, "the address")
-    scheme, separator, location = url.partition("://")
-    if separator and scheme in STORE_SCHEMES:
+    if is_postgres_url(url):
         return _postgres_url(url)
+    scheme, _separator, location = url.partition("://")
     if scheme != "sqlite" or not location.startswith("/") or location == "/":
         raise ValueError("should be sqlite:/// and a path, or postgresql://user@host/dbname")
     path = location[1:]

@@ -27,6 +27,11 @@ class PluginDescriptor:
     attributes: ClassAttributes = field(default_factory=ClassAttributes)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def is_for_people(self) -> bool:
+        """True if people read each notification: only for them a backlog becomes a summary."""
+        return self.attributes.digest_over is not None
+
     def parallel(self, common: PluginConfig) -> int:
         """The number of deliveries that may run at a time at an instance with these settings."""
         return self.attributes.parallel if common.parallel is None else common.parallel

@@ -7,7 +7,8 @@ from typing import Final, Protocol
 from sqlalchemy import Connection
 
 from aintandem_notify.errors import StoreError
-from aintandem_notify.store.engine.postgres.url import display_name_of, is_postgres_url
+from aintandem_notify.foundation.postgres_urls import is_postgres_url
+from aintandem_notify.store.engine.postgres.url import display_name_of
 from aintandem_notify.store.engine.quarantine import latest_quarantined
 from aintandem_notify.store.engine.reserve import Reserve
 from aintandem_notify.store.engine.sqlite import SqliteDatabase, sqlite_path_of

@@ -1,18 +1,9 @@
-"""Recognises and parses a ``[store] url`` of PostgreSQL; needs no driver."""
-
-from typing import Final
+"""Parses a ``[store] url`` of PostgreSQL; needs no driver."""
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from aintandem_notify.errors import StoreError
-
-SCHEMES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
-
-
-def is_postgres_url(url: str) -> bool:
-    """Whether ``url`` names a PostgreSQL database."""
-    return url.partition("://")[0] in SCHEMES
 
 
 def parse_postgres_url(url: str) -> URL:
