@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import trio
 
@@ -182,7 +182,7 @@ async def hosting(
     announced: list[AgentEvent] = []
     async with open_host(
         catalog,
-        http=cast("HttpClient", object()),
+        http=HttpClient(),
         clock=clock or SystemClock(),
         announce=announced.append,
         chance=chance,

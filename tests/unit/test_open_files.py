@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from aintandem_notify.foundation.open_files import (
     AGENT_FILES,
+    AMPLE_FILES,
+    AMPLE_HTTP_CONNECTIONS,
     FILES_PER_SIMULATED_CONNECTION,
     MAX_CONTROL_CONNECTIONS,
     MAX_HTTP_CONNECTIONS,
@@ -24,7 +26,14 @@ from aintandem_notify.foundation.open_files import (
 
 @pytest.mark.parametrize(
     ("limit", "links", "requests", "control"),
-    [(MIN_FILES, 11, 8, 4), (64, 19, 14, 6), (256, 115, 100, 16), (1024, 883, 100, 16), (20000, 19859, 100, 16)],
+    [
+        (MIN_FILES, 11, 8, 4),
+        (64, 19, 14, 6),
+        (256, 115, 100, 16),
+        (1024, 883, 100, 16),
+        (20000, 19859, 100, 16),
+        (524_288, 523_247, 1000, 16),
+    ],
 )
 def test_a_small_limit_is_halved_and_a_large_one_is_for_links(
     limit: int, links: int, requests: int, control: int
@@ -40,7 +49,7 @@ def test_all_parts_together_stay_within_the_limit(limit: int, embedded: bool) ->
     links = 0 if budget.links == 1 else (budget.links + 1) * each  # one project is watched in any case
     assert AGENT_FILES + links + budget.requests * each + budget.control <= limit + each
     assert min(budget.links, budget.requests, budget.control) >= 1
-    assert budget.requests <= MAX_HTTP_CONNECTIONS
+    assert budget.requests <= (AMPLE_HTTP_CONNECTIONS if limit >= AMPLE_FILES else MAX_HTTP_CONNECTIONS)
     assert budget.control <= MAX_CONTROL_CONNECTIONS
 
 

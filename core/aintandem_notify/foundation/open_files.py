@@ -14,6 +14,11 @@ AGENT_FILES: Final = 24
 """Descriptors of an agent without any connection: 15 on Linux, and some for files that are read and for DNS."""
 MAX_HTTP_CONNECTIONS: Final = 100
 """HTTP connections at a time, over all servers, where the limit allows it; our choice."""
+AMPLE_HTTP_CONNECTIONS: Final = 1000
+"""The same where there are ``AMPLE_FILES``, so that many destinations can hang, each with all that it has at a time,
+before another one waits for a connection."""
+AMPLE_FILES: Final = 500_000
+"""A limit as systemd and containers usually set it."""
 MAX_CONTROL_CONNECTIONS: Final = 16
 """Connections to the control API at a time, where the limit allows it; our choice. A command takes one."""
 FILES_PER_SIMULATED_CONNECTION: Final = 4
@@ -58,7 +63,8 @@ def file_budget(limit: int | None, *, embedded: bool = False) -> FileBudget:
 
 
 def _reserved(room: int) -> int:
-    return min(MAX_HTTP_CONNECTIONS + MAX_CONTROL_CONNECTIONS, room // 2)
+    requests = AMPLE_HTTP_CONNECTIONS if room >= AMPLE_FILES else MAX_HTTP_CONNECTIONS
+    return min(requests + MAX_CONTROL_CONNECTIONS, room // 2)
 
 
 def files_needed(projects: int, *, embedded: bool = False) -> int:

@@ -3,15 +3,15 @@
 import re
 import ssl
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
 from typing import Any, Final
 
 import h11
 import httpcore
-import trio
 
 from aintandem_notify.config import Outbound
+from aintandem_notify.http_client.slots import HttpSlots
 from aintandem_notify.http_client.tcp_connect import connect, describe_os_error
 
 MAX_READ_BYTES: Final = 16384
@@ -21,6 +21,7 @@ MAX_PREFIX_BYTES: Final = 16384
 """Bytes at the beginning of an answer that are parsed to find its end; interim answers may not take more."""
 
 _FINAL_STATUS_LINE: Final = re.compile(rb"HTTP/1\.\d [2-9]")
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*(?=\r\n|$)")
 
 SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
@@ -36,7 +37,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
     names that hang would take the slots of all others.
     """
 
-    def __init__(self, outbound: Outbound, slots: trio.CapacityLimiter) -> None:
+    def __init__(self, outbound: Outbound, slots: HttpSlots) -> None:
         self._outbound = outbound
         self._backend = httpcore.TrioBackend()
         self._slots = slots
@@ -57,8 +58,8 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
     async def _dial(self, address: str, **options: Any) -> "MonitoredStream":
         slot = object()
-        await self._slots.acquire_on_behalf_of(slot)
-        release = partial(self._slots.release_on_behalf_of, slot)
+        await self._slots.acquire(slot)
+        release = partial(self._slots.release, slot)
         with ExitStack() as release_on_failure:
             release_on_failure.callback(release)
             try:
@@ -85,8 +86,15 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
         """Bytes since the current request began."""
         self._prefix = bytearray()
         """The first ``MAX_PREFIX_BYTES`` of them."""
+        self._unsent = bytearray()
+        """The parts of a request, until its answer is read: head and body go out in one write."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._unsent:
+            request, self._unsent = bytes(self._unsent), bytearray()
+            # The server may have answered before it had read everything, and closed the connection.
+            with suppress(httpcore.WriteError):
+                await self._stream.write(request, timeout)
         try:
             arrived = await self._stream.read(min(max_bytes, MAX_READ_BYTES), timeout)
         except httpcore.ReadError:
@@ -106,7 +114,10 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
 
         Also true if that cannot be known, as after very long chunks.
         """
-        return _has_trailing_data(method, bytes(self._prefix), self._received) or self._has_tls_data()
+        prefix = bytes(self._prefix)
+        if method != "HEAD" and _is_one_plain_answer(prefix, self._received):
+            return self._has_tls_data()
+        return _has_trailing_data(method, prefix, self._received) or self._has_tls_data()
 
     def _has_tls_data(self) -> bool:
         """True if the TLS layer has buffered data or the stream's end, which the socket does not show any more."""
@@ -122,11 +133,11 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
         if self._is_reused and not self._received:
             raise StaleConnection("a reused connection was closed") from None
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002  # it never waits
         if self._received:
             self._is_reused, self._received = True, 0
             self._prefix.clear()
-        await self._stream.write(buffer, timeout)
+        self._unsent += buffer
 
     async def aclose(self) -> None:
         try:
@@ -149,6 +160,23 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _is_one_plain_answer(prefix: bytes, received: int) -> bool:
+    """True if the ``received`` bytes, beginning with ``prefix``, are certainly one answer, as nearly always.
+
+    Faster than to parse them again. False if they need to be parsed.
+    """
+    head, separator, _ = prefix.partition(b"\r\n\r\n")
+    if not separator or not _FINAL_STATUS_LINE.match(head) or head.count(b"\n") != head.count(b"\r\n"):
+        return False
+    fields = head.lower()
+    lengths = _LENGTH.findall(fields)
+    if b"transfer-encoding" in fields or len(lengths) != fields.count(b"content-length"):
+        return False
+    if fields[9:12] in (b"204", b"304"):
+        return not lengths and received == len(head) + len(separator)
+    return len(lengths) == 1 and received == len(head) + len(separator) + int(lengths[0])
 
 
 def _has_trailing_data(method: str, prefix: bytes, received: int) -> bool:

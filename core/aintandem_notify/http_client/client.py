@@ -2,7 +2,8 @@
 
 import json as json_lib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +62,7 @@ class HttpClient:
         self._no_proxy = no_proxy
         self._allow_addresses = allow_addresses
         self._connections = connections
+        self._new_transport = self._configured_transport
         self._transport: HttpTransport | None = None
         self._open = False
 
@@ -74,6 +76,23 @@ class HttpClient:
             allow_addresses=connection.allow_addresses,
             connections=connections,
         )
+
+    @asynccontextmanager
+    async def own_pool(self) -> AsyncIterator["HttpClient"]:
+        """A client with the same settings and connections of its own, which count towards those of this one.
+
+        They are closed soon after their last use, also if no other request follows.
+        """
+        async with trio.open_nursery() as nursery, HttpClient() as client:
+
+            def share() -> "HttpTransport":
+                transport = self._get_transport().share()
+                nursery.start_soon(transport.close_expired_forever)
+                return transport
+
+            client._new_transport = share
+            yield client
+            nursery.cancel_scope.cancel()
 
     async def __aenter__(self) -> Self:
         self._open = True
@@ -151,15 +170,18 @@ class HttpClient:
         if not self._open:
             raise RuntimeError("HttpClient is used outside of its `async with`")
         if self._transport is None:
-            # httpx takes longer to import than the rest of the package; commands that send nothing save the time.
-            from aintandem_notify.http_client.transport import HttpTransport
-
-            try:
-                outbound = Outbound.parse(self._proxy, self._no_proxy, self._allow_addresses)
-            except ValueError as error:
-                raise HttpFailed(f"the settings of the HTTP client cannot be used: {error}") from None
-            self._transport = HttpTransport(outbound, self._ca_file, self._connections)
+            self._transport = self._new_transport()
         return self._transport
+
+    def _configured_transport(self) -> "HttpTransport":
+        # httpx takes longer to import than the rest of the package; commands that send nothing save the time.
+        from aintandem_notify.http_client.transport import HttpTransport
+
+        try:
+            outbound = Outbound.parse(self._proxy, self._no_proxy, self._allow_addresses)
+        except ValueError as error:
+            raise HttpFailed(f"the settings of the HTTP client cannot be used: {error}") from None
+        return HttpTransport.new(outbound, self._ca_file, self._connections)
 
 
 async def _wait_without_deadline(deadline: trio.CancelScope, room: WaitForMemory, size: int) -> None:

@@ -1,9 +1,15 @@
-"""httpcore's pools: one for each scheme and route (direct or through the proxy), made when first needed."""
+"""The connections of a client that are kept for the next request, and their number over a family of clients.
+
+httpcore's pools make the connections; they do not keep them. Such a pool looks at each of its requests and
+connections, with a system call for each idle one, whenever a request begins or ends. With 32 requests at a time
+that takes longer than the request.
+"""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Never, Self
 
 import httpcore
 import httpx
@@ -12,9 +18,9 @@ import trio
 from aintandem_notify.config import Outbound
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.backend import GuardedBackend
+from aintandem_notify.http_client.slots import HttpSlots, IdleConnection
 from aintandem_notify.http_client.tls import tls_context
 
-MAX_IDLE_CONNECTIONS: Final = 20
 IDLE_EXPIRY_S: Final = 1.5
 """Seconds; shorter than in common servers, so that few idle connections are found closed: gunicorn closes them
 after 2 s; Apache, Node.js, uvicorn and hypercorn after 5 s."""
@@ -22,57 +28,142 @@ after 2 s; Apache, Node.js, uvicorn and hypercorn after 5 s."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
-class Pools:
-    """The connections of one client, at most ``max_connections`` at a time over all servers. ``aclose`` it."""
+class _Server(NamedTuple):
+    """A server and the way to it."""
 
-    def __init__(self, outbound: Outbound, ca_file: Path | None, max_connections: int) -> None:
+    scheme: str
+    host: bytes
+    port: int
+    through_proxy: bool
+
+
+class Reply(NamedTuple):
+    """The answer to a request; its body is still to be read. After ``aclose`` its connection can be reused."""
+
+    answer: httpcore.Response
+    aclose: Callable[[], Any]
+
+
+class ConnectionPool:
+    """The connections of one client. Each takes one of ``slots``. ``aclose`` it.
+
+    ``close_expired_forever`` closes connections that nobody uses any more; without it a later request does.
+    """
+
+    def __init__(self, outbound: Outbound, ca_file: Path | None, slots: HttpSlots) -> None:
         self._outbound = outbound
         self._ca_file = ca_file
-        self._slots = trio.CapacityLimiter(max_connections)
-        # Idle connections take at most half of the slots: there are up to four pools, and none closes the idle
-        # connections of another.
-        self._max_idle = min(MAX_IDLE_CONNECTIONS, max_connections // 8)
-        self._pools: dict[tuple[str, bool], httpcore.AsyncConnectionPool] = {}
+        self._slots = slots
+        self._makers: dict[tuple[str, bool], httpcore.AsyncConnectionPool] = {}
+        self._open: set[httpcore.AsyncConnectionInterface] = set()
+        self._idle: defaultdict[_Server, list[IdleConnection]] = defaultdict(list)
+        self._has_idle = trio.Event()
 
-    async def send(self, request: httpx.Request, content: bytes) -> httpcore.Response:
-        """The answer, whose body is still to be read; close it. Raises HttpFailed, and errors of the libraries."""
-        return await self._pool_for(request.url).handle_async_request(
-            httpcore.Request(
-                method=request.method,
-                url=_core_url(request.url),
-                headers=request.headers.raw,
-                content=_Content(content),
-                extensions=request.extensions,
+    def share(self) -> "ConnectionPool":
+        """An empty pool with the same settings, slots and certificates, which take long to read."""
+        other = ConnectionPool(self._outbound, self._ca_file, self._slots)
+        other._makers = self._makers
+        return other
+
+    async def send(self, request: httpx.Request, content: bytes) -> Reply:
+        """Send the request. Raises HttpFailed, and errors of the libraries."""
+        server = self._server(request.url)
+        connection = await self._take(server, request.url)
+        sent = False
+        try:
+            answer = await connection.handle_async_request(
+                httpcore.Request(
+                    method=request.method,
+                    url=_core_url(request.url),
+                    headers=request.headers.raw,
+                    content=_Content(content),
+                    extensions=request.extensions,
+                )
             )
-        )
+            sent = True
+        finally:
+            if not sent:
+                await self._close(connection)
+
+        async def finish() -> None:
+            try:
+                with trio.CancelScope(shield=True):
+                    await answer.aclose()
+            finally:
+                await self._give_back(server, connection)
+
+        return Reply(answer, finish)
 
     async def close_idle(self, url: httpx.URL) -> None:
         """Close the idle connections to the server of ``url``, so that the next request opens a new one."""
-        origin = _core_url(url).origin
-        for connection in self._pool_for(url).connections:
-            if connection.can_handle_request(origin) and connection.is_idle():
-                await connection.aclose()
+        for idle in list(self._idle[self._server(url)]):
+            await idle.close()
+
+    async def close_expired_forever(self) -> Never:
+        """Close connections that have been idle for too long, as soon as they have."""
+        while True:
+            await self._has_idle.wait()
+            await trio.sleep(IDLE_EXPIRY_S)
+            for idle in self._all_idle():
+                if _is_old(idle):
+                    await idle.close()
+            if not self._all_idle():
+                self._has_idle = trio.Event()
+
+    def _all_idle(self) -> list[IdleConnection]:
+        return [idle for group in self._idle.values() for idle in group]
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for pool in self._pools.values():
-            await pool.aclose()
+        for idle in self._all_idle():
+            await idle.close()
+        for connection in list(self._open):
+            await self._close(connection)
 
-    def _pool_for(self, url: httpx.URL) -> httpcore.AsyncConnectionPool:
-        proxy = self._outbound.proxy_for(url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS[url.scheme])
-        key = (url.scheme, proxy is not None)
-        if key not in self._pools:
-            self._pools[key] = self._make_pool(*key)
-        return self._pools[key]
+    def _server(self, url: httpx.URL) -> _Server:
+        port = url.port or _DEFAULT_PORTS[url.scheme]
+        proxy = self._outbound.proxy_for(url.raw_host.decode("ascii"), port)
+        return _Server(url.scheme, url.raw_host, port, proxy is not None)
 
-    def _make_pool(self, scheme: str, through_proxy: bool) -> httpcore.AsyncConnectionPool:
+    async def _take(self, server: _Server, url: httpx.URL) -> httpcore.AsyncConnectionInterface:
+        """The connection that was used last, or a new one."""
+        group = self._idle[server]
+        while group:
+            idle = group[-1]
+            if not _is_old(idle) and not idle.connection.has_expired():
+                return idle.take()
+            await idle.close()
+        connection = self._maker(server.scheme, server.through_proxy).create_connection(_core_url(url).origin)
+        self._open.add(connection)
+        return connection
+
+    async def _give_back(self, server: _Server, connection: httpcore.AsyncConnectionInterface) -> None:
+        if not connection.is_idle() or connection not in self._open or self._slots.is_short:
+            await self._close(connection)
+            return
+        group = self._idle[server]
+        IdleConnection(connection, group, self._slots, self._close)
+        self._has_idle.set()
+        while _is_old(group[0]):
+            await group[0].close()
+
+    async def _close(self, connection: httpcore.AsyncConnectionInterface) -> None:
+        self._open.discard(connection)
+        with trio.CancelScope(shield=True):
+            await connection.aclose()
+
+    def _maker(self, scheme: str, through_proxy: bool) -> httpcore.AsyncConnectionPool:
+        """The pool of httpcore that makes connections of this kind."""
+        key = (scheme, through_proxy)
+        if key not in self._makers:
+            self._makers[key] = self._make_maker(*key)
+        return self._makers[key]
+
+    def _make_maker(self, scheme: str, through_proxy: bool) -> httpcore.AsyncConnectionPool:
         proxy = self._outbound.proxy if through_proxy else None
         options: dict[str, Any] = {
             # Reading the certificates takes 20 ms and more; plain HTTP saves them.
             "ssl_context": self._tls_context() if scheme == "https" else None,
-            "max_connections": None,  # the backend counts them
-            "max_keepalive_connections": self._max_idle,
-            "keepalive_expiry": IDLE_EXPIRY_S,
             "network_backend": GuardedBackend(self._outbound, self._slots),
         }
         if proxy is None:
@@ -90,6 +181,10 @@ class Pools:
         except OSError as error:
             reason = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
             raise HttpFailed(f"cannot use the CA file {self._ca_file}: {reason}") from None
+
+
+def _is_old(idle: IdleConnection) -> bool:
+    return trio.current_time() - idle.since_s > IDLE_EXPIRY_S
 
 
 def _core_url(url: httpx.URL) -> httpcore.URL:

@@ -8,8 +8,9 @@ import logging
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Never, Self
 
 import httpcore
 import httpx
@@ -22,7 +23,8 @@ from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.answer import HttpAnswer, WaitForMemory
 from aintandem_notify.http_client.backend import MonitoredStream, StaleConnection
 from aintandem_notify.http_client.error_texts import describe
-from aintandem_notify.http_client.pools import Pools
+from aintandem_notify.http_client.pools import ConnectionPool
+from aintandem_notify.http_client.slots import HttpSlots
 from aintandem_notify.http_client.unpacking import Unpacker
 
 CLOSE_TIMEOUT_S: Final = 1.0
@@ -111,15 +113,28 @@ class Exchange:
 
 
 class HttpTransport:
-    """Sends the requests of one client, over at most ``max_connections`` at a time. ``aclose`` it."""
+    """Sends the requests of one client over the connections of ``pool``. ``aclose`` it."""
 
-    def __init__(self, outbound: Outbound, ca_file: Path | None, max_connections: int) -> None:
-        self._pools = Pools(outbound, ca_file, max_connections)
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+
+    @classmethod
+    def new(cls, outbound: Outbound, ca_file: Path | None, max_connections: int) -> Self:
+        """A transport with at most ``max_connections`` at a time, together with those that ``share`` makes."""
+        return cls(ConnectionPool(outbound, ca_file, HttpSlots(max_connections)))
+
+    def share(self) -> "HttpTransport":
+        """A transport with connections of its own, and with the same settings and limit."""
+        return HttpTransport(self._pool.share())
+
+    async def close_expired_forever(self) -> Never:
+        """Close connections that have been idle for too long, as soon as they have."""
+        await self._pool.close_expired_forever()
 
     async def aclose(self) -> None:
         """Close every connection, also inside a cancelled scope."""
         with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-            await self._pools.aclose()
+            await self._pool.aclose()
 
     def prepare(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Exchange:
         """The exchange for a request. Raises HttpFailed for a URL or a header that cannot be sent.
@@ -128,12 +143,16 @@ class HttpTransport:
         """
         target = _parse_url(url)
         try:
-            fields = httpx.Headers(DEFAULT_HEADERS)
-            fields.update(dict(headers))
-            fields.update(FORCED_HEADERS)
+            own: dict[str, str] = {}
             if target.userinfo:
-                fields["authorization"] = basic(credentials_of(target.userinfo.decode("ascii")))
-            request = httpx.Request(method, target, headers=fields, content=content)
+                own["authorization"] = basic(credentials_of(target.userinfo.decode("ascii")))
+            # By lower-case names, each with its spelling: merging them as httpx.Headers takes many times as long.
+            fields = {
+                str.lower(name): (name, value)
+                for group in (DEFAULT_HEADERS, headers, FORCED_HEADERS, own)
+                for name, value in group.items()
+            }
+            request = httpx.Request(method, target, headers=list(fields.values()), content=content)
         except UnicodeError:
             raise HttpFailed("the request cannot be sent: a header is not ASCII") from None
         exchange = Exchange(request, content or b"", _origin(target))
@@ -160,11 +179,12 @@ class HttpTransport:
         except StaleConnection:
             # The server closed the idle connection while the request was on its way, as it may. The other idle
             # connections are as old: the second try opens a new one.
-            await self._pools.close_idle(exchange.request.url)
+            await self._pool.close_idle(exchange.request.url)
             await self._send(exchange, max_body, room)
 
     async def _send(self, exchange: Exchange, max_body: int, room: WaitForMemory | None = None) -> None:
-        async with aclosing(await self._pools.send(exchange.request, exchange.content)) as answer:
+        async with aclosing(await self._pool.send(exchange.request, exchange.content)) as reply:
+            answer = reply.answer
             exchange.headers = _joined(httpx.Headers(answer.headers))
             exchange.unpacker = Unpacker.for_encoding(exchange.headers.get("content-encoding", ""))
             exchange.status = answer.status
@@ -172,7 +192,7 @@ class HttpTransport:
             has_unread_data = not exchange.is_too_long and _has_unread_data(answer, exchange.request.method)
         if has_unread_data:
             # The data would be taken for the answer to the next request.
-            await self._pools.close_idle(exchange.request.url)
+            await self._pool.close_idle(exchange.request.url)
         if not exchange.is_too_long and not exchange.unpacker.is_complete:
             raise HttpFailed(f"the answer of {exchange.origin} is compressed and damaged")
 
@@ -234,6 +254,7 @@ def _expected_size(exchange: Exchange, max_body: int) -> int:
     return min(max_body, int(announced))
 
 
+@lru_cache(maxsize=64)
 def _parse_url(url: str) -> httpx.URL:
     try:
         target = httpx.URL(url)

@@ -100,6 +100,7 @@ class Instance:
         self._init_runner = runner(self._on_critical_incident)
         self._delivery_runner = runner(self._on_critical_incident, parallel=descriptor.parallel(config.common))
         self._live_runner = runner(self._log_incident)
+        self._http = services.http
         self._query_limiter = trio.CapacityLimiter(1)
         self._deliveries = DeliveryCalls(self._border, self._delivery_runner)
         self._queue = LiveQueue(descriptor.live_hooks, _live_filter(config))
@@ -150,7 +151,8 @@ class Instance:
     async def supervise(self) -> None:
         """Keep the instance running until ``stop``; raises no exception of plugin code."""
         with self._shield:
-            await self._run_until_stopped()
+            async with self._services.http.own_pool() as self._http:
+                await self._run_until_stopped()
         self._set_state(InstanceState.STOPPED)
         self._log.info("plugin stopped")
         self._stopped.set()
@@ -246,7 +248,7 @@ class Instance:
             plugin.config = self.config.settings
             plugin.context = PluginContext(
                 name=self.name,
-                http=self._services.http,
+                http=self._http,
                 log=log.get_logger(f"aintandem_notify.{self.config.type}").bind(plugin=self.name),
                 nursery=nursery,
                 clock=self._services.clock,
