@@ -15,7 +15,7 @@ AGENT_FILES: Final = 24
 MAX_HTTP_CONNECTIONS: Final = 100
 """HTTP connections at a time, over all servers, where the limit allows it; our choice."""
 AMPLE_HTTP_CONNECTIONS: Final = 1000
-"""The same where there are ``AMPLE_FILES``. Many destinations can then hang, each with all the deliveries that it may
+"""The same where there are ``AMPLE_FILES``. Many destinations can then hang, each with all deliveries that it may
 have at a time, before another one waits for a connection.
 """
 AMPLE_FILES: Final = 500_000
