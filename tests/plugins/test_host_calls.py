@@ -96,6 +96,14 @@ async def test_a_receipt_is_kept_as_a_copy(autojump_clock: MockClock) -> None:
     assert result.receipt is not receipt
 
 
+async def test_several_deliveries_run_at_a_time(autojump_clock: MockClock) -> None:
+    async with hosting(bad=answering(four_seconds)) as bench, trio.open_nursery() as nursery:
+        name = await bench.load("bad", parallel=3)
+        for number in range(3):
+            nursery.start_soon(bench.host.deliver, name, [notification(number)])
+    assert trio.current_time() == 4
+
+
 @pytest.mark.parametrize("empty", [None, {}])
 async def test_no_receipt_is_fine(autojump_clock: MockClock, empty: object) -> None:
     async with hosting(bad=answering(lambda: empty)) as bench:

@@ -16,6 +16,7 @@ from aintandem_notify.api import Event, Notification, Plugin, PluginConfig, Retr
 from aintandem_notify.errors import PluginError
 from aintandem_notify.plugins import DeadlineExceeded, Delivered, HookFailure, InstanceState
 from aintandem_notify.plugins.border import PluginCodeFailed
+from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from support.hosting import Bench, good, hosting, notification, task_failed, until
 
 SHORT_S = 0.01
@@ -164,6 +165,37 @@ async def test_a_stuck_def_fails_its_instance_until_it_ends_and_sends_nothing_tw
         released.set()
         await bench.host.wait_loaded(name)
     assert results == [Delivered({"for": "ntf_1"})]
+
+
+async def test_an_instance_with_stuck_calls_is_well_once_the_last_has_ended(released: threading.Event) -> None:
+    first = threading.Event()
+
+    class Stuck(Plugin[PluginConfig]):
+        @hookimpl
+        def deliver(self, notification: Any) -> dict[str, str]:
+            """Waits for its event."""
+            assert (first if notification.id == "ntf_1" else released).wait(30)
+            return {"for": notification.id}
+
+    ended: list[DeliveryResult] = []
+    async with hosting(bad=Stuck, stuck_after_s=SHORT_S) as bench, trio.open_nursery() as nursery:
+        name = await bench.load("bad", timeout=SHORT_S, parallel=2)
+
+        async def deliver(number: int) -> None:
+            ended.extend(await bench.host.deliver(name, [notification(number)]))
+
+        nursery.start_soon(deliver, 1)
+        nursery.start_soon(deliver, 2)
+        runner = bench.host._instances[name]._delivery_runner
+        await until(lambda: [call.stuck for call in runner._running], lambda stuck: stuck == [True, True])
+        assert bench.status(name).state is InstanceState.FAILED
+        first.set()
+        await until(lambda: len(ended), lambda count: count == 1)
+        assert bench.status(name).state is InstanceState.FAILED
+        released.set()
+        await bench.host.wait_loaded(name)
+    assert ended == [Delivered({"for": "ntf_1"}), Delivered({"for": "ntf_2"})]
+    assert [instance for instance, _ in bench.failures] == [name]
 
 
 async def test_a_blocked_thread_does_not_hold_the_exit_back(released: threading.Event) -> None:

@@ -289,6 +289,26 @@ MISTAKES = [
         '7: plugins.slack.team.digest_over: should be a whole number of at least 2, or "never"',
     ),
     (
+        "@parallel = 0",
+        "7: plugins.slack.team.parallel: should be at least 1",
+    ),
+    (
+        "@parallel = 257",
+        "7: plugins.slack.team.parallel: should be at most 256",
+    ),
+    (
+        "@parallel = 'many'",
+        "7: plugins.slack.team.parallel: should be a whole number, not a text",
+    ),
+    (
+        "@parallel = true",
+        "7: plugins.slack.team.parallel: should be a whole number, not true",
+    ),
+    (
+        "@[plugins.prometheus.x]\nparallel = 10",
+        "8: plugins.prometheus.x.parallel: has no effect here; the plugin prometheus has no deliver",
+    ),
+    (
         "@[plugins.prometheus.x]\ndigest_over = 10",
         "8: plugins.prometheus.x.digest_over: has no effect here; the plugin prometheus has no deliver",
     ),

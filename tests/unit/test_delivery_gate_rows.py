@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from aintandem_notify.delivery.gate import Gate, GateState, date_trouble
 from aintandem_notify.delivery.gate_rows import MAX_PAUSE_S, from_row, must_be_stored, to_row
+from aintandem_notify.delivery.stored_gate import turns_after
 from aintandem_notify.store import GateRow
 from support.outbox import NOW
 
@@ -102,3 +103,23 @@ def test_trouble_of_a_row_without_its_beginning_counts_from_the_last_change() ->
 )
 def test_what_is_written_down(after: Gate, interval_s: float | None, kept: bool) -> None:
     assert must_be_stored(Gate(), after, interval_s) is kept
+
+
+OPEN, RESTING, PARKED = Gate(turns=4), Gate(GateState.BACKING_OFF, 1, turns=4), Gate(GateState.PARKED, 2, turns=4)
+
+
+@pytest.mark.parametrize(
+    ("known", "read", "turns"),
+    [
+        (OPEN, Gate(), 4),
+        (OPEN, Gate(last_error="refused"), 4),
+        (OPEN, Gate(GateState.BACKING_OFF, 1), 5),
+        (RESTING, Gate(GateState.BACKING_OFF, 1, retry_at=7.0), 4),
+        (RESTING, Gate(GateState.BACKING_OFF, 2), 5),
+        (RESTING, Gate(GateState.PARKED, 1), 5),
+        (RESTING, Gate(), 4),
+        (PARKED, Gate(GateState.DISABLED, 3), 5),
+    ],
+)
+def test_a_failure_of_another_agent_turns_the_gate_of_this_one(known: Gate, read: Gate, turns: int) -> None:
+    assert turns_after(known, read) == turns

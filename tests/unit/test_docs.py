@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from aintandem_notify.config import PluginConfig, json_schema
+from aintandem_notify.config.plugin_config import MAX_PARALLEL
 from aintandem_notify.config.types.outbound import Outbound
 from aintandem_notify.control.server import request_parsing
 from aintandem_notify.delivery import rendering
@@ -33,6 +34,8 @@ from aintandem_notify.rules.templating import MAX_TEXT_CHARACTERS
 from aintandem_notify.store.tables import notification_cache
 from aintandem_notify_console import Console
 from aintandem_notify_file_log import FileLog
+from aintandem_notify_slack import Slack
+from aintandem_notify_webhook import Webhook
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -120,6 +123,7 @@ WORDS = {0.2: "a fifth of a second", 0.25: "a quarter of a second", 1.5: "a seco
 FIGURES = {
     "docs/reliability.md": [
         f"up to {FileLog.in_flight} lines for a file and {Console.in_flight} for a console",
+        f"up to {Webhook.parallel} for a webhook",
         f"an event with more than {composition.MAX_EVENT_CHARACTERS:,} characters",
         (
             f"keeps the first {HEAD_CHARACTERS:,} and the last {TAIL_CHARACTERS:,} characters, "
@@ -152,6 +156,8 @@ FIGURES = {
         f"the first {entries.MAX_LOGGED_TEXT:,} characters",
     ],
     "docs/configuration.md": [
+        f"1 to {MAX_PARALLEL}",
+        f"{Webhook.parallel} at `webhook`, and {Slack.parallel} elsewhere",
         f"Titles are cut at {router.MAX_TITLE_CHARACTERS} characters, bodies at {MAX_TEXT_CHARACTERS:,}",
         f"an event with more than {composition.MAX_EVENT_CHARACTERS:,} characters",
         f"about {cost_budget.RENDER_BUDGET // cost_budget.STEP_COST // 10_000 * 10_000:,} steps",

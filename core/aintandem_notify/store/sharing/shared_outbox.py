@@ -47,9 +47,9 @@ def _is_for_this_agent(columns: Any) -> ColumnElement[bool]:
         agent_destinations_c.destination == columns.destination, agent_destinations_c.variant == columns.variant
     )
     may_use_settings = or_(
-        columns.variant.is_(None), columns.variant == bindparam("variant"), no_agent_has_settings
+        columns.variant.is_(None), columns.variant == bindparam("own_variant"), no_agent_has_settings
     )
-    return or_(columns.node == bindparam("node"), and_(columns.node.is_(None), may_use_settings))
+    return or_(columns.node == bindparam("own_node"), and_(columns.node.is_(None), may_use_settings))
 
 
 def _is_unclaimed_or_ours(columns: Any) -> ColumnElement[bool]:
@@ -73,6 +73,20 @@ _FIRST_OF_THREADS: Final = {
         ~exists().where(_EARLIER_IN_THREAD), deliveries_c.id == any_(_UNDER_WAY)
     ).items()
 }
+
+
+def _claimed(query: Any) -> Any:
+    """The query that claims the deliveries that ``query`` finds, and returns their rows; it is one round trip."""
+    due = query.cte("due")
+    return (
+        update(schema.deliveries)
+        .where(deliveries_c.id == due.c.id)
+        .values(claimed_by=bindparam("me"))
+        .returning(*due.c)
+    )
+
+
+_CLAIM_FIRST_OF_THREADS: Final = {name: _claimed(query) for name, query in _FIRST_OF_THREADS.items()}
 _IS_BEHIND_OTHERS: Final = exists().where(
     _EARLIER_IN_THREAD, ~and_(_is_unclaimed_or_ours(earlier_c), _is_for_this_agent(earlier_c))
 )
@@ -114,18 +128,19 @@ class SharedOutbox(Outbox):
         self._membership = membership
 
     def _select_due(self, parameters: Mapping[str, Any]) -> Sequence[Any]:
-        values = {**parameters, **agent_parameters(self._membership, parameters["name"])}
+        values = {"under_way": [], "after": 0, **parameters}
+        values |= agent_parameters(self._membership, parameters["name"])
+        is_member = self._membership.id is not None
         if "under_way" in parameters or parameters["limit"] == 1:
-            query = _FIRST_OF_THREADS["window" if "window" in parameters else "after"]
-            rows = self._connection.execute(query, {"under_way": [], "after": 0, **values}).all()
-        else:
-            rows = self._connection.execute(_DUE_MANY, values).all()
-            if rows:
-                out_of_order = set(
-                    self._connection.execute(_OUT_OF_ORDER, {"ids": [row.id for row in rows]}).scalars()
-                )
-                rows = [row for row in rows if row.id not in out_of_order]
-        if rows and self._membership.id is not None:
+            queries = _CLAIM_FIRST_OF_THREADS if is_member else _FIRST_OF_THREADS
+            rows = self._connection.execute(queries["window" if "window" in parameters else "after"], values).all()
+            return sorted(rows, key=lambda row: row.id)
+        rows = self._connection.execute(_DUE_MANY, values).all()
+        if rows:
+            ids = [row.id for row in rows]
+            out_of_order = set(self._connection.execute(_OUT_OF_ORDER, {"ids": ids}).scalars())
+            rows = [row for row in rows if row.id not in out_of_order]
+        if rows and is_member:
             ids = [row.id for row in rows]
             self._connection.execute(_SET_CLAIM.values(claimed_by=self._membership.id), {"ids": ids})
         return rows
@@ -153,6 +168,6 @@ def agent_parameters(membership: Membership, destination: str) -> dict[str, Any]
     destination_settings = membership.destinations.get(destination)
     return {
         "me": membership.id,
-        "variant": destination_settings.variant if destination_settings else None,
-        "node": membership.node,
+        "own_variant": destination_settings.variant if destination_settings else None,
+        "own_node": membership.node,
     }
