@@ -347,6 +347,22 @@ def test_without_secrets_a_cut_is_only_a_cut(text: str, before: str, length: int
     assert redact_cut(text, start=True) == text
 
 
+SK_TOKEN = "sk-" + "ab1-" * 8
+
+
+@pytest.mark.parametrize("before", ["", " ", "\n", "\t", '"', "(", "=", "\u3000", "key\n", " \x1b[1m"])
+def test_a_token_is_found_behind_any_sign_that_ends_a_word(before: str) -> None:
+    text = f"the end{before}{SK_TOKEN} and on" if before else SK_TOKEN
+    assert SK_TOKEN not in redact(text)
+    for ascii_only in (True, False):
+        assert may_hold_secret(json.dumps({"output": text}, ensure_ascii=ascii_only))
+
+
+def test_an_id_of_a_task_beside_a_long_id_is_no_hint_of_a_token() -> None:
+    text = json.dumps({"taskId": "task-4711-retried-later-17", "id": "0123456789abcdef0123456789abcdef"})
+    assert not may_hold_secret(text)
+
+
 @pytest.mark.parametrize("name", texts.LARGE)
 def test_a_long_text_is_looked_through_before_anybody_waits_for_it(name: str) -> None:
     """Longer texts than those of the list: with quadratic time this takes an hour."""

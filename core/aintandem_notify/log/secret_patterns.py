@@ -79,22 +79,28 @@ _HINT_WORDS: Final = (
 _PASSWORD: Final = re.compile(r"pass(?:word|wd|phrase)")
 _KEY_VALUE: Final = re.compile(r"key\\*[\"':=]")
 _SIGNATURE: Final = re.compile(r"sig(?:nature)?=")
-_HINTS_IN_LONG_WORDS: Final = ("eyj", "sk-", "akia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_")
+_HINTS_IN_LONG_WORDS: Final = ("eyj", "akia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_")
 """Each of these is part of a word of sixteen letters and digits, which hardly any other text has."""
 _LONG_WORD: Final = b"x" * 16
+# Ids of tasks end like the beginning of this token, so it gets a second check of its own: the token itself, also
+# behind an escape of JSON. The text is in small letters, for a literal at the front makes the search fast.
+_KEY_TOKEN: Final = re.compile(
+    r"sk-(?:(?<![\w-]sk-)|(?<=\\[nrtbf]sk-)|(?<=\\u[0-9a-f]{4}sk-))(?=[a-z_-]*+[0-9])[\w-]{20,}+", re.ASCII
+)
 
 _ENDS_IN_SECRET_NAME: Final = re.compile(rf"(?:authorization|{_SECRET_NAME})\Z", re.IGNORECASE | re.ASCII)
 _MAX_NAME_CHARACTERS: Final = 60
 
 
-def has_hint(folded: str, word_mask: bytes) -> bool:
-    """True if the text that is ``folded`` in small letters may have a token; ``word_mask`` as in ``TextScan``."""
+def has_hint(text: str, folded: str, word_mask: bytes) -> bool:
+    """True if ``text`` may have a token. ``folded`` is its flat form in small letters; see ``TextScan``."""
     return (
         any(map(folded.__contains__, _HINT_WORDS))
         or ("pass" in folded and _PASSWORD.search(folded) is not None)
         or ("key" in folded and _KEY_VALUE.search(folded) is not None)
         or ("sig" in folded and _SIGNATURE.search(folded) is not None)
         or (_LONG_WORD in word_mask and any(map(folded.__contains__, _HINTS_IN_LONG_WORDS)))
+        or ("sk-" in folded and _KEY_TOKEN.search(text.lower()) is not None)
     )
 
 
