@@ -67,6 +67,9 @@ class SilentLink:
         await self.cut.wait()
         raise LinkLost("the connection broke", 1006)
 
+    async def run(self) -> None:
+        await trio.sleep_forever()
+
     async def finish(self) -> None:
         await trio.lowlevel.checkpoint()
 

@@ -74,7 +74,7 @@ async def test_names_that_hang_delay_no_other(resolver: Resolver) -> None:
             nursery.start_soon(give_up, http, f"http://{host}/")
         await resolver.wait_for(len(HOSTS_THAT_HANG))
         assert (await http.get(f"http://localhost:{server.port}/")).status == 200
-        async with open_stream(Endpoint("localhost", server.port, False), tls=partial(client_context, None)):
+        async with await open_stream(Endpoint("localhost", server.port, False), tls=partial(client_context, None)):
             pass
         nursery.cancel_scope.cancel()
 
@@ -91,14 +91,14 @@ async def test_more_names_than_connections_hang_and_delay_no_other(resolver: Res
 
 async def test_sockets_whose_names_hang_delay_no_other(resolver: Resolver) -> None:
     async def dial(host: str) -> None:
-        async with open_stream(Endpoint(host, 80, False), tls=partial(client_context, None)):
+        async with await open_stream(Endpoint(host, 80, False), tls=partial(client_context, None)):
             pytest.fail("connected")
 
     async with open_server() as server, trio.open_nursery() as nursery:
         for host in HOSTS_THAT_HANG:
             nursery.start_soon(dial, host)
         await resolver.wait_for(len(HOSTS_THAT_HANG))
-        async with open_stream(Endpoint("localhost", server.port, False), tls=partial(client_context, None)):
+        async with await open_stream(Endpoint("localhost", server.port, False), tls=partial(client_context, None)):
             pass
         nursery.cancel_scope.cancel()
 

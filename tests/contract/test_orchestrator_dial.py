@@ -96,7 +96,7 @@ async def _pass_on(source: trio.abc.Stream, sink: trio.abc.Stream, scope: trio.C
 
 
 async def assert_echo(endpoint: Endpoint, proxy: str | None = None) -> None:
-    async with open_stream(endpoint, tls=trusting, outbound=Outbound.parse(proxy)) as stream:
+    async with await open_stream(endpoint, tls=trusting, outbound=Outbound.parse(proxy)) as stream:
         await stream.send_all(b"hello")
         assert await stream.receive_some() == b"hello"
 
@@ -105,7 +105,7 @@ async def failure(
     endpoint: Endpoint, proxy: str | None = None, tls: Callable[[], ssl.SSLContext] = trusting
 ) -> str:
     with pytest.raises(LinkLost) as lost:
-        async with open_stream(endpoint, tls=tls, outbound=Outbound.parse(proxy)):
+        async with await open_stream(endpoint, tls=tls, outbound=Outbound.parse(proxy)):
             pytest.fail("connected")
     return str(lost.value)
 
@@ -136,7 +136,7 @@ async def test_a_context_is_made_only_for_tls() -> None:
     def context() -> ssl.SSLContext:
         pytest.fail("made")
 
-    async with serving(echo) as port, open_stream(plain(port), tls=context) as stream:
+    async with serving(echo) as port, await open_stream(plain(port), tls=context) as stream:
         await stream.send_all(b"x")
 
 
@@ -167,7 +167,7 @@ async def test_through_a_proxy(tls: bool) -> None:
 async def test_hosts_in_no_proxy_are_reached_directly() -> None:
     async with serving(echo) as port:
         outbound = Outbound.parse("http://127.0.0.1:1", ["127.0.0.0/8"])
-        async with open_stream(plain(port), tls=trusting, outbound=outbound) as stream:
+        async with await open_stream(plain(port), tls=trusting, outbound=outbound) as stream:
             await stream.send_all(b"hello")
             assert await stream.receive_some() == b"hello"
 
@@ -184,7 +184,7 @@ async def test_addresses_that_the_operator_allows_are_dialled(monkeypatch: pytes
     async with serving(echo) as port:
         assert "leads to an address for this test" in await failure(plain(port))
         outbound = Outbound.parse(allow_addresses=["127.0.0.1"])
-        async with open_stream(plain(port), tls=trusting, outbound=outbound) as stream:
+        async with await open_stream(plain(port), tls=trusting, outbound=outbound) as stream:
             await stream.send_all(b"hello")
             assert await stream.receive_some() == b"hello"
 

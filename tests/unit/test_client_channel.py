@@ -71,6 +71,9 @@ class PlannedLink:
         self.unread = []
         return list(unread)
 
+    async def run(self) -> None:
+        await trio.sleep_forever()
+
     async def finish(self) -> None:
         await trio.lowlevel.checkpoint()
 

@@ -7,11 +7,13 @@ import pytest
 
 from aintandem_notify.domain.events import BinaryFrame
 from aintandem_notify.orchestrator.link.heartbeat import (
+    PING,
+    PONG,
     HeartbeatAction,
     HeartbeatState,
     control_frame,
-    is_ping,
-    may_hold_ping,
+    control_type,
+    may_hold_control,
     next_action,
 )
 
@@ -61,26 +63,29 @@ def test_control_frames(kind: str) -> None:
 @pytest.mark.parametrize(
     ("frame", "answer"),
     [
-        (control_frame("ping", NOW), True),
-        ('{"type": "ping"}', True),
-        (control_frame("pong", NOW), False),
-        ('{"type": "output", "output": "ping"}', False),
-        ('["ping"]', False),
-        ('"ping"', False),
-        ('{"ping"', False),
-        (b'{"type": "ping"}', True),
-        (BinaryFrame(b'{"type": "ping"}'), False),
-        (b'"ping\xff', False),
-        ('{"type": "ping", "padding": "' + "x" * 300 + '"}', False),
-        ("", False),
+        (control_frame("ping", NOW), PING),
+        ('{"type": "ping"}', PING),
+        (control_frame("pong", NOW), PONG),
+        (b'{"type": "pong"}', PONG),
+        ('{"type": "output", "output": "ping"}', None),
+        ('{"type": "output", "output": "pong"}', None),
+        ('["ping"]', None),
+        ('"pong"', None),
+        ('{"ping"', None),
+        (b'{"type": "ping"}', PING),
+        (BinaryFrame(b'{"type": "ping"}'), None),
+        (b'"ping\xff', None),
+        ('{"type": ["ping"]}', None),
+        ('{"type": "ping", "padding": "' + "x" * 300 + '"}', None),
+        ("", None),
     ],
 )
-def test_pings_are_recognized(frame: str | bytes, answer: bool) -> None:
-    assert is_ping(frame) is answer
+def test_pings_and_pongs_are_recognized(frame: str | bytes, answer: str | None) -> None:
+    assert control_type(frame) == answer
     content = frame.encode() if isinstance(frame, str) else frame
-    assert not answer or may_hold_ping(b'{"type":"task_started"}' + content)
+    assert answer is None or may_hold_control(b'{"type":"task_started"}' + content)
 
 
-@pytest.mark.parametrize("content", [b"", b'"ping', b'ping"', b'"pong"', b'"running"', b'g"', b'"pin g"'])
-def test_frames_without_the_word_are_not_searched_for_pings_one_by_one(content: bytes) -> None:
-    assert not may_hold_ping(content)
+@pytest.mark.parametrize("content", [b"", b'"ping', b'ping"', b'"pung"', b'"running"', b'g"', b'"pin g"'])
+def test_frames_without_the_words_are_not_searched_for_pings_one_by_one(content: bytes) -> None:
+    assert not may_hold_control(content)

@@ -73,6 +73,7 @@ class PlannedLink:
         self._plan = plan
         self._ends_at = trio.current_time() + plan.lasts
         self.closed = trio.Event()
+        self._finished = trio.Event()
 
     @property
     def last_received_at(self) -> float:
@@ -87,8 +88,12 @@ class PlannedLink:
                 return unread
         raise self._plan.end
 
+    async def run(self) -> None:
+        await self._finished.wait()
+
     async def finish(self) -> None:
         await trio.lowlevel.checkpoint()
+        self._finished.set()
 
     def take_buffered(self) -> list[Frame]:
         unread, self._plan = self._plan.unread, replace(self._plan, unread=())

@@ -49,7 +49,7 @@ from aintandem_notify.orchestrator import (
     validate_id,
 )
 from aintandem_notify.orchestrator.link.reconnect_policy import ConnectionTrouble
-from aintandem_notify.orchestrator.link.websocket import open_link
+from aintandem_notify.orchestrator.link.websocket import connect_link
 from aintandem_notify.orchestrator.watch.composition import link_settings
 from aintandem_notify.orchestrator.watch.settings import EventSink
 
@@ -279,7 +279,7 @@ class AInTandemClient:
         """Settings for watching the project whose events go to ``sink``."""
         return WatchSettings(
             session=session,
-            connect=partial(open_link, settings=self._link_settings),
+            connect=partial(connect_link, settings=self._link_settings),
             backoff=self._connection,
             sink=sink,
             clock=self._clock,

@@ -3,8 +3,7 @@
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -34,11 +33,8 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
         raise ConfigError([Problem(f"cannot use {ca_file}: {reason}", key="connection.ca_file")]) from error
 
 
-@asynccontextmanager
-async def open_stream(
-    endpoint: Endpoint, *, tls: TlsContext, outbound: Outbound = DIRECT
-) -> AsyncIterator[trio.abc.Stream]:
-    """A stream to the endpoint; it is always closed at the end of the block. Has no deadline of its own.
+async def open_stream(endpoint: Endpoint, *, tls: TlsContext, outbound: Outbound = DIRECT) -> trio.abc.Stream:
+    """A stream to the endpoint, which the caller closes. Has no deadline of its own.
 
     Raises LinkLost, with a message that holds no credentials.
     """
@@ -53,10 +49,10 @@ async def open_stream(
         if proxy is not None:
             stream = await _wrap_in_tls(stream, first_hop, tls)
             await _open_tunnel(stream, endpoint, proxy)
-        stream = await _wrap_in_tls(stream, endpoint, tls)
-        yield stream
-    finally:
+        return await _wrap_in_tls(stream, endpoint, tls)
+    except BaseException:
         await trio.aclose_forcefully(stream)
+        raise
 
 
 async def _wrap_in_tls(stream: trio.abc.Stream, endpoint: Endpoint, tls: TlsContext) -> trio.abc.Stream:

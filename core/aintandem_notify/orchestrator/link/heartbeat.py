@@ -17,10 +17,12 @@ from aintandem_notify.foundation.untrusted_json import read_json
 SILENCE_INTERVALS: Final = 2.5
 """Intervals of silence after which a connection counts as dead: two pings had no answer, the second for half an
 interval."""
-_find_ping_word: Final = re.compile(rb'g"(?<="ping")').search
+PING: Final = "ping"
+PONG: Final = "pong"
+_find_control_word: Final = re.compile(rb'g"(?<="p[io]ng")').search
 """Searches for the rare letter and looks back from it: twice as fast as a search for the whole word."""
-MAX_PING_LENGTH: Final = 256
-"""Characters; a longer frame is no ping, so it is not searched for one."""
+MAX_CONTROL_LENGTH: Final = 256
+"""Characters; a longer frame is no ping or pong, so it is not searched for one."""
 
 
 class HeartbeatAction(StrEnum):
@@ -69,18 +71,21 @@ def control_frame(kind: str, now: datetime) -> str:
     return to_json({"type": kind, "timestamp": now.isoformat()}).decode()
 
 
-def may_hold_ping(content: bytes) -> bool:
-    """True if one of the frames in ``content`` may be a ping. One search in all is quicker than one in each."""
-    return _find_ping_word(content) is not None
+def may_hold_control(content: bytes) -> bool:
+    """True if a frame in ``content`` may be a ping or pong. One search in all is quicker than one in each."""
+    return _find_control_word(content) is not None
 
 
-def is_ping(frame: str | bytes) -> bool:
-    """True if the frame is the orchestrator's JSON ping, which needs a pong."""
-    if len(frame) > MAX_PING_LENGTH or isinstance(frame, BinaryFrame):
-        return False
+def control_type(frame: str | bytes) -> str | None:
+    """``PING`` for the orchestrator's JSON ping, which needs a pong; ``PONG`` for its JSON pong; else None."""
+    if len(frame) > MAX_CONTROL_LENGTH or isinstance(frame, BinaryFrame):
+        return None
+    content = frame.encode(errors="replace") if isinstance(frame, str) else frame
+    if not may_hold_control(content):
+        return None
     try:
-        text = frame if isinstance(frame, str) else frame.decode()
-        content: Any = read_json(text, strict=False) if '"ping"' in text else None
+        value: Any = read_json(frame if isinstance(frame, str) else frame.decode(), strict=False)
     except ValueError:
-        return False
-    return isinstance(content, dict) and content.get("type") == "ping"
+        return None
+    kind = value.get("type") if isinstance(value, dict) else None
+    return kind if kind in (PING, PONG) else None

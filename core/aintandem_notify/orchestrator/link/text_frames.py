@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Final
 
-from aintandem_notify.orchestrator.link.heartbeat import may_hold_ping
+from aintandem_notify.orchestrator.link.heartbeat import may_hold_control
 
 PORTION_FRAMES: Final = 512
 """Frames that are handed over at once, so that their bounds are checked often enough."""
@@ -38,15 +38,15 @@ class TextFrameReader:
     call goes on from there. After the first frame that only the library can decode, all bytes go to the library:
     the frame may begin a message, and messages must keep their order. ``limit`` is the maximum size of a message
     in bytes, at least 65,535. ``expected_size`` is the size of the message that has begun to arrive; ``limit`` if
-    it is unknown or larger. While ``take`` is called, ``may_hold_ping`` is false if none of the messages is a
-    ping.
+    it is unknown or larger. While ``take`` is called, ``may_hold_control`` is false if none of the messages is a
+    ping or pong.
     """
 
     def __init__(
         self, take: Callable[[list[bytes]], bool], *, limit: int, portion_frames: int = PORTION_FRAMES
     ) -> None:
         self.is_full = False
-        self.may_hold_ping = False
+        self.may_hold_control = False
         self.expected_size = limit
         self._take = take
         self._limit = limit
@@ -65,7 +65,7 @@ class TextFrameReader:
             waiting += arrived
             return bytearray()
         content, position, passed = b"".join((waiting, arrived, _PADDING)), 0, bytearray()
-        self.may_hold_ping = may_hold_ping(content)
+        self.may_hold_control = may_hold_control(content)
         while not self.is_full:
             frames, end = self._cut(content, position, passed)
             if end == position:

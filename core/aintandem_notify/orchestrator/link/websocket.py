@@ -1,40 +1,48 @@
-"""One WebSocket to the orchestrator. No other module uses trio-websocket.
+"""One WebSocket to the orchestrator, over trio-websocket.
 
 A link reads ahead in the background into a bounded buffer, and hands over all buffered frames at once. A full
-buffer stops the reader, so TCP carries the back-pressure. The heartbeat runs beside the reader. ``frames`` decides
-about the meaning of a frame, ``reconnect_policy`` about the reaction to the end of a link.
+buffer stops the reader, so TCP carries the back-pressure. Beside the library's reader a link has one task, which
+pings and takes the few messages that the library decodes: thousands of idle links have to be cheap. ``frames``
+decides about the meaning of a frame, ``reconnect_policy`` about the reaction to the end of a link.
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import trio
-from h11 import ProtocolError as HttpProtocolError
-from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
-from wsproto.utilities import ProtocolError as WebSocketProtocolError
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.domain.events import BinaryFrame
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS, TOO_BIG, error_for_close, leaf_exceptions
+from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS, error_for_close
 from aintandem_notify.orchestrator.link.dial import TlsContext, open_stream
 from aintandem_notify.orchestrator.link.frame_memory import FrameMemory, LinkMemory
 from aintandem_notify.orchestrator.link.handshake import HandshakeStream
 from aintandem_notify.orchestrator.link.heartbeat import (
+    PING,
+    PONG,
     HeartbeatAction,
     HeartbeatState,
     control_frame,
-    is_ping,
+    control_type,
     next_action,
+)
+from aintandem_notify.orchestrator.link.library_errors import (
+    LibraryTasks,
+    as_link_error,
+    library_errors,
+    raising_primary_error,
 )
 from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
 from aintandem_notify.orchestrator.protocol.address import Endpoint, SocketTarget
 
 Frame = str | bytes
+T = TypeVar("T")
 
 MAX_MESSAGE_SIZE: Final = 16 * 2**20
 """Bytes of one message; an ``output`` can be large, but nobody reads a larger event."""
@@ -78,6 +86,10 @@ class Link(Protocol):
         """The buffered frames, without waiting; for the end of the watch, when a task may not wait."""
         ...
 
+    async def run(self) -> None:
+        """Read ahead and keep the connection alive. Returns when the link has ended; frames may be left."""
+        ...
+
     async def finish(self) -> None:
         """Send a close frame, and read on until the peer has sent everything.
 
@@ -86,8 +98,8 @@ class Link(Protocol):
         ...
 
 
-StreamOpener = Callable[[Endpoint], AbstractAsyncContextManager[trio.abc.Stream]]
-"""Opens the byte stream under a link."""
+StreamOpener = Callable[[Endpoint], Awaitable[trio.abc.Stream]]
+"""Opens the byte stream under a link, which closes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,138 +127,92 @@ def stream_opener(tls: TlsContext, outbound: Outbound = DIRECT) -> StreamOpener:
 
 @asynccontextmanager
 async def open_link(target: SocketTarget, settings: LinkSettings) -> AsyncIterator[Link]:
-    """A link to ``target``; it is always closed at the end of the block.
+    """As ``connect_link``, and a task runs the link."""
+    with raising_primary_error():
+        async with connect_link(target, settings) as link, trio.open_nursery() as nursery:
+            nursery.start_soon(link.run)
+            yield link
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def connect_link(target: SocketTarget, settings: LinkSettings) -> AsyncIterator[Link]:
+    """A link to ``target``; it is always closed at the end of the block. Somebody must run it meanwhile.
 
     Raises LinkLost, LinkRefused or ProjectGone if it cannot be opened.
     """
-    failure: BaseException | None = None
-    try:
+    with raising_primary_error():
         async with trio.open_nursery() as nursery:
-            async with AsyncExitStack() as stack:
-                async with settings.handshakes:
-                    link = await _connect(target, settings, nursery, stack)
-                nursery.start_soon(link.read)
-                nursery.start_soon(link.keep_alive, nursery)
-                try:
-                    yield link
-                finally:
-                    await link.close()
+            async with settings.handshakes:
+                link = await _connect(target, settings, nursery)
+            try:
+                yield link
+            finally:
+                await link.close()
             # Only after the stream is closed: a Cancelled from its close would hide the error that ended the link.
             nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        failure = primary_error(group)
-    if failure is not None:
-        # Outside of the handler: otherwise the group, which holds the error, would become the error's context.
-        raise failure
 
 
-async def _connect(
-    target: SocketTarget, settings: LinkSettings, nursery: trio.Nursery, stack: AsyncExitStack
-) -> "_WebSocketLink":
-    """Dial and do the WebSocket handshake within the deadline; ``stack`` closes the stream."""
-    problem, handshake = "no connection", None
+async def _connect(target: SocketTarget, settings: LinkSettings, nursery: trio.Nursery) -> "_WebSocketLink":
+    """Dial and do the WebSocket handshake within the deadline."""
+    timeout_error = LinkLost(f"no connection within {settings.connect_timeout:g} s")
     with trio.move_on_after(settings.connect_timeout):
-        stream = await stack.enter_async_context(settings.open_stream(target.endpoint))
-        problem = "the orchestrator did not answer the handshake"
+        stream = await settings.open_stream(target.endpoint)
+        timeout_error = LinkLost(
+            f"the orchestrator did not answer the handshake within {settings.connect_timeout:g} s"
+        )
         handshake = HandshakeStream(stream, limit=MAX_MESSAGE_SIZE + RECEIVE_BUFFER_SIZE)
-        with _library_errors():
-            websocket = await wrap_client_stream(
-                _LibraryTasks(nursery),  # type: ignore[arg-type]  # the library only starts its reader there
-                handshake,  # type: ignore[arg-type]  # the library only sends, receives and closes
-                target.endpoint.authority,
-                target.resource,
-                message_queue_size=MESSAGE_QUEUE_SIZE,
-                max_message_size=MAX_MESSAGE_SIZE,
-                receive_buffer_size=RECEIVE_BUFFER_SIZE,
-            )
-        return _WebSocketLink(websocket, handshake, settings)
-    timeout_error = LinkLost(f"{problem} within {settings.connect_timeout:g} s")
-    if handshake is not None:
-        handshake.error = timeout_error  # the library's reader may find the stream closed before this is raised
+        try:
+            with library_errors():
+                websocket = await wrap_client_stream(
+                    LibraryTasks(nursery),  # type: ignore[arg-type]  # the library only starts its reader there
+                    handshake,  # type: ignore[arg-type]  # the library only sends, receives and closes
+                    target.endpoint.authority,
+                    target.resource,
+                    message_queue_size=MESSAGE_QUEUE_SIZE,
+                    max_message_size=MAX_MESSAGE_SIZE,
+                    receive_buffer_size=RECEIVE_BUFFER_SIZE,
+                )
+            return _WebSocketLink(websocket, handshake, settings, nursery)
+        except BaseException as error:
+            if isinstance(error, trio.Cancelled):
+                handshake.error = timeout_error  # the library's reader finds the stream closed before it is raised
+            await trio.aclose_forcefully(stream)
+            raise
     raise timeout_error
 
 
-def primary_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one exception in the group that says why the link ended; a group if several others happened.
-
-    Cancellations are left out: they are raised again at the next checkpoint.
-    """
-    _, failures = group.split(trio.Cancelled)
-    if failures is None:
-        return group
-    errors = list(leaf_exceptions(failures))
-    link_errors = [known for known in map(_as_link_error, errors) if known is not None]
-    if len(link_errors) == len(errors):
-        # A refusal or a missing project says more than the broken connection that comes with it.
-        return min(link_errors, key=lambda error: isinstance(error, LinkLost))
-    return errors[0] if len(errors) == 1 else failures
-
-
-def _as_link_error(error: BaseException) -> OrchestratorError | None:
-    match error:
-        case OrchestratorError():
-            return error
-        case ConnectionClosed(reason=reason):
-            # Without a reason the library's reader ended by itself: it could not decode the bytes.
-            return error_for_close(*((1002, None) if reason is None else (reason.code, reason.reason)))
-        case HandshakeError() | WebSocketProtocolError() | HttpProtocolError() | UnicodeError():
-            return LinkLost("the server broke the WebSocket protocol", 1002)
-        case MemoryError():
-            return LinkLost("there was no memory for a message", TOO_BIG)
-        case trio.BrokenResourceError() | trio.ClosedResourceError():
-            return LinkLost("the connection broke")
-        case _:
-            return None
-
-
-@contextmanager
-def _library_errors() -> Iterator[None]:
-    """Raises LinkLost for an error of the WebSocket libraries that ``primary_error`` does not know."""
-    try:
-        yield
-    except Exception as error:
-        if _as_link_error(error) is not None:
-            raise
-        raise LinkLost(f"the WebSocket library failed ({type(error).__name__})", 1002) from error
-
-
-class _LibraryTasks:
-    """A nursery for the library's tasks; it turns their unknown errors into LinkLost."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
-
-    def start_soon(self, task: Callable[..., Awaitable[object]], *arguments: object) -> None:
-        """As the nursery's own."""
-        self._nursery.start_soon(self._run, task, arguments)
-
-    async def _run(self, task: Callable[..., Awaitable[object]], arguments: tuple[object, ...]) -> None:
-        with _library_errors():
-            await task(*arguments)
-
-
 class _WebSocketLink:
-    """A link over trio-websocket; ``read`` and ``keep_alive`` run in tasks beside its user."""
+    """A link over trio-websocket. Pings of the protocol wait for their pong in ``nursery``."""
 
-    def __init__(self, websocket: WebSocketConnection, stream: HandshakeStream, settings: LinkSettings) -> None:
+    def __init__(
+        self,
+        websocket: WebSocketConnection,
+        stream: HandshakeStream,
+        settings: LinkSettings,
+        nursery: trio.Nursery,
+    ) -> None:
         self._memory = LinkMemory(settings.memory)
         self._text_frames = TextFrameReader(self._take_texts, limit=MAX_MESSAGE_SIZE)
         stream.start_frames(self._text_frames, self._wait_for_room, self._memory.reserve)
-        stream.on_idle = self._flush
+        stream.on_idle = self._hand_over
         self._websocket = websocket
         self._stream = stream
+        self._nursery = nursery
         self._clock = settings.clock
         self._interval = settings.heartbeat_interval
         self._max_batch = settings.batch_frames
         self._buffer: list[Frame] = []
         self._size = 0
         self._ended: OrchestratorError | None = None
-        self._closing = False
-        self._arrival = trio.Event()
+        self._arrival: trio.Event | None = None
         self._room: trio.Event | None = None
+        self._wait_scope: trio.CancelScope | None = None
+        self._over: trio.Event | None = None
+        self._pinged_at = trio.current_time()
+        self._is_answered = False
         self._pong_is_due = False
         self._ping_in_flight = False
-        self._heartbeat_wakeup = trio.Event()
 
     @property
     def last_received_at(self) -> float:
@@ -273,90 +239,116 @@ class _WebSocketLink:
             self._room.set()
         return batch
 
-    async def read(self) -> None:
-        """Read ahead until the connection ends."""
-        receive, stream = self._websocket.get_message, self._stream
+    async def run(self) -> None:
         while self._ended is None:
             try:
-                with _library_errors():
-                    frame = await receive()
+                with library_errors():
+                    frame = await self._stay_alive(self._websocket.get_message)
             except ConnectionClosed as closed:
-                if not self._closing:
-                    self._end(stream.error or _as_link_error(closed) or error_for_close(1006))
+                await self._on_closed(closed)
+                return
+            if frame is None:
                 return
             content = frame.encode() if isinstance(frame, str) else BinaryFrame(frame)
-            if not self._take([content], may_hold_ping=True):
-                await self._wait_for_room()
-            elif stream.idle:
-                self._arrival.set()
+            if not self._take([content], may_hold_control=True):
+                await self._stay_alive(self._begin_pause().wait)
+                self._end_pause()
+            elif self._stream.idle:
+                self._hand_over()
+
+    async def _on_closed(self, closed: ConnectionClosed) -> None:
+        if self._over is None:
+            self._end(self._stream.error or as_link_error(closed) or error_for_close(1006))
+        else:
+            await self._over.wait()
 
     def _take_texts(self, texts: Sequence[Frame]) -> bool:
-        return self._take(texts, may_hold_ping=self._text_frames.may_hold_ping)
+        return self._take(texts, may_hold_control=self._text_frames.may_hold_control)
 
-    def _take(self, frames: Sequence[Frame], *, may_hold_ping: bool) -> bool:
-        """Buffer some frames, at least one. Returns whether there is room for more."""
+    def _take(self, frames: Sequence[Frame], *, may_hold_control: bool) -> bool:
+        """Buffer some frames, at least one, but no pongs. Returns whether there is room for more."""
         self._stream.on_message()
+        if may_hold_control:
+            frames = self._without_pongs(frames)
         size = sum(map(len, frames))
         has_room = self._memory.add_frames(len(frames), size)
         self._buffer += frames
         self._size += size
-        if may_hold_ping and any(map(is_ping, frames)):
-            self._pong_is_due = True
-            self._heartbeat_wakeup.set()
         return has_room and len(self._buffer) < MAX_BATCH_FRAMES and self._size < MAX_BATCH_SIZE
 
+    def _without_pongs(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        types = list(map(control_type, frames))
+        if PING in types:
+            self._pong_is_due = True
+            self._wake()
+        if PONG not in types:
+            return frames
+        self._is_answered = True
+        return [frame for frame, control in zip(frames, types, strict=True) if control != PONG]
+
     async def _wait_for_room(self) -> None:
-        self._arrival.set()
+        await self._begin_pause().wait()
+        self._end_pause()
+
+    def _begin_pause(self) -> trio.Event:
+        self._hand_over()
         self._room = trio.Event()
-        await self._room.wait()
+        return self._room
+
+    def _end_pause(self) -> None:
         self._room = None
         # The time without reading does not count as silence.
         self._stream.last_received_at = trio.current_time()
 
-    def _flush(self) -> None:
+    def _hand_over(self) -> None:
         # Called when all received bytes are decoded; until then the batch grows and is not handed over.
-        if self._buffer:
+        if self._buffer and self._arrival is not None:
             self._arrival.set()
 
     def _end(self, error: OrchestratorError) -> None:
         if self._ended is None:
             self._ended = error
-        self._arrival.set()
+        for waits in (self._arrival, self._over):
+            if waits is not None:
+                waits.set()
+        self._wake()
 
-    async def keep_alive(self, nursery: trio.Nursery) -> None:
-        """Send pings, answer pings, and end the link if nothing arrives any more."""
-        pinged_at = trio.current_time()
+    def _wake(self) -> None:
+        if self._wait_scope is not None:
+            self._wait_scope.cancel()
+
+    async def _stay_alive(self, wait: Callable[[], Awaitable[T]]) -> T | None:
+        """The result of ``wait``, which is begun anew after each heartbeat. None if the link ends before."""
         while self._ended is None:
-            now = trio.current_time()
-            state = HeartbeatState(
-                self._interval,
-                self._stream.last_received_at,
-                pinged_at,
-                paused=self._room is not None or self._memory.is_waiting,
-            )
-            action, wait = next_action(state, now)
-            if action is HeartbeatAction.DEAD:
-                self._end(LinkLost(f"nothing was heard for {now - state.last_received_at:.0f} s"))
-                return
-            if action is HeartbeatAction.PING:
-                pinged_at = now
-                await self._send("ping")
-                if not self._ping_in_flight:
-                    nursery.start_soon(self._ping)
-                continue
-            if self._pong_is_due:
-                self._pong_is_due = False
-                await self._send("pong")
-                continue
-            self._heartbeat_wakeup = trio.Event()
-            with trio.move_on_after(wait):
-                await self._heartbeat_wakeup.wait()
+            pause = await self._beat()
+            if pause > 0:
+                with trio.move_on_after(pause) as self._wait_scope:
+                    return await wait()
+        return None
 
-    async def _send(self, kind: str) -> None:
+    async def _beat(self) -> float:
+        """Do one thing that is due, if anything is. Returns the seconds until the next one."""
+        now, last_received_at = trio.current_time(), self._stream.last_received_at
+        is_paused = self._room is not None or self._memory.is_waiting
+        state = HeartbeatState(self._interval, last_received_at, self._pinged_at, paused=is_paused)
+        action, pause = next_action(state, now)
+        if action is HeartbeatAction.DEAD:
+            self._end(LinkLost(f"nothing was heard for {now - last_received_at:.0f} s"))
+        elif action is HeartbeatAction.PING:
+            is_answered, self._is_answered, self._pinged_at = self._is_answered, False, now
+            await self._send(PING)
+            if not is_answered and not self._ping_in_flight:
+                self._nursery.start_soon(self._ping)
+        elif self._pong_is_due:
+            self._pong_is_due = False
+            await self._send(PONG)
+        return pause if action is HeartbeatAction.WAIT and not self._pong_is_due else 0.0
+
+    async def _send(self, control: str) -> None:
         with trio.move_on_after(self._interval) as scope:
             try:
-                with _library_errors():
-                    await self._websocket.send_message(control_frame(kind, self._clock.now()))
+                with library_errors():
+                    await self._websocket.send_message(control_frame(control, self._clock.now()))
             except ConnectionClosed:
                 return  # the reader reports the reason
         if scope.cancelled_caught:
@@ -367,22 +359,24 @@ class _WebSocketLink:
         # library waits for the pong and never forgets a ping, so there is one at a time.
         self._ping_in_flight = True
         try:
-            with _library_errors():
+            with library_errors():
                 await self._websocket.ping()
         except ConnectionClosed:
             return
         self._ping_in_flight = False
 
     async def finish(self) -> None:
-        self._closing = True
+        self._over = trio.Event()
         self._stream.last_received_at = trio.current_time()
-        with trio.move_on_after(DRAIN_TIMEOUT_S):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._cancel_after_silence, nursery.cancel_scope)
-                with _library_errors():
-                    await self._websocket.aclose()
-                nursery.cancel_scope.cancel()
-        self._end(LinkLost("we closed the connection", 1000))
+        try:
+            with trio.move_on_after(DRAIN_TIMEOUT_S):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._cancel_after_silence, nursery.cancel_scope)
+                    with library_errors():
+                        await self._websocket.aclose()
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._end(LinkLost("we closed the connection", 1000))
 
     async def _cancel_after_silence(self, scope: trio.CancelScope) -> None:
         while True:
@@ -403,9 +397,10 @@ class _WebSocketLink:
                 nursery.start_soon(_cancel_after, timeout, nursery.cancel_scope)
                 if isinstance(self._ended, LinkLost) and self._ended.code in LIMIT_FLAWS:
                     await self._stream.send_close(self._ended.code)
-                with _library_errors():
+                with library_errors():
                     await self._websocket.aclose()
                 nursery.cancel_scope.cancel()
+            await trio.aclose_forcefully(self._stream)
 
 
 async def _cancel_after(seconds: float, scope: trio.CancelScope) -> None:

@@ -24,7 +24,7 @@ from aintandem_notify.orchestrator.catch_up.rest_snapshot import SnapshotReader
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.dial import client_context
 from aintandem_notify.orchestrator.link.frame_memory import FrameMemory
-from aintandem_notify.orchestrator.link.websocket import LinkSettings, open_link, stream_opener
+from aintandem_notify.orchestrator.link.websocket import LinkSettings, connect_link, stream_opener
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi
 from aintandem_notify.orchestrator.watch.fleet import Fleet, Watcher, run_fleet
 from aintandem_notify.orchestrator.watch.project import watch_project
@@ -78,7 +78,7 @@ async def open_fleet(
     def prepare(connection: ConnectionConfig) -> Watcher:
         settings = WatchSettings(
             session=session,
-            connect=partial(open_link, settings=replace(link_settings(connection, clock), memory=memory)),
+            connect=partial(connect_link, settings=replace(link_settings(connection, clock), memory=memory)),
             backoff=connection,
             sink=sink,
             clock=clock,
