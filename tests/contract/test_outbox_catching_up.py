@@ -90,7 +90,7 @@ async def test_an_observation_older_than_a_live_event_is_doubtful() -> None:
 
 
 async def test_many_observations_are_reconciled_in_pieces() -> None:
-    many = [observation(f"t{number}") for number in range(2 * batch_limits.MAX_EVENTS + 1)]
+    many = [observation(f"t{number}") for number in range(2 * batch_limits.MOST_JOURNALED + 1)]
     async with memory() as storage, open_bench(storage, FakeRouter(types=frozenset())) as bench:
         outcome = await bench.ingest.reconcile(
             PROJECT, batch_of(*many, transaction_no=bench.ingest.transaction_no)

@@ -11,6 +11,7 @@ from aintandem_notify.ingest.batch_limits import (
     MAX_EVENTS,
     MAX_JOURNALED,
     MAX_TEXT_CHARACTERS,
+    MOST_JOURNALED,
     next_journal_limit,
     split_events,
     split_observations,
@@ -37,10 +38,10 @@ def test_a_transaction_is_larger_if_nobody_reads_the_cache(journaled: int, cache
 
 
 def test_events_are_split_by_the_limit_at_that_moment() -> None:
-    limits = iter([MAX_JOURNALED, MAX_EVENTS, MAX_JOURNALED, MAX_JOURNALED])
-    ends = [event("task_completed", run=f"t{number}") for number in range(MAX_JOURNALED + MAX_EVENTS + 7)]
+    limits = iter([MAX_JOURNALED, MOST_JOURNALED, MAX_JOURNALED, MAX_JOURNALED])
+    ends = [event("task_completed", run=f"t{number}") for number in range(MAX_JOURNALED + MOST_JOURNALED + 7)]
     pieces = list(split_events(ends, FakeRouter(), lambda: next(limits)))
-    assert [journaled for _, journaled, _ in pieces] == [MAX_JOURNALED, MAX_EVENTS, 7]
+    assert [journaled for _, journaled, _ in pieces] == [MAX_JOURNALED, MOST_JOURNALED, 7]
     assert [one for piece, _, _ in pieces for one in piece] == ends
 
 

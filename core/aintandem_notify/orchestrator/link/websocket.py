@@ -50,7 +50,7 @@ MESSAGE_QUEUE_SIZE: Final = 1
 """Messages that the library decodes ahead of our reader. It gets few messages, but each may be very large."""
 RECEIVE_BUFFER_SIZE: Final = 256 * 2**10
 """Bytes read from the socket at once; a busy link costs a round of the event loop for each read."""
-MAX_BATCH_FRAMES: Final = 2000
+MAX_BATCH_FRAMES: Final = 4000
 """Frames that wait for the user of the link; one transaction of the store takes as many without delay."""
 MAX_BATCH_SIZE: Final = 4 * 2**20
 """Characters that wait for the user of the link."""
