@@ -3,7 +3,7 @@
 import pytest
 
 from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
-from aintandem_notify.orchestrator.link.close_codes import error_for_close, error_for_status, leaf_exceptions
+from aintandem_notify.orchestrator.link.close_codes import error_for_close, error_for_status
 
 LOST_CODES = [1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4999]
 REFUSED_CODES = [1008, 4001, 4401, 4403]
@@ -48,10 +48,3 @@ def test_statuses_of_a_refused_upgrade(status: int, kind: type[OrchestratorError
     assert type(error) is kind
     assert f"HTTP {status}" in str(error)
     assert not isinstance(error, LinkRefused) or error.code == status
-
-
-def test_leaves_of_nested_groups() -> None:
-    first, second, third = ValueError(1), ValueError(2), KeyboardInterrupt()
-    group = BaseExceptionGroup("", [ExceptionGroup("", [first, ExceptionGroup("", [second])]), third])
-    assert list(leaf_exceptions(group)) == [first, second, third]
-    assert list(leaf_exceptions(first)) == [first]

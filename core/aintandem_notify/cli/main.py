@@ -7,7 +7,6 @@ fast.
 import os
 import shlex
 import sys
-from collections.abc import Iterator
 from io import TextIOWrapper
 from typing import Any
 
@@ -33,6 +32,7 @@ from aintandem_notify.cli.options import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.cli.process_exit import end_process
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
 from aintandem_notify.foundation import open_files
+from aintandem_notify.foundation.exception_groups import leaves
 from aintandem_notify.foundation.stdio.encoding import ESCAPE
 from aintandem_notify.foundation.stdio.stderr_thread import stderr_in_thread
 
@@ -93,10 +93,10 @@ def _invoke_unwrapped(invoke: Any, ctx: click.Context) -> Any:
     try:
         return invoke(ctx)
     except BaseExceptionGroup as group:
-        leaves = list(_leaves(group))
-        for leaf in leaves:
-            if isinstance(leaf, KeyboardInterrupt) or (leaves == [leaf] and _is_reportable(leaf)):
-                raise leaf from None
+        errors = list(leaves(group))
+        for error in errors:
+            if isinstance(error, KeyboardInterrupt) or (errors == [error] and _is_reportable(error)):
+                raise error from None
         raise
 
 
@@ -109,14 +109,6 @@ def _thread_limit_message(error: BaseException) -> str | None:
     from aintandem_notify.foundation.threads import NO_MORE_THREADS, is_thread_start_failure
 
     return NO_MORE_THREADS if is_thread_start_failure(error) else None
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
 
 
 @click.group(

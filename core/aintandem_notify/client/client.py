@@ -39,6 +39,7 @@ from aintandem_notify.domain.events import (
 )
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock, SystemClock
+from aintandem_notify.foundation.exception_groups import leaves
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator import (
     MemoryTokens,
@@ -442,10 +443,5 @@ class AInTandemClient:
 
 def _only_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The only exception in a group of the client's nurseries; the group itself if there are several."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        inner = [member for member in error.exceptions if not isinstance(member, trio.Cancelled)]
-        if len(inner) != 1:
-            return group
-        error = inner[0]
-    return error
+    errors = [error for error in leaves(group) if not isinstance(error, trio.Cancelled)]
+    return errors[0] if len(errors) == 1 else group

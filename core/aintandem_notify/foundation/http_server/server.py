@@ -19,6 +19,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 from starlette.requests import ClientDisconnect
 
+from aintandem_notify.foundation.exception_groups import leaves
 from aintandem_notify.foundation.http_server.connections import SCOPE_KEY, ClientConnection, ConnectionLimiter
 
 if TYPE_CHECKING:
@@ -197,9 +198,7 @@ class _Server:
 
     def _report(self, error: Exception) -> None:
         """Log each kind of error once: the client may send such bytes for ever."""
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
-        kind = type(error).__name__
+        kind = type(next(leaves(error))).__name__
         if kind not in self._reported:
             self._reported.add(kind)
             self._errors.warning("a connection was closed: its bytes cannot be read as HTTP: %s", kind)

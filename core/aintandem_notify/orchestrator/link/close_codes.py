@@ -3,7 +3,7 @@
 ``reconnect_policy`` decides how to react to an error.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
@@ -80,12 +80,3 @@ def error_if_known(gone: ProjectGone, doubt: Exception | None = None) -> LinkLos
         text = f"the orchestrator {refusal} although its REST API knows the project"
         text = f"{text}: {PROXY_ADVICE}" if is_status else text
     return LinkLost(text) if is_status else LinkLost(text, gone.code)
-
-
-def leaf_exceptions(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions inside nested groups, in order."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from leaf_exceptions(inner)
-    else:
-        yield error

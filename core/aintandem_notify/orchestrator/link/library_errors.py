@@ -9,7 +9,8 @@ from trio_websocket import ConnectionClosed, HandshakeError
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from aintandem_notify.errors import LinkLost, OrchestratorError
-from aintandem_notify.orchestrator.link.close_codes import TOO_BIG, error_for_close, leaf_exceptions
+from aintandem_notify.foundation.exception_groups import leaves
+from aintandem_notify.orchestrator.link.close_codes import TOO_BIG, error_for_close
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def primary_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     _, failures = group.split(trio.Cancelled)
     if failures is None:
         return group
-    errors = list(leaf_exceptions(failures))
+    errors = list(leaves(failures))
     link_errors = [known for known in map(as_link_error, errors) if known is not None]
     if len(link_errors) == len(errors):
         # A refusal or a missing project says more than the broken connection that comes with it.
