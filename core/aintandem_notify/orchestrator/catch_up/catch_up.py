@@ -146,7 +146,7 @@ class CatchUp:
         try:
             with self._scope:
                 await self._catch_up()
-                self._progress = _Progress()  # frees its memory: this object lives as long as the link
+                del self._progress  # this object lives as long as the link
                 self._coordinator.mark_up_to_date(self._project.id, stored_until)
         finally:
             self._ended.set()

@@ -33,6 +33,7 @@ class EventBuffer:
     """Passes a project's events on in their order: at once, or after ``release``.
 
     ``store`` returns when the events are stored. If it is cancelled, it keeps them for its owner to store.
+    ``start`` starts a task; it gets ``release_after_timeout`` when the first event is buffered.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class EventBuffer:
         *,
         buffering: bool,
         total_usage: BufferUsage | None = None,
+        start: Callable[[Callable[[], Awaitable[None]]], None] | None = None,
     ) -> None:
         self._store = store
         self._is_buffering = buffering
@@ -48,6 +50,7 @@ class EventBuffer:
         self._size = self._cost = 0
         self._total_usage = total_usage or BufferUsage()
         self._turn = trio.Lock()
+        self._start = start
 
     async def add(self, events: Sequence[Event], size: int) -> None:
         """Store the events after all earlier ones, or buffer them. ``size`` is in characters."""
@@ -58,6 +61,7 @@ class EventBuffer:
         self._total_usage.size += cost
         async with self._turn:
             if self._is_buffering and self._has_room:
+                self._start_timeout()
                 return
             await self._store_all()
 
@@ -73,6 +77,11 @@ class EventBuffer:
         """Store the buffered events. From now on, events are stored at once."""
         async with self._turn:
             await self._store_all()
+
+    def _start_timeout(self) -> None:
+        start, self._start = self._start, None
+        if start is not None:
+            start(self.release_after_timeout)
 
     async def release_after_timeout(self) -> None:
         """Release after ``MAX_BUFFERED_S``."""

@@ -1,8 +1,9 @@
 """Bounds the number of links by the limit of open files. Projects beyond it wait for a slot, in order."""
 
 import math
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -10,6 +11,19 @@ import trio
 from aintandem_notify import log
 
 _log = log.get_logger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class _Slot:
+    """Smaller than the generator of ``asynccontextmanager``; each project holds one."""
+
+    limiter: trio.CapacityLimiter
+
+    async def __aenter__(self) -> None:
+        await self.limiter.acquire_on_behalf_of(self)
+
+    async def __aexit__(self, *_error: object) -> None:
+        self.limiter.release_on_behalf_of(self)
 
 
 class ConnectionSlots:
@@ -32,18 +46,12 @@ class ConnectionSlots:
             return None
         return f"waits for its turn: the limit of open files leaves room for {self.total:g} projects at a time"
 
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[None]:
+    def acquire(self) -> AbstractAsyncContextManager[None]:
         """Wait for a slot, and hold it for as long as the block lasts."""
         if self.wait_reason is not None and not self._is_logged:
             self._is_logged = True
             _log.warning("not all projects can be watched: the limit of open files is reached", watched=self.total)
-        slot = object()
-        await self._taken.acquire_on_behalf_of(slot)
-        try:
-            yield
-        finally:
-            self._taken.release_on_behalf_of(slot)
+        return _Slot(self._taken)
 
     @contextmanager
     def acquire_second(self) -> Iterator[bool]:

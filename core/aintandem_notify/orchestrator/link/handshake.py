@@ -111,18 +111,12 @@ class HandshakeStream(trio.abc.Stream):
         self.idle = True
         if self.on_idle is not None:
             self.on_idle()
-        arrived: bytes | bytearray = b""
         try:
-            with trio.move_on_at(self._message_deadline) as scope:
-                if self.message_bytes > SMALL_MESSAGE_BYTES and math.isinf(self._message_deadline):
-                    await self._reserve_memory()
-                arrived = await self._receive(max_bytes)
+            is_small = self.message_bytes <= SMALL_MESSAGE_BYTES
+            arrived = await (self._receive(max_bytes) if is_small else self._receive_in_time(max_bytes))
         finally:
             self.idle = False
         self.last_received_at = trio.current_time()
-        if scope.cancelled_caught:
-            self.error = LinkLost(f"a message did not end within {MESSAGE_TIMEOUT_S:g} s", TOO_BIG)
-            return b""
         if self._head is not None:
             return self._take_head(self._head, arrived)
         self.message_bytes += len(arrived)
@@ -130,6 +124,15 @@ class HandshakeStream(trio.abc.Stream):
             self.error = LinkLost(f"a message was too big: more than {self._limit} bytes", TOO_BIG)
             return b""
         return arrived
+
+    async def _receive_in_time(self, max_bytes: int | None) -> bytes | bytearray:
+        """The next bytes of a large message; none once it has taken too long."""
+        if math.isinf(self._message_deadline):
+            await self._reserve_memory()
+        with trio.move_on_at(self._message_deadline):
+            return await self._receive(max_bytes)
+        self.error = LinkLost(f"a message did not end within {MESSAGE_TIMEOUT_S:g} s", TOO_BIG)
+        return b""
 
     async def _reserve_memory(self) -> None:
         if self._reserve is not None:

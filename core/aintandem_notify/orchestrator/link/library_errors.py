@@ -1,7 +1,7 @@
 """Turns the errors of the WebSocket libraries into ours, and groups of errors into the one that counts."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import trio
 from h11 import ProtocolError as HttpProtocolError
@@ -11,19 +11,6 @@ from wsproto.utilities import ProtocolError as WebSocketProtocolError
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.foundation.exception_groups import leaves
 from aintandem_notify.orchestrator.link.close_codes import TOO_BIG, error_for_close
-
-
-@contextmanager
-def raising_primary_error() -> Iterator[None]:
-    """Raises the one exception of a group that says why the link ended."""
-    failure: BaseException | None = None
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        failure = primary_error(group)
-    if failure is not None:
-        # Outside of the handler: otherwise the group, which holds the error, would become the error's context.
-        raise failure
 
 
 def primary_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -60,15 +47,20 @@ def as_link_error(error: BaseException) -> OrchestratorError | None:
             return None
 
 
-@contextmanager
-def library_errors() -> Iterator[None]:
-    """Raises LinkLost for an error of the WebSocket libraries that ``primary_error`` does not know."""
-    try:
-        yield
-    except Exception as error:
-        if as_link_error(error) is not None:
-            raise
-        raise LinkLost(f"the WebSocket library failed ({type(error).__name__})", 1002) from error
+class _LibraryErrors:
+    """A block that raises LinkLost for an error of the WebSocket libraries that ``primary_error`` does not know.
+
+    It has no state, so that thousands of links that wait within can share it.
+    """
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, Exception) and as_link_error(error) is None:
+            raise LinkLost(f"the WebSocket library failed ({type(error).__name__})", 1002) from error
+
+
+library_errors: Final = _LibraryErrors()
 
 
 class LibraryTasks:
@@ -82,5 +74,5 @@ class LibraryTasks:
         self._nursery.start_soon(self._run, task, arguments)
 
     async def _run(self, task: Callable[..., Awaitable[object]], arguments: tuple[object, ...]) -> None:
-        with library_errors():
+        with library_errors:
             await task(*arguments)

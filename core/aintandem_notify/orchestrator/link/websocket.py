@@ -36,7 +36,7 @@ from aintandem_notify.orchestrator.link.library_errors import (
     LibraryTasks,
     as_link_error,
     library_errors,
-    raising_primary_error,
+    primary_error,
 )
 from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
 from aintandem_notify.orchestrator.protocol.address import Endpoint, SocketTarget
@@ -128,11 +128,16 @@ def stream_opener(tls: TlsContext, outbound: Outbound = DIRECT) -> StreamOpener:
 @asynccontextmanager
 async def open_link(target: SocketTarget, settings: LinkSettings) -> AsyncIterator[Link]:
     """As ``connect_link``, and a task runs the link."""
-    with raising_primary_error():
+    failure: BaseException | None = None
+    try:
         async with connect_link(target, settings) as link, trio.open_nursery() as nursery:
             nursery.start_soon(link.run)
             yield link
             nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        failure = primary_error(group)
+    if failure is not None:
+        raise failure
 
 
 @asynccontextmanager
@@ -141,7 +146,8 @@ async def connect_link(target: SocketTarget, settings: LinkSettings) -> AsyncIte
 
     Raises LinkLost, LinkRefused or ProjectGone if it cannot be opened.
     """
-    with raising_primary_error():
+    failure: BaseException | None = None
+    try:
         async with trio.open_nursery() as nursery:
             async with settings.handshakes:
                 link = await _connect(target, settings, nursery)
@@ -151,6 +157,11 @@ async def connect_link(target: SocketTarget, settings: LinkSettings) -> AsyncIte
                 await link.close()
             # Only after the stream is closed: a Cancelled from its close would hide the error that ended the link.
             nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        failure = primary_error(group)
+    if failure is not None:
+        # Outside of the handler: otherwise the group, which holds the error, would become the error's context.
+        raise failure
 
 
 async def _connect(target: SocketTarget, settings: LinkSettings, nursery: trio.Nursery) -> "_WebSocketLink":
@@ -163,7 +174,7 @@ async def _connect(target: SocketTarget, settings: LinkSettings, nursery: trio.N
         )
         handshake = HandshakeStream(stream, limit=MAX_MESSAGE_SIZE + RECEIVE_BUFFER_SIZE)
         try:
-            with library_errors():
+            with library_errors:
                 websocket = await wrap_client_stream(
                     LibraryTasks(nursery),  # type: ignore[arg-type]  # the library only starts its reader there
                     handshake,  # type: ignore[arg-type]  # the library only sends, receives and closes
@@ -242,7 +253,7 @@ class _WebSocketLink:
     async def run(self) -> None:
         while self._ended is None:
             try:
-                with library_errors():
+                with library_errors:
                     frame = await self._stay_alive(self._websocket.get_message)
             except ConnectionClosed as closed:
                 await self._on_closed(closed)
@@ -347,7 +358,7 @@ class _WebSocketLink:
     async def _send(self, control: str) -> None:
         with trio.move_on_after(self._interval) as scope:
             try:
-                with library_errors():
+                with library_errors:
                     await self._websocket.send_message(control_frame(control, self._clock.now()))
             except ConnectionClosed:
                 return  # the reader reports the reason
@@ -359,7 +370,7 @@ class _WebSocketLink:
         # library waits for the pong and never forgets a ping, so there is one at a time.
         self._ping_in_flight = True
         try:
-            with library_errors():
+            with library_errors:
                 await self._websocket.ping()
         except ConnectionClosed:
             return
@@ -372,7 +383,7 @@ class _WebSocketLink:
             with trio.move_on_after(DRAIN_TIMEOUT_S):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._cancel_after_silence, nursery.cancel_scope)
-                    with library_errors():
+                    with library_errors:
                         await self._websocket.aclose()
                     nursery.cancel_scope.cancel()
         finally:
@@ -397,7 +408,7 @@ class _WebSocketLink:
                 nursery.start_soon(_cancel_after, timeout, nursery.cancel_scope)
                 if isinstance(self._ended, LinkLost) and self._ended.code in LIMIT_FLAWS:
                     await self._stream.send_close(self._ended.code)
-                with library_errors():
+                with library_errors:
                     await self._websocket.aclose()
                 nursery.cancel_scope.cancel()
             await trio.aclose_forcefully(self._stream)

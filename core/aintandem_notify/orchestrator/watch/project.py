@@ -92,7 +92,7 @@ class _FailureHistory:
     failures: int = 0
     refusals: int = 0
     pauses: Counter[ConnectionTrouble] = field(default_factory=Counter)
-    reported: set[ConnectionTrouble] = field(default_factory=set)
+    reported: frozenset[ConnectionTrouble] = frozenset()
     known_until: float = -math.inf
 
 
@@ -165,12 +165,14 @@ class _ConnectionLoop:
     def _start_catch_up(self, links: ConnectionHandover, opened_at: datetime) -> None:
         if self._settings.make_catch_up is not None:
             self._buffer = EventBuffer(
-                self._sink.store_or_retain, buffering=True, total_usage=self._settings.buffer_usage
+                self._sink.store_or_retain,
+                buffering=True,
+                total_usage=self._settings.buffer_usage,
+                start=links.beside,
             )
             self._catch_up = self._settings.make_catch_up(self._project, self._buffer, opened_at)
             self._catch_up.on_trouble = self._status.note_lookup
             links.beside(partial(self._catch_up.run, self._stored_until))
-            links.beside(self._buffer.release_after_timeout)
 
     def _stored_until(self) -> datetime:
         """The time up to which all received frames are stored."""
@@ -324,7 +326,7 @@ class _ConnectionLoop:
         # The loss of an open link has been reported above. A failure to open it again is reported separately.
         repeated = trouble in history.reported or (was_open and trouble is ConnectionTrouble.LOST)
         if final or not repeated or (self._settings.reports_every_try and not was_open):
-            history.reported.add(trouble)
+            history.reported |= {trouble}
             await self._report_error(error, final=final, repeated=repeated)
         if final:
             return error
