@@ -81,6 +81,21 @@ async def test_connections_that_nobody_uses_are_closed_without_another_request(
             await wait_for_connections(server, 0)
 
 
+async def test_connections_expire_while_others_are_taken_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "IDLE_EXPIRY_S", 0.0)
+    statuses: list[int] = []
+
+    async def get_again_and_again(http: HttpClient) -> None:
+        statuses.extend([(await http.get(server.base)).status for _ in range(50)])
+
+    async with open_server() as server, HttpClient() as http, http.own_pool() as own:
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(get_again_and_again, own)
+        await wait_for_connections(server, 0)
+    assert statuses == [200] * 400
+
+
 @pytest.mark.usefixtures("long_idle")
 async def test_the_end_of_a_client_closes_its_connections_only() -> None:
     async with open_server() as server, HttpClient() as http:

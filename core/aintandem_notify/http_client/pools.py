@@ -144,7 +144,7 @@ class ConnectionPool:
         group = self._idle[server]
         IdleConnection(connection, group, self._slots, self._close)
         self._has_idle.set()
-        while _is_old(group[0]):
+        while group and _is_old(group[0]):
             await group[0].close()
 
     async def _close(self, connection: httpcore.AsyncConnectionInterface) -> None:

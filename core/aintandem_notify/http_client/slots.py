@@ -31,8 +31,9 @@ class IdleConnection:
         return self.connection
 
     async def close(self) -> None:
-        """Close the connection."""
-        await self._close(self.take())
+        """Close the connection, unless a request has taken it, or somebody else closes it."""
+        if self in self._slots.idle:
+            await self._close(self.take())
 
 
 class HttpSlots:
