@@ -106,16 +106,14 @@ StreamOpener = Callable[[Endpoint], Awaitable[trio.abc.Stream]]
 class LinkSettings:
     """The settings and resources that all links of an agent share.
 
-    ``connect_timeout`` and ``heartbeat_interval`` are in seconds. At most ``batch_frames`` are handed over at
-    once. ``handshakes`` bounds the connections that are opened at the same time, ``memory`` the frames that all
-    links read ahead.
+    ``connect_timeout`` and ``heartbeat_interval`` are in seconds. ``handshakes`` bounds the connections that are
+    opened at the same time, ``memory`` the frames that all links read ahead.
     """
 
     open_stream: StreamOpener
     clock: Clock
     connect_timeout: float = 10.0
     heartbeat_interval: float = 30.0
-    batch_frames: int = MAX_BATCH_FRAMES
     handshakes: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAX_HANDSHAKES))
     memory: FrameMemory = field(default_factory=FrameMemory)
 
@@ -212,7 +210,6 @@ class _WebSocketLink:
         self._nursery = nursery
         self._clock = settings.clock
         self._interval = settings.heartbeat_interval
-        self._max_batch = settings.batch_frames
         self._buffer: list[Frame] = []
         self._size = 0
         self._ended: OrchestratorError | None = None
@@ -237,12 +234,7 @@ class _WebSocketLink:
             self._memory.hand_over()
             await self._arrival.wait()
         self._memory.hand_over()
-        if len(self._buffer) <= self._max_batch:
-            return self.take_buffered()
-        batch = self._buffer[: self._max_batch]
-        del self._buffer[: self._max_batch]
-        self._size -= sum(map(len, batch))
-        return batch
+        return self.take_buffered()
 
     def take_buffered(self) -> list[Frame]:
         batch, self._buffer, self._size = self._buffer, [], 0
