@@ -23,6 +23,7 @@ from aintandem_notify.store import (
 )
 from aintandem_notify.store.engine.migrations import SCHEMA_VERSION
 from aintandem_notify.store.sharing.membership import MAX_PLACES, ConfiguredDestination, Membership
+from aintandem_notify.store.tables import outbox
 from support.ingesting import open_bench
 from support.outbox import NOW, claim_all, event, inside, queue_up
 from support.postgres import Postgres
@@ -465,6 +466,34 @@ def test_a_destination_on_one_machine_belongs_to_that_agent(join: Join, limit: i
     assert titles(second, limit) == ["task_failed a"]
     again = join("one", {HERE: ConfiguredDestination("changed", local=True)})
     assert titles(again, 9) == ["task_started a", "task_failed b"]
+
+
+@pytest.mark.parametrize(
+    ("of_first", "of_second", "claimed_by_first"),
+    [
+        (ConfiguredDestination("red"), ConfiguredDestination("blue"), 0),
+        (ConfiguredDestination("same", local=True), ConfiguredDestination("same", local=True), 0),
+        (ConfiguredDestination("same"), ConfiguredDestination("same"), 4),
+    ],
+    ids=["other settings", "another machine", "claimed"],
+)
+def test_a_long_queue_of_another_agent_hides_none_of_this_one(
+    join: Join,
+    monkeypatch: pytest.MonkeyPatch,
+    of_first: ConfiguredDestination,
+    of_second: ConfiguredDestination,
+    claimed_by_first: int,
+) -> None:
+    monkeypatch.setattr(outbox, "WINDOW", 3)
+    first, second = join("one", {HERE: of_first}), join("two", {HERE: of_second})
+    queue_up([event("task_failed", run=f"a{number}") for number in range(4)], [HERE])(first)
+    claim_all(HERE, claimed_by_first)(first)
+    queue_up([event("task_failed", run="b")], [HERE])(second)
+
+    def claim(store: Store) -> list[Claim]:
+        return store.outbox.claim(HERE, limit=9, now=NOW, horizon=NOW, under_way=[])
+
+    assert [one.notification.title for one in inside(claim)(second)] == ["task_failed b"]
 
 
 def test_an_agent_that_has_not_joined_may_read_and_is_not_fenced(join: Join, postgres_url: str) -> None:

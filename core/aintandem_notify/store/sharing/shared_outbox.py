@@ -68,9 +68,9 @@ CLAIMABLE: Final = and_(_is_unclaimed_or_ours(deliveries_c), _is_for_this_agent(
 SKIP_LOCKED: Final[dict[str, Any]] = {"of": schema.deliveries, "skip_locked": True}
 _UNDER_WAY: Final = bindparam("under_way", type_=ARRAY(BigInteger))
 _FIRST_OF_THREADS: Final = {
-    name: query.where(CLAIMABLE).with_for_update(**SKIP_LOCKED)
+    name: query.with_for_update(**SKIP_LOCKED)
     for name, query in outbox.first_of_threads(
-        ~exists().where(_EARLIER_IN_THREAD), deliveries_c.id == any_(_UNDER_WAY)
+        ~exists().where(_EARLIER_IN_THREAD), deliveries_c.id == any_(_UNDER_WAY), CLAIMABLE
     ).items()
 }
 

@@ -136,32 +136,30 @@ QUEUED_DUE: Final = (
     .limit(bindparam("limit"))
 )
 DUE_DELIVERIES: Final = QUEUED_DUE.where(~_IS_BLOCKED)
-_IS_BEHIND_ANOTHER: Final = exists().where(
-    earlier_deliveries.c.destination == deliveries_c.destination,
-    earlier_deliveries.c.thread == deliveries_c.thread,
-    earlier_deliveries.c.state == DeliveryState.QUEUED.value,
-    earlier_deliveries.c.id < deliveries_c.id,
-)
 MAX_ID: Final = 2**63 - 1
-_END_OF_WINDOW: Final = (
-    select(deliveries_c.id)
-    .where(QUEUED_AT_DESTINATION)
-    .order_by(deliveries_c.id)
-    .limit(1)
-    .offset(bindparam("window"))
-    .scalar_subquery()
-)
 
 
-def first_of_threads(is_first: Any, is_under_way: Any) -> dict[str, Any]:
+def first_of_threads(is_first: Any, is_under_way: Any, is_claimable: Any = None) -> dict[str, Any]:
     """The queries for due deliveries that are the first of their thread, by the parameter that each needs.
 
     "window": only the first so many queued ones are read. Otherwise the long queue of one thread would be read to
     its end each time. "after": only those with a higher id. "thread": only those of the thread.
+
+    ``is_claimable``: only such deliveries are read; None: all. The window does not count the others, since those
+    of another agent may fill it for days.
     """
-    due = QUEUED_DUE.where(is_first, ~is_under_way)
+    claimable = () if is_claimable is None else (is_claimable,)
+    end_of_window = (
+        select(deliveries_c.id)
+        .where(QUEUED_AT_DESTINATION, *claimable)
+        .order_by(deliveries_c.id)
+        .limit(1)
+        .offset(bindparam("window"))
+        .scalar_subquery()
+    )
+    due = QUEUED_DUE.where(is_first, ~is_under_way, *claimable)
     return {
-        "window": due.where(deliveries_c.id < func.coalesce(_END_OF_WINDOW, MAX_ID)),
+        "window": due.where(deliveries_c.id < func.coalesce(end_of_window, MAX_ID)),
         "after": due.where(deliveries_c.id > bindparam("after")),
         "thread": due.where(deliveries_c.thread == bindparam("thread")),
     }
