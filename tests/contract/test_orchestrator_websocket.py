@@ -303,6 +303,20 @@ async def test_a_backlog_is_read_before_a_link_is_finished(mock_clock: trio.test
         assert "we closed the connection" in str(await end_of(link))
 
 
+async def test_a_link_that_the_library_cannot_close_is_finished_all_the_same(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaking(*_: object, **__: object) -> None:
+        raise Broken("canary")
+
+    async with in_memory() as (link, _, _):
+        with monkeypatch.context() as patch:
+            patch.setattr(WebSocketConnection, "aclose", breaking)
+            await link.finish()
+        with pytest.raises(LinkLost, match="we closed the connection"):
+            await link.receive_batch()
+
+
 async def test_a_peer_that_does_not_answer_a_close_frame_is_left(autojump_clock: trio.testing.MockClock) -> None:
     async with in_memory() as (link, _, outgoing):
         outgoing.send_all_hook = trio.lowlevel.checkpoint  # discards everything

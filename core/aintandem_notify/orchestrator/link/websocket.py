@@ -8,7 +8,7 @@ decides about the meaning of a frame, ``reconnect_policy`` about the reaction to
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
@@ -375,7 +375,8 @@ class _WebSocketLink:
             with trio.move_on_after(DRAIN_TIMEOUT_S):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._cancel_after_silence, nursery.cancel_scope)
-                    with library_errors:
+                    # Within the nursery, which would put the error into a group.
+                    with suppress(LinkLost), library_errors:
                         await self._websocket.aclose()
                     nursery.cancel_scope.cancel()
         finally:

@@ -58,8 +58,8 @@ class ConnectionHandover:
                 task_status.started(link)
                 await link.run()
         except OrchestratorError:
-            # The error of a link that is not needed any more is ignored.
-            if link is None or link in self.links:
+            # The error of a link that is not needed any more is ignored, also before it is finished.
+            if link is None or link is self.links[-1]:
                 raise
 
 
