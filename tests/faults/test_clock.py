@@ -38,7 +38,7 @@ async def test_an_hour_back_delays_nothing_and_spins_nothing(tmp_path: Path) -> 
             await case.fail("t3")
             await case.arrived()
             assert processor_seconds(agent.process.pid) - used < MOST_WORK_S
-        assert case.webhook_runs() == case.due
+        assert sorted(case.webhook_runs()) == sorted(case.due)
 
 
 async def test_a_year_forward_gives_nothing_up_and_spins_nothing(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ async def test_a_year_forward_gives_nothing_up_and_spins_nothing(tmp_path: Path)
             await case.fail("t3")
             await case.arrived()
             assert processor_seconds(agent.process.pid) - used < MOST_WORK_S
-        assert case.webhook_runs() == case.due
+        assert sorted(case.webhook_runs()) == sorted(case.due)
 
 
 async def test_a_year_forward_hides_no_later_gap(tmp_path: Path) -> None:

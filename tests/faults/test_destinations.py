@@ -11,6 +11,7 @@ from pathlib import Path
 
 import trio
 
+from aintandem_notify_webhook import Webhook
 from support.fault_case import PROJECT, open_case
 from support.fault_counts import Counts, Record
 from support.http_server import Drip, Endless, Reply, Silence, gzip_bomb, open_server
@@ -85,7 +86,7 @@ async def test_nobody_is_asked_again_earlier_than_it_said(tmp_path: Path, counts
         hooks = {name: await receivers.enter_async_context(open_webhook_receiver(secret=None)) for name in values}
         case.configure(
             *(
-                f'[plugins.webhook.{name}]\nurl = "{hook.url}"\nevents = ["task_failed"]\n'
+                f'[plugins.webhook.{name}]\nurl = "{hook.url}"\nevents = ["task_failed"]\nparallel = 1\n'
                 for name, hook in hooks.items()
             ),
             only=("file_log.audit",),
@@ -116,7 +117,7 @@ async def test_nobody_is_asked_again_earlier_than_it_said(tmp_path: Path, counts
 
 async def test_answers_without_end_are_cut_and_redirects_are_not_followed(tmp_path: Path) -> None:
     async with open_case(tmp_path) as case, open_server() as elsewhere:
-        case.configure(webhook='timeout = "12s"\n')
+        case.configure(webhook='timeout = "12s"\nparallel = 1\n')
         case.webhook.replies.extend([Drip(), Endless(), gzip_bomb()])
         async with case.agent() as agent:
             await case.connected()
@@ -149,7 +150,8 @@ async def test_a_dead_destination_keeps_nothing_from_the_others(tmp_path: Path) 
             for number in range(1, 50):
                 await case.fail(f"t{number}")
             await case.written()
-        assert len(case.webhook.requests) == 1
+            await case.webhook.server.wait_for_requests(Webhook.parallel)
+        assert len(case.webhook.requests) == Webhook.parallel
         case.unfinished.add("webhook.ops")
 
 

@@ -31,7 +31,8 @@ async def test_a_full_disk_pauses_reading_and_loses_nothing(tmp_path: Path, disk
             disk.empty()
             await case.arrived()
             assert not socket.closed.is_set()
-        assert case.webhook_runs() == case.logged_runs() == case.due
+        assert case.logged_runs() == case.due
+        assert sorted(case.webhook_runs()) == sorted(case.due)
 
 
 async def test_deliveries_sent_while_the_disk_filled_are_not_sent_again(tmp_path: Path, disk: SmallDisk) -> None:

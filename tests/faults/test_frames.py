@@ -152,7 +152,7 @@ async def test_an_end_in_a_frame_that_is_no_event_is_found_out_after_the_gap(tmp
                 await socket.reset()
             await case.connected()
             await case.arrived()
-        assert case.webhook_runs() == ["t0", "t1"]
+        assert sorted(case.webhook_runs()) == ["t0", "t1"]
         assert case.caught_up() == {"t1"}
         assert sum("a frame was no event" in line for line in agent.stderr) == 1
 
@@ -172,5 +172,5 @@ async def test_frames_of_millions_of_values_are_counted_also_where_memory_is_sca
             await case.fail("t1")
             await case.arrived()
             assert not socket.closed.is_set()
-        assert case.webhook_runs() == ["t0", "t1"]
+        assert sorted(case.webhook_runs()) == ["t0", "t1"]
         assert sum("too many values" in line for line in agent.stderr) == 1

@@ -63,4 +63,5 @@ async def test_bad_plugins_hurt_only_themselves_and_say_why(tmp_path: Path) -> N
             await case.arrived()
             for name, words in SAYS.items():
                 assert words in await agent.wait_for_log(f"{name}.x", times=2)
-        assert case.logged_runs() == case.webhook_runs() == case.due
+        assert case.logged_runs() == case.due
+        assert sorted(case.webhook_runs()) == sorted(case.due)

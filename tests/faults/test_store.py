@@ -22,7 +22,8 @@ async def test_a_store_that_is_moved_away_and_back_loses_nothing(tmp_path: Path)
             away.rename(case.store)
             await case.arrived()
             assert not socket.closed.is_set()
-        assert case.webhook_runs() == case.logged_runs() == case.due
+        assert case.logged_runs() == case.due
+        assert sorted(case.webhook_runs()) == sorted(case.due)
 
 
 async def test_a_second_agent_on_the_same_store_leaves_with_a_sentence(tmp_path: Path) -> None:

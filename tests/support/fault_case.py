@@ -53,7 +53,7 @@ IN_FLIGHT: Final = {
 MAX_MEMORY_KB: Final = 250 * 1024
 """Limit of the agent's peak resident set; a quiet agent takes a third of it."""
 
-MAX_DESCRIPTORS: Final = 60
+MAX_DESCRIPTORS: Final = 60 + Webhook.parallel
 """Limit of open files and sockets of an agent with a few projects; a quiet agent has some twenty."""
 
 SECRETS: Final = (CANARY, WEBHOOK_SECRET, "pathcanary", "querycanary", "hookcanary", "canarytoken", "c2lnbmF0dXJl")
