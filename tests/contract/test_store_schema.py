@@ -79,6 +79,21 @@ def test_events_of_an_earlier_version_are_known_and_their_notifications_go_out(o
         assert journaled(store) == {before.key, after.key}
 
 
+@pytest.mark.parametrize("since_1970", [-60, 0], ids=str)
+def test_events_of_an_earlier_version_are_known_if_all_are_of_a_clock_that_was_not_set(
+    old: Path, since_1970: int
+) -> None:
+    before = event("task_started", at=since_1970 - int(NOW.timestamp()))
+    with closing(sqlite3.connect(old)) as raw, raw:
+        raw.execute(
+            "INSERT INTO events (key, type, family, occurred_at, received_at, caught_up, wire)"
+            " VALUES (?, ?, 'task', ?, ?, 0, ?)",
+            [before.key, before.type, to_microseconds(before.timestamp), to_microseconds(NOW), before.wire_json],
+        )
+    with closing(Store(old)) as store:
+        assert inside(lambda store: store.journal.journaled_keys([before]))(store) == {before.key}
+
+
 def test_events_are_stored_under_keys_in_the_order_of_their_times() -> None:
     """So that a new entry of an index needs no page of its own."""
     events = [event("task_started", run=f"t{n}", at=n) for n in range(20)]

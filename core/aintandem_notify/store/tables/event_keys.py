@@ -8,12 +8,16 @@ previous version may look for them.
 An upgraded SQLite store also has events of an earlier version, without times in their keys.
 """
 
+import math
 from typing import Final
 
 from sqlalchemy import Connection, select
 
 from aintandem_notify.domain.events import AgentEvent, Event
 from aintandem_notify.store.engine.schema import BARE_KEYS_KEY, meta, to_microseconds
+
+NEVER: Final = -math.inf
+"""A time before that of every event; an event of a clock that was not set may be of 1970."""
 
 _KEY_LENGTH: Final = 32
 _BARE_KEYS_UNTIL: Final = select(meta.c.value).where(meta.c.key == BARE_KEYS_KEY)
@@ -36,6 +40,10 @@ def key_of(stored_key: str) -> str:
     return stored_key[-_KEY_LENGTH:]
 
 
-def bare_keys_until(connection: Connection) -> int:
-    """The time of the latest event of an earlier version, in microseconds since 1970; 0 if there is none."""
-    return int(connection.execute(_BARE_KEYS_UNTIL).scalar_one_or_none() or 0)
+def bare_keys_until(connection: Connection) -> float:
+    """The time of the latest event of an earlier version, in microseconds since 1970.
+
+    ``NEVER`` if there is none.
+    """
+    stored = connection.execute(_BARE_KEYS_UNTIL).scalar_one_or_none()
+    return NEVER if stored is None else int(stored)

@@ -23,7 +23,7 @@ from aintandem_notify.store.engine.schema import to_microseconds
 from aintandem_notify.store.tables.bulk_statement import BulkStatement
 from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
 from aintandem_notify.store.tables.delivery_states import DeliveryState
-from aintandem_notify.store.tables.event_keys import bare_keys_until, key_of, keys_have_times, timed_key
+from aintandem_notify.store.tables.event_keys import NEVER, bare_keys_until, key_of, keys_have_times, timed_key
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 # Small enough for every database's limit on parameters; the key of a run takes three.
@@ -158,7 +158,7 @@ class Journal:
         self._notification_cache = notification_cache
         self._placement = placement
         self._keys_have_times = keys_have_times(connection)
-        self._bare_keys_until: int | None = None
+        self._bare_keys_until: float | None = None
 
     def journaled_keys(self, events: Sequence[Event]) -> set[str]:
         """The keys of those ``events`` that are in the journal."""
@@ -169,7 +169,7 @@ class Journal:
         if self._bare_keys_until is None:
             self._bare_keys_until = bare_keys_until(connection)
         keys = [timed_key(event) for event in events]
-        if until := self._bare_keys_until:
+        if (until := self._bare_keys_until) != NEVER:
             keys += [event.key for event in events if to_microseconds(event.timestamp) <= until]
         stored_keys = connection.execute(_JOURNALED_KEYS, {"keys": json.dumps(keys)}).scalars()
         return {key_of(stored_key) for stored_key in stored_keys}
