@@ -74,6 +74,19 @@ def test_a_text_is_searched_again_when_a_secret_becomes_known() -> None:
     assert checked.may_hold_secret("run", f"the value {SECRET}\n", 0, "")
 
 
+def test_a_secret_that_a_terminal_sequence_hid_is_found_when_its_beginning_is_dropped() -> None:
+    register_secret(SECRET)
+    checked, added = CheckedTexts(), "more " * 60
+    hidden = f"{SECRET[:8]}\u200b{SECRET[8:]} {added}"
+    assert not checked.may_hold_secret("run", f"\x1b]0;title {hidden}", len(hidden), "")
+    assert checked.may_hold_secret("run", f"title {hidden}{added}", len(added), "")
+
+
+def test_a_secret_around_a_long_terminal_sequence_in_pieces_is_found() -> None:
+    register_secret(SECRET)
+    assert grow([f"see {SECRET[:8]}\x1b]0;" + "title " * 60, f"end\x07{SECRET[8:]}"])[1]
+
+
 def test_the_other_texts_are_searched_each_time() -> None:
     register_secret(SECRET)
     checked = CheckedTexts()

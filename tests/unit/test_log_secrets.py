@@ -172,6 +172,7 @@ KEY = "\n".join(
         ("github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuvwxyz", REDACTED),
         ("key sk-proj-abcdefghijklmnop-4711", f"key {REDACTED}"),
         ("sk-abcdefghijklmnopqrstuvwxyz0123456789", REDACTED),
+        ("300 \u212ask-abcdefghijklmnopqrstuvwxyz0123456789", f"300 \u212a{REDACTED}"),
         ("http://me:p@ss@host/", f"http://me:{REDACTED}@host/"),
         (f"a\n{KEY}\nb", f"a\n-----BEGIN RSA PRIVATE KEY-----{REDACTED}\nb"),
         (json.dumps(KEY), f'"-----BEGIN RSA PRIVATE KEY-----{REDACTED}"'),

@@ -1,15 +1,18 @@
 """Remembers the growing texts that hold no secret, so that only their new parts are searched."""
 
+import re
 from typing import Final
 
 from aintandem_notify.log.redaction import may_be_split, may_hold_secret, secrets_generation
-from aintandem_notify.log.text_views import is_all_visible
+from aintandem_notify.log.text_views import INVISIBLE, is_all_visible
 
 MAX_TEXTS: Final = 1000
 """Texts that are remembered; those that were checked longest ago are forgotten first."""
 
 OVERLAP_CHARACTERS: Final = 64
 """Characters before the added text that are searched again: more than the mark of any token has."""
+
+_SEQUENCE_BEGIN: Final = re.compile(r"[\x1b\x9b]")
 
 
 class CheckedTexts:
@@ -39,6 +42,10 @@ class CheckedTexts:
             return ""
         begin = max(0, len(text) - added)
         before = text[:begin]
+        # Without its beginning, a terminal sequence hides no text any more. At its end it may split a secret.
+        dropped = len(checked) - len(before)
+        if _SEQUENCE_BEGIN.search(checked, 0, dropped) is not None or _ends_in_sequence(before):
+            return text
         # A secret that begins before the overlap is known by its parts on both sides of ``begin``.
         if not checked.endswith(before) or may_be_split(before, text[begin:]):
             return text
@@ -48,3 +55,10 @@ class CheckedTexts:
         # With many line breaks or invisible characters the window may be too short, as inside a very long word.
         is_enough = is_visible and len(flat) >= OVERLAP_CHARACTERS and (" " in window or flat != window)
         return window + text[begin:] if is_enough or len(window) == begin else text
+
+
+def _ends_in_sequence(text: str) -> bool:
+    """True if ``text`` may end inside a terminal sequence, which can be longer than any overlap."""
+    begin = text.rfind("\x1b")
+    sequence = INVISIBLE.match(text, begin) if begin >= 0 else None
+    return sequence is not None and sequence.end() == len(text)

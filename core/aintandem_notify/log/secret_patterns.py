@@ -87,6 +87,8 @@ _LONG_WORD: Final = b"x" * 16
 _KEY_TOKEN: Final = re.compile(
     r"sk-(?:(?<![\w-]sk-)|(?<=\\[nrtbf]sk-)|(?<=\\u[0-9a-f]{4}sk-))(?=[a-z_-]*+[0-9])[\w-]{20,}+", re.ASCII
 )
+_KELVIN: Final = "\u212a"
+"""The one character that is no letter to the patterns, while its small letter is one: a token may follow it."""
 
 _ENDS_IN_SECRET_NAME: Final = re.compile(rf"(?:authorization|{_SECRET_NAME})\Z", re.IGNORECASE | re.ASCII)
 _MAX_NAME_CHARACTERS: Final = 60
@@ -100,7 +102,7 @@ def has_hint(text: str, folded: str, word_mask: bytes) -> bool:
         or ("key" in folded and _KEY_VALUE.search(folded) is not None)
         or ("sig" in folded and _SIGNATURE.search(folded) is not None)
         or (_LONG_WORD in word_mask and any(map(folded.__contains__, _HINTS_IN_LONG_WORDS)))
-        or ("sk-" in folded and _KEY_TOKEN.search(text.lower()) is not None)
+        or ("sk-" in folded and _KEY_TOKEN.search(text.replace(_KELVIN, " ").lower()) is not None)
     )
 
 
