@@ -137,6 +137,31 @@ async def test_what_is_in_flight_is_never_taken_over(autojump_clock: MockClock) 
         assert [state for _, state, _, _ in await storage.run(inside(rows))].count("delivered") == 3
 
 
+@pytest.mark.parametrize("max_age", [WEEK, 60.0])
+async def test_what_is_behind_one_in_flight_is_taken_over_after_it(
+    autojump_clock: MockClock, max_age: float
+) -> None:
+    """Else the fallback would have the end of a run first."""
+    host = Fates(fates={FIRST: HttpFailed("timed out")}, takes_s=100)
+    async with memory() as storage:
+        await storage.run(queue_up([event("artifact", artifact={"path": str(n)}) for n in range(3)], [FIRST]))
+        async with agent(storage, host, fallback_after=60.0, max_age=max_age):
+            await trio.sleep(1000)
+        paths = [one.event.wire()["artifact"]["path"] for one in host.got(OTHER)]
+        assert paths == ["0", "1", "2"]
+
+
+async def test_a_stuck_call_does_not_keep_its_run_from_the_fallback(autojump_clock: MockClock) -> None:
+    host = Fates(takes_s=10_000)
+    async with memory() as storage:
+        await storage.run(queue_up([event("artifact", artifact={"path": str(n)}) for n in range(2)], [FIRST]))
+        async with agent(storage, host, fallback_after=60.0):
+            await trio.sleep(650)
+            assert host.got(OTHER) == []
+            await trio.sleep(50)
+            assert len(host.got(OTHER)) == 1
+
+
 async def test_a_destination_that_has_it_already_gets_it_once(autojump_clock: MockClock) -> None:
     host = Fates(fates={FIRST: Rejected("no_text")})
     async with memory() as storage:

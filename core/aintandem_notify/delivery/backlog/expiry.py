@@ -6,7 +6,7 @@ from typing import Final, Never
 
 import trio
 
-from aintandem_notify.delivery.backlog.fallback import MAX_BATCH, take_over_waiting
+from aintandem_notify.delivery.backlog.fallback import MAX_BATCH, MAX_TRY_S, take_over_waiting
 from aintandem_notify.delivery.settings import DestinationSettings
 from aintandem_notify.delivery.settlement import too_old_reason
 from aintandem_notify.errors import StoreError
@@ -70,7 +70,10 @@ def _expire(
     settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Collection[int]]
 ) -> Callable[[Store], int]:
     now, reason = clock.now(), too_old_reason(settings.max_age)
-    older_than = clock.capped_now() - timedelta(seconds=settings.max_age)
+    wait_s = settings.max_age
+    if settings.fallback is not None:  # not before the fallback could take them over
+        wait_s = max(wait_s, min(wait_s, settings.fallback_after) + MAX_TRY_S)
+    older_than = clock.capped_now() - timedelta(seconds=wait_s)
 
     def expire(store: Store) -> int:
         exclude_ids = in_flight()

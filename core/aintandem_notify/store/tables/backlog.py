@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pydantic_core import from_json
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, exists, func, insert, or_, select, update
 
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.tables.delivery_states import (
@@ -114,11 +114,21 @@ class Backlog:
         exclude_ids: Collection[int],
         exclude_thread: str,
         limit: int,
+        behind_older_than: datetime | None = None,
     ) -> list[int]:
         """The first ``limit`` ids of unclaimed deliveries that were queued before ``older_than``.
 
-        Omits the ids in ``exclude_ids`` and the deliveries of the thread ``exclude_thread``.
+        Omits the ids in ``exclude_ids`` and the deliveries of the thread ``exclude_thread``. Behind one of
+        ``exclude_ids`` or a claimed one of their thread, they must have been queued before ``behind_older_than``.
         """
+        under_way = schema.deliveries.alias("under_way")
+        is_behind = exists().where(
+            under_way.c.destination == deliveries_c.destination,
+            under_way.c.thread == deliveries_c.thread,
+            under_way.c.state == DeliveryState.QUEUED.value,
+            under_way.c.id < deliveries_c.id,
+            or_(under_way.c.id.in_(exclude_ids), under_way.c.claimed_by.is_not(None)),
+        )
         waiting = (
             select(deliveries_c.id)
             .where(
@@ -126,6 +136,7 @@ class Backlog:
                 deliveries_c.created_at < older_than,
                 deliveries_c.thread != exclude_thread,
                 deliveries_c.id.not_in(exclude_ids),
+                or_(deliveries_c.created_at < (behind_older_than or older_than), ~is_behind),
             )
             .order_by(deliveries_c.id)
             .limit(limit)
