@@ -17,12 +17,12 @@ from trio.testing import MockClock
 from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.domain.notification import Notification
-from aintandem_notify.errors import DestinationBroken, RetryLater
+from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
 from aintandem_notify.store import Storage, Store
 from aintandem_notify.store.tables import outbox
-from support.outbox import NOW, event, inside, memory, queue_up
+from support.outbox import NOW, delivery_rows, event, inside, memory, queue_up
 
 NAME = "webhook.a"
 DAY = 86_400.0
@@ -327,6 +327,28 @@ async def test_the_long_queue_of_one_run_hides_no_other(
             assert sorted_calls(host) == [("a 0", 0), ("b 0", 1), ("c 0", 1)]
             await trio.sleep(60)
             assert await queued(storage) == 0
+
+
+@pytest.mark.usefixtures("any_store")
+async def test_one_that_is_retried_by_hand_waits_for_a_later_one_of_its_run(autojump_clock: MockClock) -> None:
+    host = SlowHost(
+        takes_s=lambda _run, began_s: 50.0 if began_s == 5 else 0.0,
+        answer=lambda _run, began_s: Rejected("odd") if began_s < 5 else None,
+    )
+    async with memory() as storage:
+        await queue(storage, ["a"])
+        async with worker(storage, host) as dispatcher:
+            await trio.sleep(1)
+            (first,) = await storage.run(delivery_rows())
+            await storage.run(inside(lambda store: store.delivery_queries.drop([first.id], now=NOW, in_flight=())))
+            await trio.sleep_until(5)
+            await storage.run(queue_up([event("artifact", run="a", artifact={"path": "1"})], [NAME]))
+            dispatcher.wake([NAME])
+            await trio.sleep_until(20)
+            await storage.run(inside(lambda store: store.delivery_queries.retry([first.id], now=NOW)))
+            dispatcher.wake([NAME])
+            await trio.sleep_until(60)
+    assert sorted_calls(host) == [("a 0", 0), ("a 1", 5), ("a 0", 55)]
 
 
 @settings(max_examples=30, deadline=None)

@@ -70,7 +70,7 @@ _UNDER_WAY: Final = bindparam("under_way", type_=ARRAY(BigInteger))
 _FIRST_OF_THREADS: Final = {
     name: query.with_for_update(**SKIP_LOCKED)
     for name, query in outbox.first_of_threads(
-        ~exists().where(_EARLIER_IN_THREAD), deliveries_c.id == any_(_UNDER_WAY), CLAIMABLE
+        ~exists().where(_EARLIER_IN_THREAD), lambda column: column == any_(_UNDER_WAY), CLAIMABLE
     ).items()
 }
 

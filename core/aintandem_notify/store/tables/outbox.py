@@ -6,7 +6,7 @@ memory which deliveries are in flight. Those that were in flight when the agent 
 ``Store``.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -139,11 +139,15 @@ DUE_DELIVERIES: Final = QUEUED_DUE.where(~_IS_BLOCKED)
 MAX_ID: Final = 2**63 - 1
 
 
-def first_of_threads(is_first: Any, is_under_way: Any, is_claimable: Any = None) -> dict[str, Any]:
+def first_of_threads(
+    is_first: Any, ids_under_way: Callable[[Any], Any], is_claimable: Any = None
+) -> dict[str, Any]:
     """The queries for due deliveries that are the first of their thread, by the parameter that each needs.
 
     "window": only the first so many queued ones are read. Otherwise the long queue of one thread would be read to
     its end each time. "after": only those with a higher id. "thread": only those of the thread.
+
+    ``ids_under_way``: nothing of their threads is read. An earlier one may have been queued again by hand.
 
     ``is_claimable``: only such deliveries are read; None: all. The window does not count the others, since those
     of another agent may fill it for days.
@@ -157,7 +161,8 @@ def first_of_threads(is_first: Any, is_under_way: Any, is_claimable: Any = None)
         .offset(bindparam("window"))
         .scalar_subquery()
     )
-    due = QUEUED_DUE.where(is_first, ~is_under_way, *claimable)
+    threads_under_way = select(earlier_deliveries.c.thread).where(ids_under_way(earlier_deliveries.c.id))
+    due = QUEUED_DUE.where(is_first, deliveries_c.thread.not_in(threads_under_way), *claimable)
     return {
         "window": due.where(deliveries_c.id < func.coalesce(end_of_window, MAX_ID)),
         "after": due.where(deliveries_c.id > bindparam("after")),
@@ -179,7 +184,7 @@ _FIRST_OF_THREADS: Final = first_of_threads(
         earlier_deliveries.c.state == DeliveryState.QUEUED.value,
         earlier_deliveries.c.id < deliveries_c.id,
     ),
-    deliveries_c.id.in_(select(_UNDER_WAY.c.value)),
+    lambda column: column.in_(select(_UNDER_WAY.c.value)),
 )
 _NEXT_DUE: Final = select(func.min(deliveries_c.due_at)).where(QUEUED_AT_DESTINATION, _is_not_due(deliveries_c))
 SETTLED_COLUMNS: Final = (
@@ -232,10 +237,10 @@ class Outbox:
         Each notification's ``previous`` is the receipt that its thread has now. A delivery that cannot be read
         back is marked dead.
 
-        With ``under_way``, the ids of deliveries that are being sent, returns none of these, and each is the first
-        of its thread; only the first ``WINDOW`` queued deliveries are read to find them. Each is also the first of
-        its thread with ``after``: then all have a higher id, and the whole queue is read; and with a ``thread``:
-        then a store with one owner returns deliveries of this thread only.
+        With ``under_way``, the ids of deliveries that are being sent, returns none of their threads, and each is
+        the first of its thread; only the first ``WINDOW`` queued deliveries are read to find them. Each is also
+        the first of its thread with ``after``: then all have a higher id, and the whole queue is read; and with a
+        ``thread``: then a store with one owner returns deliveries of this thread only.
         """
         parameters: dict[str, Any] = {"name": destination, "limit": limit, "now": now, "horizon": horizon}
         if after is not None:
