@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import count
 from typing import Final
 
@@ -41,15 +42,16 @@ class RequestCounter:
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection."""
         received = b""
-        while arrived := await stream.receive_some(65536):
-            received += arrived
-            while (request := first_request(received)) is not None:
-                _, received = request
-                if not self.begun.is_set():
-                    self.began_s = now()
-                    self.begun.set()
-                if await self._answer(stream):
-                    self._count()
+        with suppress(trio.BrokenResourceError):  # a sender that is ended after the last request resets it
+            while arrived := await stream.receive_some(65536):
+                received += arrived
+                while (request := first_request(received)) is not None:
+                    _, received = request
+                    if not self.begun.is_set():
+                        self.began_s = now()
+                        self.begun.set()
+                    if await self._answer(stream):
+                        self._count()
 
     def _count(self) -> None:
         self._missing -= 1
