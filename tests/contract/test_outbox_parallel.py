@@ -21,7 +21,7 @@ from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
 from aintandem_notify.store import Storage, Store
-from aintandem_notify.store.tables import outbox
+from aintandem_notify.store.tables.outbox import WINDOW
 from support.outbox import NOW, delivery_rows, event, inside, memory, queue_up
 
 NAME = "webhook.a"
@@ -314,18 +314,15 @@ async def test_trouble_that_arrives_while_the_next_are_claimed_stops_them(autoju
 
 
 @pytest.mark.usefixtures("any_store")
-async def test_the_long_queue_of_one_run_hides_no_other(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_long_queue_of_one_run_hides_no_other(autojump_clock: MockClock) -> None:
     """Only the first deliveries of a queue are read, unless all of them wait for an earlier one of their run."""
-    monkeypatch.setattr(outbox, "WINDOW", 5)
     host = SlowHost(answer=lambda run, began_s: ValueError("odd") if run == "a" and began_s < 5 else None)
     async with memory() as storage:
-        await queue(storage, [*["a"] * 10, "b", "c"])
+        await queue(storage, [*["a"] * (WINDOW + 1), "b", "c"])
         async with worker(storage, host):
             await trio.sleep(4)
             assert sorted_calls(host) == [("a 0", 0), ("b 0", 1), ("c 0", 1)]
-            await trio.sleep(60)
+            await trio.sleep(WINDOW + 60)
             assert await queued(storage) == 0
 
 

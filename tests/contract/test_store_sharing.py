@@ -23,7 +23,7 @@ from aintandem_notify.store import (
 )
 from aintandem_notify.store.engine.migrations import SCHEMA_VERSION
 from aintandem_notify.store.sharing.membership import MAX_PLACES, ConfiguredDestination, Membership
-from aintandem_notify.store.tables import outbox
+from aintandem_notify.store.tables.outbox import WINDOW
 from support.ingesting import open_bench
 from support.outbox import NOW, claim_all, event, inside, queue_up
 from support.postgres import Postgres
@@ -473,20 +473,18 @@ def test_a_destination_on_one_machine_belongs_to_that_agent(join: Join, limit: i
     [
         (ConfiguredDestination("red"), ConfiguredDestination("blue"), 0),
         (ConfiguredDestination("same", local=True), ConfiguredDestination("same", local=True), 0),
-        (ConfiguredDestination("same"), ConfiguredDestination("same"), 4),
+        (ConfiguredDestination("same"), ConfiguredDestination("same"), WINDOW + 1),
     ],
     ids=["other settings", "another machine", "claimed"],
 )
 def test_a_long_queue_of_another_agent_hides_none_of_this_one(
     join: Join,
-    monkeypatch: pytest.MonkeyPatch,
     of_first: ConfiguredDestination,
     of_second: ConfiguredDestination,
     claimed_by_first: int,
 ) -> None:
-    monkeypatch.setattr(outbox, "WINDOW", 3)
     first, second = join("one", {HERE: of_first}), join("two", {HERE: of_second})
-    queue_up([event("task_failed", run=f"a{number}") for number in range(4)], [HERE])(first)
+    queue_up([event("task_failed", run=f"a{number}") for number in range(WINDOW + 1)], [HERE])(first)
     claim_all(HERE, claimed_by_first)(first)
     queue_up([event("task_failed", run="b")], [HERE])(second)
 

@@ -7,6 +7,6 @@ POSTGRES_SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg")
 
 
 def is_postgres_url(url: str) -> bool:
-    """Whether ``url`` names a PostgreSQL database."""
+    """True if ``url`` names a PostgreSQL database."""
     scheme, separator, _location = url.partition("://")
     return bool(separator) and scheme in POSTGRES_SCHEMES

@@ -50,7 +50,7 @@ async def open_stream(endpoint: Endpoint, *, tls: TlsContext, outbound: Outbound
             stream = await _wrap_in_tls(stream, first_hop, tls)
             await _open_tunnel(stream, endpoint, proxy)
         return await _wrap_in_tls(stream, endpoint, tls)
-    except BaseException:
+    except BaseException:  # also if cancelled: nobody else knows the stream yet
         await trio.aclose_forcefully(stream)
         raise
 

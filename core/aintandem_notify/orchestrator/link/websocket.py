@@ -183,7 +183,7 @@ async def _connect(target: SocketTarget, settings: LinkSettings, nursery: trio.N
                     receive_buffer_size=RECEIVE_BUFFER_SIZE,
                 )
             return _WebSocketLink(websocket, handshake, settings, nursery)
-        except BaseException as error:
+        except BaseException as error:  # also if cancelled: nobody else knows the stream yet
             if isinstance(error, trio.Cancelled):
                 handshake.error = timeout_error  # the library's reader finds the stream closed before it is raised
             await trio.aclose_forcefully(stream)

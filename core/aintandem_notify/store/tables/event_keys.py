@@ -24,7 +24,7 @@ _BARE_KEYS_UNTIL: Final = select(meta.c.value).where(meta.c.key == BARE_KEYS_KEY
 
 
 def keys_have_times(connection: Connection) -> bool:
-    """Whether keys in this database begin with times."""
+    """True if keys in this database begin with times."""
     return connection.dialect.name == "sqlite"
 
 
