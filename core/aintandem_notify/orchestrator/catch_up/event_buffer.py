@@ -32,7 +32,7 @@ class BufferUsage:
 class EventBuffer:
     """Passes a project's events on in their order: at once, or after ``release``.
 
-    ``store`` returns when the events are stored. If it is cancelled, it keeps them for its owner to store.
+    ``store`` returns when the events are stored. If it is cancelled, they stay here.
     ``start`` starts a task; it gets ``release_after_timeout`` when the first event is buffered.
     """
 
@@ -47,6 +47,7 @@ class EventBuffer:
         self._store = store
         self._is_buffering = buffering
         self._events: list[Event] = []
+        self._in_store: list[Event] = []
         self._size = self._cost = 0
         self._total_usage = total_usage or BufferUsage()
         self._turn = trio.Lock()
@@ -54,16 +55,20 @@ class EventBuffer:
 
     async def add(self, events: Sequence[Event], size: int) -> None:
         """Store the events after all earlier ones, or buffer them. ``size`` is in characters."""
-        # Before the lock: if this call is cancelled while other events are stored, ``take_buffered`` has these.
-        self._events += events
-        self._size += size
-        self._cost += (cost := size + EVENT_OVERHEAD_BYTES * len(events))
-        self._total_usage.size += cost
+        # Before the lock: if this call is cancelled while other events are stored, these are here.
+        self.append(events, size)
         async with self._turn:
             if self._is_buffering and self._has_room:
                 self._start_timeout()
                 return
             await self._store_all()
+
+    def append(self, events: Sequence[Event], size: int = 0) -> None:
+        """Buffer the events until the next call of ``add`` or ``release``."""
+        self._events += events
+        self._size += size
+        self._cost += (cost := size + EVENT_OVERHEAD_BYTES * len(events))
+        self._total_usage.size += cost
 
     @property
     def _has_room(self) -> bool:
@@ -90,12 +95,15 @@ class EventBuffer:
 
     async def _store_all(self) -> None:
         self._is_buffering = False
-        if events := self.take_buffered():
-            await self._store(events)
+        self._in_store = self.take_unstored()
+        if self._in_store:
+            await self._store(self._in_store)
+            self._in_store = []
 
-    def take_buffered(self) -> list[Event]:
-        """Removes and returns the buffered events; the caller stores them."""
-        events, self._events, self._size = self._events, [], 0
+    def take_unstored(self) -> list[Event]:
+        """Removes and returns all events that are not stored, also those of a cancelled ``store``."""
+        events = [*self._in_store, *self._events]
+        self._in_store, self._events, self._size = [], [], 0
         self._total_usage.size -= self._cost
         self._cost = 0
         return events

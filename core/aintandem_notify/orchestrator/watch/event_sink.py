@@ -23,21 +23,9 @@ class RetryingSink:
         self._settings = settings
         self._status = status
         self._log = log
-        self._unstored: Sequence[Event] = ()
-
-    async def store_or_retain(self, events: Sequence[Event]) -> None:
-        """Returns when the events are stored. If it is cancelled before, ``take_unstored`` returns them."""
-        self._unstored = events
-        await self.store(events)
-        self._unstored = ()
-
-    def take_unstored(self) -> Sequence[Event]:
-        """Removes and returns the events that ``store_or_retain`` could not store."""
-        events, self._unstored = self._unstored, ()
-        return events
 
     async def store(self, events: Sequence[Event]) -> None:
-        """As ``store_or_retain``, but the events are lost if it is cancelled."""
+        """Returns when the events are stored. If it is cancelled before, its caller still has them."""
         failures = 0
         while True:
             try:

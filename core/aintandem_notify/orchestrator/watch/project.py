@@ -108,7 +108,7 @@ class _ConnectionLoop:
         self._token: Token | None = None
         self._opened_at: float | None = None
         self._must_report_connection = True
-        self._buffer = EventBuffer(self._sink.store_or_retain, buffering=False)
+        self._buffer = EventBuffer(self._sink.store, buffering=False)
         self._catch_up: CatchUp | None = None
         self._link: Link | None = None
         self._stored_at = 0.0
@@ -165,7 +165,7 @@ class _ConnectionLoop:
     def _start_catch_up(self, links: ConnectionHandover, opened_at: datetime) -> None:
         if self._settings.make_catch_up is not None:
             self._buffer = EventBuffer(
-                self._sink.store_or_retain,
+                self._sink.store,
                 buffering=True,
                 total_usage=self._settings.buffer_usage,
                 start=links.beside,
@@ -246,15 +246,14 @@ class _ConnectionLoop:
         self._link = self._catch_up = None
         with trio.move_on_after(LAST_COMMIT_S, shield=True):
             is_up_to_date = catch_up is not None and await catch_up.stop()
-            unread = [event for link in links for event in await self._events_in(link.take_buffered())]
-            events = [*self._sink.take_unstored(), *self._buffer.take_buffered(), *unread]
-            try:
-                if events:
-                    await self._settings.sink(self._project, events)
-                if catch_up is not None and is_up_to_date:
+            for link in links:
+                self._buffer.append(await self._events_in(link.take_buffered()))
+            await self._buffer.release()
+            if catch_up is not None and is_up_to_date:
+                with suppress(StoreError):  # then the next gap begins at the mark before
                     await catch_up.mark_seen(stored_until)
-            except StoreError as error:
-                self._log.error("the last events could not be stored", events=len(events), reason=str(error))
+        if lost := self._buffer.take_unstored():
+            self._log.error("the last events could not be stored", events=len(lost))
 
     async def _open_successor(self, links: ConnectionHandover, token: Token) -> tuple[Link, Token] | None:
         """Open another link with a new token beside the present one. None if that is not possible now."""
