@@ -5,10 +5,11 @@ import ssl
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import h11
 import httpcore
+import trio
 
 from aintandem_notify.config import Outbound
 from aintandem_notify.http_client.slots import HttpSlots
@@ -23,6 +24,8 @@ MAX_PREFIX_BYTES: Final = 16384
 _FINAL_STATUS_LINE: Final = re.compile(rb"HTTP/1\.\d [2-9]")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*(?=\r\n|$)")
 
+_LOST: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+
 SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
 
@@ -31,7 +34,9 @@ class StaleConnection(httpcore.ReadError):
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """httpcore's trio backend that dials with ``connect`` and takes one of ``slots`` for each connection.
+    """httpcore's way to the network: dials with ``connect`` and takes one of ``slots`` for each connection.
+
+    httpcore's own way to trio's sockets sets up a time limit for each read and write; a request has one for all.
 
     The connections are counted here and not in httpcore's pool. The pool counts them from the DNS look-up on, so
     names that hang would take the slots of all others.
@@ -39,45 +44,41 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
     def __init__(self, outbound: Outbound, slots: HttpSlots) -> None:
         self._outbound = outbound
-        self._backend = httpcore.TrioBackend()
         self._slots = slots
 
     async def connect_tcp(
         self,
         host: str,
         port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: SocketOptions | None = None,
+        timeout: float | None = None,  # noqa: ARG002  # never given: the request has a time limit
+        local_address: str | None = None,  # noqa: ARG002  # never given
+        socket_options: SocketOptions | None = None,  # noqa: ARG002  # never given
     ) -> httpcore.AsyncNetworkStream:
         """A connection to the first address that accepts one; raises HttpFailed."""
-        dial = partial(
-            self._dial, port=port, timeout=timeout, local_address=local_address, socket_options=socket_options
-        )
-        return await connect(host, port, dial, self._outbound)
+        return await connect(host, port, partial(self._dial, port=port), self._outbound)
 
-    async def _dial(self, address: str, **options: Any) -> "MonitoredStream":
+    async def _dial(self, address: str, port: int) -> "MonitoredStream":
         slot = object()
         await self._slots.acquire(slot)
         release = partial(self._slots.release, slot)
         with ExitStack() as release_on_failure:
             release_on_failure.callback(release)
             try:
-                stream = await self._backend.connect_tcp(address, **options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                stream = await trio.open_tcp_stream(address, port)
+            except OSError as error:
                 raise OSError(describe_os_error(error)) from error
             release_on_failure.pop_all()
         return MonitoredStream(stream, release)
 
 
 class MonitoredStream(httpcore.AsyncNetworkStream):
-    """httpcore's stream, with checks for stale connections and unread data.
+    """trio's stream for httpcore, with checks for stale connections and unread data.
 
     ``release`` is called when it is closed. A cancelled TLS handshake closes it, too; httpcore would leave it
     open.
     """
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream, release: Callable[[], None]) -> None:
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[Any], release: Callable[[], None]) -> None:
         self._stream = stream
         self._release: Callable[[], None] | None = release
         self._is_reused = False
@@ -89,17 +90,17 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
         self._unsent = bytearray()
         """The parts of a request, until its answer is read: head and body go out in one write."""
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
         if self._unsent:
             request, self._unsent = bytes(self._unsent), bytearray()
             # The server may have answered before it had read everything, and closed the connection.
-            with suppress(httpcore.WriteError):
-                await self._stream.write(request, timeout)
+            with suppress(*_LOST):
+                await self._stream.send_all(request)
         try:
-            arrived = await self._stream.read(min(max_bytes, MAX_READ_BYTES), timeout)
-        except httpcore.ReadError:
+            arrived = bytes(await self._stream.receive_some(min(max_bytes, MAX_READ_BYTES)))
+        except _LOST as error:
             self._raise_if_stale()
-            raise
+            raise httpcore.ReadError(str(error)) from error
         if not arrived:
             self._raise_if_stale()
         self._received += len(arrived)
@@ -148,18 +149,36 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
                 release()
 
     async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002
     ) -> httpcore.AsyncNetworkStream:
+        secured = trio.SSLStream(self._stream, ssl_context, server_hostname=server_hostname, https_compatible=True)
         async with AsyncExitStack() as close_on_failure:
             close_on_failure.push_async_callback(self.aclose)
-            secured = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+            try:
+                await secured.do_handshake()
+            except trio.BrokenResourceError as error:
+                raise httpcore.ConnectError(str(error)) from error
             close_on_failure.pop_all()
         # The TLS stream closes the stream under it.
         release, self._release = self._release, None
         return MonitoredStream(secured, release or _release_nothing)
 
     def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+        if info == "ssl_object" and isinstance(self._stream, trio.SSLStream):
+            return self._stream._ssl_object  # noqa: SLF001  # trio has no public name for it (its issue 542)
+        if info == "is_readable":
+            return self._socket.is_readable()
+        return None
+
+    @property
+    def _socket(self) -> trio.socket.SocketType:
+        stream: Any = self._stream
+        while isinstance(stream, trio.SSLStream):
+            stream = stream.transport_stream
+        return cast("trio.SocketStream", stream).socket
 
 
 def _is_one_plain_answer(prefix: bytes, received: int) -> bool:

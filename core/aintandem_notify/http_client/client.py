@@ -145,16 +145,16 @@ class HttpClient:
         transport = self._get_transport()
         exchange = transport.prepare(method, url, fields, content)
         try:
-            with trio.fail_after(timeout) as deadline:
+            with trio.move_on_after(timeout) as deadline:
                 await transport.run(exchange, max_body, room and partial(_wait_without_deadline, deadline, room))
-        except (HttpFailed, trio.TooSlowError) as error:
+                return exchange.answer()
             if exchange.answered and not need_body:
                 return exchange.answer(truncated=True)
-            if isinstance(error, HttpFailed):
-                raise
-            raise HttpFailed(exchange.describe_delay(timeout), maybe_sent=exchange.sent) from None
-        else:
-            return exchange.answer()
+            raise HttpFailed(exchange.describe_delay(timeout), maybe_sent=exchange.sent)
+        except HttpFailed:
+            if exchange.answered and not need_body:
+                return exchange.answer(truncated=True)
+            raise
         finally:
             exchange.free_body()
 

@@ -7,9 +7,9 @@ that takes longer than the request.
 
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Never, Self
+from typing import Any, Final, NamedTuple, Never, cast
 
 import httpcore
 import httpx
@@ -18,14 +18,13 @@ import trio
 from aintandem_notify.config import Outbound
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.backend import GuardedBackend
+from aintandem_notify.http_client.request import Target
 from aintandem_notify.http_client.slots import HttpSlots, IdleConnection
 from aintandem_notify.http_client.tls import tls_context
 
 IDLE_EXPIRY_S: Final = 1.5
 """Seconds; shorter than in common servers, so that few idle connections are found closed: gunicorn closes them
 after 2 s; Apache, Node.js, uvicorn and hypercorn after 5 s."""
-
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class _Server(NamedTuple):
@@ -65,19 +64,18 @@ class ConnectionPool:
         other._makers = self._makers
         return other
 
-    async def send(self, request: httpx.Request, content: bytes) -> Reply:
-        """Send the request. Raises HttpFailed, and errors of the libraries."""
-        server = self._server(request.url)
-        connection = await self._take(server, request.url)
+    async def send(self, request: httpx.Request, target: Target) -> Reply:
+        """Send the request, whose stream is asynchronous. Raises HttpFailed, and errors of the libraries."""
+        server = self._server(target)
+        connection = await self._take(server, target)
         sent = False
         try:
             answer = await connection.handle_async_request(
                 httpcore.Request(
                     method=request.method,
-                    url=_core_url(request.url),
+                    url=target.core_url,
                     headers=request.headers.raw,
-                    content=_Content(content),
-                    extensions=request.extensions,
+                    content=cast("httpx.AsyncByteStream", request.stream),
                 )
             )
             sent = True
@@ -94,9 +92,9 @@ class ConnectionPool:
 
         return Reply(answer, finish)
 
-    async def close_idle(self, url: httpx.URL) -> None:
-        """Close the idle connections to the server of ``url``, so that the next request opens a new one."""
-        for idle in list(self._idle[self._server(url)]):
+    async def close_idle(self, target: Target) -> None:
+        """Close the idle connections to the server of ``target``, so that the next request opens a new one."""
+        for idle in list(self._idle[self._server(target)]):
             await idle.close()
 
     async def close_expired_forever(self) -> Never:
@@ -120,12 +118,11 @@ class ConnectionPool:
         for connection in list(self._open):
             await self._close(connection)
 
-    def _server(self, url: httpx.URL) -> _Server:
-        port = url.port or _DEFAULT_PORTS[url.scheme]
-        proxy = self._outbound.proxy_for(url.raw_host.decode("ascii"), port)
-        return _Server(url.scheme, url.raw_host, port, proxy is not None)
+    def _server(self, target: Target) -> _Server:
+        proxy = self._outbound.proxy_for(target.host.decode("ascii"), target.port)
+        return _Server(target.scheme, target.host, target.port, proxy is not None)
 
-    async def _take(self, server: _Server, url: httpx.URL) -> httpcore.AsyncConnectionInterface:
+    async def _take(self, server: _Server, target: Target) -> httpcore.AsyncConnectionInterface:
         """The connection that was used last, or a new one."""
         group = self._idle[server]
         while group:
@@ -133,7 +130,7 @@ class ConnectionPool:
             if not _is_old(idle) and not idle.connection.has_expired():
                 return idle.take()
             await idle.close()
-        connection = self._maker(server.scheme, server.through_proxy).create_connection(_core_url(url).origin)
+        connection = self._maker(server.scheme, server.through_proxy).create_connection(target.core_url.origin)
         self._open.add(connection)
         return connection
 
@@ -185,36 +182,3 @@ class ConnectionPool:
 
 def _is_old(idle: IdleConnection) -> bool:
     return trio.current_time() - idle.since_s > IDLE_EXPIRY_S
-
-
-def _core_url(url: httpx.URL) -> httpcore.URL:
-    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-
-
-class _Content:
-    """A request's body, as an asynchronous iterable.
-
-    The libraries use a generator for it. A cancelled request leaves that to the garbage collector, and trio warns
-    about it.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return _SinglePiece(self._content)
-
-
-class _SinglePiece:
-    """An iterator over one piece."""
-
-    def __init__(self, piece: bytes) -> None:
-        self._pieces = [piece]
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._pieces:
-            raise StopAsyncIteration
-        return self._pieces.pop()

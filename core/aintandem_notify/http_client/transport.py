@@ -5,25 +5,23 @@ needed here (redirects, cookies, encodings without a limit), and raises many kin
 """
 
 import logging
-from collections.abc import Mapping
+import ssl
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Never, Self
+from typing import Final, Never, Self
 
 import httpcore
 import httpx
 import trio
 
-from aintandem_notify import __version__
 from aintandem_notify.config import Outbound
-from aintandem_notify.config.types.outbound import MAX_PORT, basic, credentials_of
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.answer import HttpAnswer, WaitForMemory
 from aintandem_notify.http_client.backend import MonitoredStream, StaleConnection
-from aintandem_notify.http_client.error_texts import describe
 from aintandem_notify.http_client.pools import ConnectionPool
+from aintandem_notify.http_client.request import Body, Target, build_request, parse_target
 from aintandem_notify.http_client.slots import HttpSlots
 from aintandem_notify.http_client.unpacking import Unpacker
 
@@ -37,13 +35,10 @@ SMALL_BODY_BYTES: Final = 2**18
 MAX_PACKED_SHARE: Final = 2
 """Bytes of a compressed body that are read for each byte of ``max_body``."""
 
-FORCED_HEADERS: Final = {"accept-encoding": "identity"}
-DEFAULT_HEADERS: Final = {
-    "accept": "*/*",
-    "connection": "keep-alive",
-    "user-agent": f"aintandem-notify/{__version__}",
-}
-_UNUSABLE: Final = "this is not a URL that can be used: http:// or https:// and a host are needed"
+# Words of httpcore and h11 for a connection that ended too early; invalid HTTP raises the same class.
+_CUT_OFF: Final = ("disconnected", "peer closed")
+# h11's for a head that is longer than httpcore allows, which is 100 KB.
+_TOO_LONG: Final = "buffer too long"
 
 # Their INFO and DEBUG lines hold whole URLs and headers, secrets included.
 for _name in ("httpx", "httpcore"):
@@ -55,15 +50,24 @@ class Exchange:
     """One request, and the parts of its answer that have arrived so far."""
 
     request: httpx.Request
-    content: bytes
-    origin: str
-    sent: bool = False
+    target: Target
+    sent_body: Body
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     unpacker: Unpacker = field(default_factory=Unpacker)
     body: bytearray = field(default_factory=bytearray)
     """The part that has arrived, unpacked."""
     is_too_long: bool = False
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of the server, for messages."""
+        return self.target.origin
+
+    @property
+    def sent(self) -> bool:
+        """True if the request may have arrived. A CONNECT to the proxy does not count."""
+        return self.sent_body.is_taken
 
     @property
     def answered(self) -> bool:
@@ -82,8 +86,7 @@ class Exchange:
     def free_body(self) -> None:
         """Free the memory of the body.
 
-        The request and this object reference each other, so both wait for the garbage collector. It may run late,
-        and the body may have megabytes.
+        The traceback of an error holds this object, and the body may have megabytes.
         """
         self.body = bytearray()
 
@@ -99,17 +102,9 @@ class Exchange:
         """The error for the caller of the client."""
         if isinstance(error, HttpFailed):
             return HttpFailed(error.reason, maybe_sent=error.maybe_sent or self.sent)
-        # A request that h11 refuses to write has not left, although the trace says that writing began.
+        # A request that h11 refuses to write has not left, although its body was asked for.
         sent = self.sent and not isinstance(error, httpcore.LocalProtocolError)
-        return HttpFailed(describe(error, self.origin, sent=sent, answered=self.answered), maybe_sent=sent)
-
-    async def on_trace(self, step: str, facts: Mapping[str, Any]) -> None:
-        """httpcore's trace callback. From the first byte of the headers on, the request may have arrived.
-
-        A CONNECT to the proxy does not count.
-        """
-        if step.endswith(".send_request_headers.started") and facts["request"].method != b"CONNECT":
-            self.sent = True
+        return HttpFailed(_describe(error, self.origin, sent=sent, answered=self.answered), maybe_sent=sent)
 
 
 class HttpTransport:
@@ -141,23 +136,8 @@ class HttpTransport:
 
         Raises TypeError if one of them is not a str.
         """
-        target = _parse_url(url)
-        try:
-            own: dict[str, str] = {}
-            if target.userinfo:
-                own["authorization"] = basic(credentials_of(target.userinfo.decode("ascii")))
-            # By lower-case names, each with its spelling: merging them as httpx.Headers takes many times as long.
-            fields = {
-                str.lower(name): (name, value)
-                for group in (DEFAULT_HEADERS, headers, FORCED_HEADERS, own)
-                for name, value in group.items()
-            }
-            request = httpx.Request(method, target, headers=list(fields.values()), content=content)
-        except UnicodeError:
-            raise HttpFailed("the request cannot be sent: a header is not ASCII") from None
-        exchange = Exchange(request, content or b"", _origin(target))
-        request.extensions = {"trace": exchange.on_trace}
-        return exchange
+        target, body = parse_target(url), Body(content or b"")
+        return Exchange(build_request(method, target, headers, body), target, body)
 
     async def run(self, exchange: Exchange, max_body: int, room: WaitForMemory | None = None) -> None:
         """Send the request and read the answer into ``exchange``, at most ``max_body`` bytes of the body.
@@ -179,30 +159,37 @@ class HttpTransport:
         except StaleConnection:
             # The server closed the idle connection while the request was on its way, as it may. The other idle
             # connections are as old: the second try opens a new one.
-            await self._pool.close_idle(exchange.request.url)
+            await self._pool.close_idle(exchange.target)
             await self._send(exchange, max_body, room)
 
     async def _send(self, exchange: Exchange, max_body: int, room: WaitForMemory | None = None) -> None:
-        async with aclosing(await self._pool.send(exchange.request, exchange.content)) as reply:
+        async with aclosing(await self._pool.send(exchange.request, exchange.target)) as reply:
             answer = reply.answer
-            exchange.headers = _joined(httpx.Headers(answer.headers))
+            exchange.headers = _joined(answer.headers)
             exchange.unpacker = Unpacker.for_encoding(exchange.headers.get("content-encoding", ""))
             exchange.status = answer.status
             await _read_body(answer, exchange, max_body, room)
             has_unread_data = not exchange.is_too_long and _has_unread_data(answer, exchange.request.method)
         if has_unread_data:
             # The data would be taken for the answer to the next request.
-            await self._pool.close_idle(exchange.request.url)
+            await self._pool.close_idle(exchange.target)
         if not exchange.is_too_long and not exchange.unpacker.is_complete:
             raise HttpFailed(f"the answer of {exchange.origin} is compressed and damaged")
 
 
-def _joined(headers: httpx.Headers) -> dict[str, str]:
+def _joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Values by name, in one pass: httpx scans all headers for each name, which takes seconds for thousands."""
     values: dict[str, list[str]] = {}
-    for name, value in headers.multi_items():
+    for name, value in _decoded(headers):
         values.setdefault(name, []).append(value)
     return {name: ", ".join(repeated) for name, repeated in values.items()}
+
+
+def _decoded(headers: Sequence[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]]:
+    """The headers with lower-case names; nearly all are ASCII, and httpx tries other encodings for the rest."""
+    if all(name.isascii() and value.isascii() for name, value in headers):
+        return [(name.decode("ascii").lower(), value.decode("ascii")) for name, value in headers]
+    return httpx.Headers(headers).multi_items()
 
 
 def _has_unread_data(answer: httpcore.Response, method: str) -> bool:
@@ -225,12 +212,13 @@ async def _read_body(
         async for chunk in answer.aiter_stream():
             arrived += len(chunk)
             for piece in exchange.unpacker.feed(chunk):
+                # A chunk may be one byte, and thousands of them lie ready.
+                if exchange.body:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
                 if room is not None and len(exchange.body) + len(piece) > SMALL_BODY_BYTES:
                     with suppress(trio.Cancelled):
                         await room(size)
                     room = None
-                # A chunk may be one byte, and thousands of them lie ready.
-                await trio.lowlevel.cancel_shielded_checkpoint()
                 exchange.body += piece[: max_body - len(exchange.body) + 1]
                 # Compressed data can go on for ever without any plain byte.
                 if len(exchange.body) > max_body or arrived > MAX_PACKED_SHARE * max_body:
@@ -254,17 +242,50 @@ def _expected_size(exchange: Exchange, max_body: int) -> int:
     return min(max_body, int(announced))
 
 
-@lru_cache(maxsize=64)
-def _parse_url(url: str) -> httpx.URL:
-    try:
-        target = httpx.URL(url)
-        usable = target.scheme in ("http", "https") and bool(target.host) and 0 < (target.port or 80) <= MAX_PORT
-    except (httpx.InvalidURL, ValueError):  # UnicodeError, too
-        usable = False
-    if not usable:
-        raise HttpFailed(_UNUSABLE)
-    return target
+def _describe(error: Exception, origin: str, *, sent: bool, answered: bool) -> str:
+    """The reason why a request to ``origin`` has no answer. An unknown error is named by its class.
+
+    The libraries' texts hold header values and pieces of URLs, so none of them is repeated.
+    """
+    match error:
+        case httpcore.LocalProtocolError():
+            return "the request cannot be sent: a header is not valid in HTTP"
+        case httpcore.ProxyError():
+            return f"the proxy refused to connect to {origin}{_proxy_status(error)}"
+        case httpcore.ConnectError():
+            return f"TLS with {origin} failed: {_tls_reason(error)}"
+        case httpcore.RemoteProtocolError() if _TOO_LONG in str(error).lower():
+            return f"{origin} answered with more than 100 KB of headers"
+        case httpcore.RemoteProtocolError() if not any(word in str(error) for word in _CUT_OFF):
+            return f"{origin} answered with something that is not HTTP"
+        case httpcore.NetworkError() | httpcore.TimeoutException() | httpcore.RemoteProtocolError():
+            manner = "in the middle of its answer" if answered else "without an answer"
+            return f"{origin} closed the connection {manner}"
+        case _ if sent:
+            return f"the answer of {origin} cannot be read ({type(error).__name__})"
+        case _:
+            return f"the request to {origin} cannot be sent ({type(error).__name__})"
 
 
-def _origin(url: httpx.URL) -> str:
-    return f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}"
+def _proxy_status(error: httpcore.ProxyError) -> str:
+    """The status in brackets, without the proxy's own text."""
+    status = str(error).partition(" ")[0]
+    return f" (HTTP {status})" if status.isdecimal() else ""
+
+
+def _tls_reason(error: BaseException) -> str:
+    """The TLS library's text: ``certificate verify failed: self-signed certificate``."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"certificate verify failed: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError) and cause.reason:
+            return cause.reason.replace("_", " ").lower()
+    return "the connection was closed"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, its cause, the cause of that, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
