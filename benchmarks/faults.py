@@ -21,7 +21,7 @@ from rich.table import Table
 from benchmarks.machine import Machine
 
 ROOT: Final = Path(__file__).parents[1]
-TEST_PATHS: Final = ("tests/faults", "tests/contract/test_outbox_digest.py")
+TEST_PATHS: Final = ("tests/faults", "tests/contract/delivery/backlog/test_digest.py")
 VARIABLE: Final = "AINTANDEM_NOTIFY_FAULTS"
 """The variable that the tests read."""
 

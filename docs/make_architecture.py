@@ -5,7 +5,7 @@
 Reads the layers in ``pyproject.toml``, the folders of the package, the first line of each module, and the ways in
 ``docs/architecture_ways.toml``. Writes ``docs/architecture.svg``, and in ``docs/architecture.md`` and
 ``docs/architecture/*.md`` the parts between ``<!-- begin … -->`` and ``<!-- end … -->``.
-``tests/unit/test_architecture.py`` fails if they are out of date.
+``tests/repository/test_architecture.py`` fails if they are out of date.
 """
 
 import ast
