@@ -5,12 +5,12 @@ deadline. A thread cannot be cancelled, nor a task that waits for one: the calle
 takes the late result, so that no notification is sent twice while its first call still runs.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Never
 
 import trio
 
@@ -74,10 +74,15 @@ class CallIncident(Enum):
 
 @dataclass(eq=False, slots=True)
 class RunningCall:
-    """The state of a running call, shared by its caller and its watcher. ``started_at`` is in trio's time."""
+    """The state of a running call, shared by its caller and ``watch``. ``started_at`` is in trio's time.
+
+    ``stages``: the incidents that are reported when their time comes, in order. Each call of a batch starts a new
+    count.
+    """
 
     hook: str
     started_at: float
+    stages: list[CallIncident]
     abandoned: bool = False
     reported: bool = False
     stuck: bool = False
@@ -88,7 +93,7 @@ class HookRunner:
 
     Each runner uses as many threads at most, so that no instance takes threads from another, and a stuck live hook
     does not delay deliveries. ``on_incident`` is called with each incident, the hook's name and the seconds it has
-    run (0 for ``NURSERY_LEFT_OPEN``).
+    run (0 for ``NURSERY_LEFT_OPEN``). ``watch`` has to run for those about time.
     """
 
     def __init__(
@@ -106,6 +111,9 @@ class HookRunner:
         self._on_incident = on_incident
         self._limiter = trio.CapacityLimiter(parallel)
         self._running: set[RunningCall] = set()
+        self._next_look_s = math.inf
+        self._is_due_earlier = trio.Event()
+        self._is_idle = trio.Event()
 
     @property
     def is_running(self) -> bool:
@@ -128,8 +136,51 @@ class HookRunner:
         """Make the calls, all ``async def`` or all ``def``, and append each result as soon as it is known."""
         if not calls:
             return
-        run = self._run_as_task if calls[0].hook.is_async else self._run_in_thread
-        await run(calls, parse, results, stop_at_failure)
+        is_async = calls[0].hook.is_async
+        # No OVERDUE for a task: it is cancelled at its deadline, unless it is shielded or waits for a thread.
+        stages = [CallIncident.STUCK] if is_async else [CallIncident.OVERDUE, CallIncident.STUCK]
+        running_call = RunningCall(calls[0].hook.name, trio.current_time(), stages)
+        self._running.add(running_call)
+        if self._due_at(running_call) < self._next_look_s:
+            self._is_due_earlier.set()
+        run = self._run_as_task if is_async else self._run_in_thread
+        try:
+            await run(running_call, calls, parse, results, stop_at_failure)
+        finally:
+            running_call.abandoned = True
+            self._running.remove(running_call)
+            if not self._running:
+                self._is_idle.set()
+        if running_call.reported:
+            self._on_incident(CallIncident.ENDED, running_call.hook, trio.current_time() - running_call.started_at)
+
+    async def watch(self) -> Never:
+        """Reports the calls whose time is over, until cancelled: one task for all, as one each takes long."""
+        while True:
+            self._next_look_s = min(map(self._due_at, self._running), default=math.inf)
+            self._is_due_earlier = trio.Event()
+            with trio.move_on_at(self._next_look_s):
+                await self._is_due_earlier.wait()
+            for running_call in tuple(self._running):
+                if self._due_at(running_call) <= trio.current_time():
+                    self._report(running_call, running_call.stages.pop(0))
+
+    async def wait_idle(self) -> None:
+        """Returns once no call runs."""
+        while self._running:
+            self._is_idle = trio.Event()
+            await self._is_idle.wait()
+
+    def _due_at(self, running_call: RunningCall) -> float:
+        """The time of the call's next incident, by trio's clock."""
+        if not running_call.stages:
+            return math.inf
+        grace_s = self._stuck_after_s if running_call.stages[0] is CallIncident.STUCK else 0.0
+        return running_call.started_at + self._timeout_s + grace_s
+
+    def _report(self, running_call: RunningCall, incident: CallIncident) -> None:
+        running_call.reported, running_call.stuck = True, incident is CallIncident.STUCK
+        self._on_incident(incident, running_call.hook, trio.current_time() - running_call.started_at)
 
     def overdue(self) -> tuple[str, float] | None:
         """The hook that is longest past its deadline and the seconds since its start; None if none is."""
@@ -140,7 +191,12 @@ class HookRunner:
         return (oldest.hook, elapsed_s) if elapsed_s >= self._timeout_s else None
 
     async def _run_as_task(
-        self, calls: Sequence[HookCall], parse: ResultParser, results: list[HookResult], stop_at_failure: bool
+        self,
+        running_call: RunningCall,
+        calls: Sequence[HookCall],
+        parse: ResultParser,
+        results: list[HookResult],
+        stop_at_failure: bool,
     ) -> None:
         async def work() -> None:
             for call in calls:
@@ -149,16 +205,19 @@ class HookRunner:
                 if stop_at_failure and isinstance(results[-1], HookFailure):
                     return
 
-        # No OVERDUE: a task is cancelled at its deadline, unless it is shielded or waits for a thread.
-        async with self._watched(calls[0].hook, (CallIncident.STUCK,)) as running_call:
-            await run_contained(
-                work,
-                self._border,
-                partial(self._on_incident, CallIncident.NURSERY_LEFT_OPEN, calls[0].hook.name, 0.0),
-            )
+        await run_contained(
+            work,
+            self._border,
+            partial(self._on_incident, CallIncident.NURSERY_LEFT_OPEN, calls[0].hook.name, 0.0),
+        )
 
     async def _run_in_thread(
-        self, calls: Sequence[HookCall], parse: ResultParser, results: list[HookResult], stop_at_failure: bool
+        self,
+        running_call: RunningCall,
+        calls: Sequence[HookCall],
+        parse: ResultParser,
+        results: list[HookResult],
+        stop_at_failure: bool,
     ) -> None:
         now = trio.lowlevel.current_clock().current_time
 
@@ -171,41 +230,8 @@ class HookRunner:
                 if stop_at_failure and isinstance(results[-1], HookFailure):
                     return
 
-        async with self._watched(calls[0].hook, (CallIncident.OVERDUE, CallIncident.STUCK)) as running_call:
-            # One thread for the whole batch: a switch of threads takes longer than a fast hook.
-            await run_in_thread(work, abandon_on_cancel=True, limiter=self._limiter)
-
-    @asynccontextmanager
-    async def _watched(self, first_hook: Hook, stages: Sequence[CallIncident]) -> AsyncIterator[RunningCall]:
-        """Reports each of ``stages`` that the calls in the block reach, and then their end, to ``on_incident``."""
-        running_call = RunningCall(first_hook.name, trio.current_time())
-        self._running.add(running_call)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, running_call, stages)
-                try:
-                    yield running_call
-                finally:
-                    nursery.cancel_scope.cancel()
-        finally:
-            running_call.abandoned = True
-            self._running.remove(running_call)
-        if running_call.reported:
-            self._on_incident(CallIncident.ENDED, running_call.hook, trio.current_time() - running_call.started_at)
-
-    async def _watch(self, running_call: RunningCall, stages: Sequence[CallIncident]) -> None:
-        for incident in stages:
-            grace_s = self._stuck_after_s if incident is CallIncident.STUCK else 0.0
-            await _sleep_until_due(running_call, self._timeout_s + grace_s)
-            running_call.reported, running_call.stuck = True, incident is CallIncident.STUCK
-            self._on_incident(incident, running_call.hook, trio.current_time() - running_call.started_at)
-
-
-async def _sleep_until_due(running_call: RunningCall, after_s: float) -> None:
-    """Wait until one call has run for ``after_s`` seconds; each call of a batch starts a new count."""
-    # A wake-up by the thread for each call would cost more than to check again at the due time.
-    while (due := running_call.started_at + after_s) > trio.current_time():  # noqa: ASYNC110
-        await trio.sleep_until(due)
+        # One thread for the whole batch: a switch of threads takes longer than a fast hook.
+        await run_in_thread(work, abandon_on_cancel=True, limiter=self._limiter)
 
 
 async def run_async(call: HookCall, border: Border, timeout_s: float, parse: ResultParser) -> HookResult:

@@ -57,6 +57,7 @@ async def open_host(
             finally:
                 with trio.CancelScope(shield=True):
                     await host.stop_all()
+                nursery.cancel_scope.cancel()
 
 
 class PluginHost:

@@ -100,6 +100,7 @@ class Instance:
         self._init_runner = runner(self._on_critical_incident)
         self._delivery_runner = runner(self._on_critical_incident, parallel=descriptor.parallel(config.common))
         self._live_runner = runner(self._log_incident)
+        self._runners = (self._init_runner, self._delivery_runner, self._live_runner)
         self._http = services.http
         self._query_limiter = trio.CapacityLimiter(1)
         self._deliveries = DeliveryCalls(self._border, self._delivery_runner)
@@ -129,8 +130,9 @@ class Instance:
     @property
     def status(self) -> InstanceStatus:
         """The status at this moment."""
-        runners = (self._init_runner, self._delivery_runner, self._live_runner)
-        overdue = next(filter(None, (runner.overdue() for runner in runners)), None) or self._overdue_set_up()
+        overdue = (
+            next(filter(None, (runner.overdue() for runner in self._runners)), None) or self._overdue_set_up()
+        )
         return InstanceStatus(
             name=self.name,
             state=self.state,
@@ -149,13 +151,24 @@ class Instance:
         return ("set-up", elapsed_s) if elapsed_s >= self.config.common.timeout else None
 
     async def supervise(self) -> None:
-        """Keep the instance running until ``stop``; raises no exception of plugin code."""
-        with self._shield:
-            async with self._services.http.own_pool() as self._http:
-                await self._run_until_stopped()
-        self._set_state(InstanceState.STOPPED)
-        self._log.info("plugin stopped")
-        self._stopped.set()
+        """Keep the instance running until ``stop``, and then until its calls have ended.
+
+        Raises no exception of plugin code.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.shield = True
+            for runner in self._runners:
+                nursery.start_soon(runner.watch)
+            with self._shield:
+                async with self._services.http.own_pool() as self._http:
+                    await self._run_until_stopped()
+            self._set_state(InstanceState.STOPPED)
+            self._log.info("plugin stopped")
+            self._stopped.set()
+            nursery.cancel_scope.shield = False
+            for runner in self._runners:
+                await runner.wait_idle()
+            nursery.cancel_scope.cancel()
 
     async def stop(self) -> None:
         """Stop: running calls get ``FINISH_S``, then the lifespan is torn down; returns within ``STOP_S``."""
