@@ -16,6 +16,7 @@ import httpx
 import trio
 
 from aintandem_notify.config import Outbound
+from aintandem_notify.config.types.outbound import Proxy
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.backend import GuardedBackend
 from aintandem_notify.http_client.request import Target
@@ -27,13 +28,13 @@ IDLE_EXPIRY_S: Final = 1.5
 after 2 s; Apache, Node.js, uvicorn and hypercorn after 5 s."""
 
 
-class _Server(NamedTuple):
-    """A server and the way to it."""
+class Server(NamedTuple):
+    """A server, and the proxy on the way to it."""
 
     scheme: str
     host: bytes
     port: int
-    through_proxy: bool
+    proxy: Proxy | None
 
 
 class Reply(NamedTuple):
@@ -43,30 +44,84 @@ class Reply(NamedTuple):
     aclose: Callable[[], Any]
 
 
+class Connector:
+    """Makes the connections of a family of clients: to the server itself, or through the proxy."""
+
+    def __init__(self, outbound: Outbound, ca_file: Path | None, slots: HttpSlots) -> None:
+        self.slots = slots
+        self._outbound = outbound
+        self._ca_file = ca_file
+        self._backend = GuardedBackend(outbound, slots)
+        self._proxies: dict[str, httpcore.AsyncConnectionPool] = {}
+        self._tls: ssl.SSLContext | None = None
+
+    def server(self, target: Target) -> Server:
+        """The server of the target, and the way to it."""
+        proxy = self._outbound.proxy_for(target.host.decode("ascii"), target.port)
+        return Server(target.scheme, target.host, target.port, proxy)
+
+    async def connect(self, server: Server, target: Target) -> httpcore.AsyncConnectionInterface:
+        """A connection; through a proxy it is made with the first request.
+
+        Raises HttpFailed, and errors of the libraries.
+        """
+        if server.proxy is not None:
+            return self._proxied(server.scheme, server.proxy).create_connection(target.core_url.origin)
+        # Without the other connection that httpcore puts around this one: a lock, and a turn of all tasks.
+        host, context = server.host.decode("ascii"), self._tls_context() if server.scheme == "https" else None
+        stream = await self._backend.connect_tcp(host, server.port)
+        if context is not None:
+            stream = await stream.start_tls(context, server_hostname=host)
+        return httpcore.AsyncHTTP11Connection(target.core_url.origin, stream)
+
+    def _proxied(self, scheme: str, proxy: Proxy) -> httpcore.AsyncConnectionPool:
+        """The pool of httpcore that makes connections through the proxy."""
+        if scheme not in self._proxies:
+            options: dict[str, Any] = {
+                "ssl_context": self._tls_context() if scheme == "https" else None,
+                "network_backend": self._backend,
+            }
+            if proxy.tls:
+                options["proxy_ssl_context"] = self._tls_context()
+            if proxy.authorization is not None:
+                options["proxy_headers"] = [("Proxy-Authorization", proxy.authorization)]
+            url = httpcore.URL(
+                scheme="https" if proxy.tls else "http", host=proxy.host, port=proxy.port, target="/"
+            )
+            self._proxies[scheme] = httpcore.AsyncHTTPProxy(url, **options)
+        return self._proxies[scheme]
+
+    def _tls_context(self) -> ssl.SSLContext:
+        # Reading the certificates takes 20 ms and more; plain HTTP saves them.
+        if self._tls is None:
+            try:
+                self._tls = tls_context(self._ca_file)
+            except OSError as error:
+                reason = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
+                raise HttpFailed(f"cannot use the CA file {self._ca_file}: {reason}") from None
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+
 class ConnectionPool:
-    """The connections of one client. Each takes one of ``slots``. ``aclose`` it.
+    """The connections of one client, made by ``connector``. ``aclose`` it.
 
     ``close_expired_forever`` closes connections that nobody uses any more; without it a later request does.
     """
 
-    def __init__(self, outbound: Outbound, ca_file: Path | None, slots: HttpSlots) -> None:
-        self._outbound = outbound
-        self._ca_file = ca_file
-        self._slots = slots
-        self._makers: dict[tuple[str, bool], httpcore.AsyncConnectionPool] = {}
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
         self._open: set[httpcore.AsyncConnectionInterface] = set()
-        self._idle: defaultdict[_Server, list[IdleConnection]] = defaultdict(list)
+        self._idle: defaultdict[Server, list[IdleConnection]] = defaultdict(list)
         self._has_idle = trio.Event()
 
     def share(self) -> "ConnectionPool":
-        """An empty pool with the same settings, slots and certificates, which take long to read."""
-        other = ConnectionPool(self._outbound, self._ca_file, self._slots)
-        other._makers = self._makers
-        return other
+        """An empty pool with the same settings, slots and certificates."""
+        return ConnectionPool(self._connector)
 
     async def send(self, request: httpx.Request, target: Target) -> Reply:
         """Send the request, whose stream is asynchronous. Raises HttpFailed, and errors of the libraries."""
-        server = self._server(target)
+        server = self._connector.server(target)
         connection = await self._take(server, target)
         sent = False
         try:
@@ -94,7 +149,7 @@ class ConnectionPool:
 
     async def close_idle(self, target: Target) -> None:
         """Close the idle connections to the server of ``target``, so that the next request opens a new one."""
-        for idle in list(self._idle[self._server(target)]):
+        for idle in list(self._idle[self._connector.server(target)]):
             await idle.close()
 
     async def close_expired_forever(self) -> Never:
@@ -118,11 +173,7 @@ class ConnectionPool:
         for connection in list(self._open):
             await self._close(connection)
 
-    def _server(self, target: Target) -> _Server:
-        proxy = self._outbound.proxy_for(target.host.decode("ascii"), target.port)
-        return _Server(target.scheme, target.host, target.port, proxy is not None)
-
-    async def _take(self, server: _Server, target: Target) -> httpcore.AsyncConnectionInterface:
+    async def _take(self, server: Server, target: Target) -> httpcore.AsyncConnectionInterface:
         """The connection that was used last, or a new one."""
         group = self._idle[server]
         while group:
@@ -130,16 +181,16 @@ class ConnectionPool:
             if not _is_old(idle) and not idle.connection.has_expired():
                 return idle.take()
             await idle.close()
-        connection = self._maker(server.scheme, server.through_proxy).create_connection(target.core_url.origin)
+        connection = await self._connector.connect(server, target)
         self._open.add(connection)
         return connection
 
-    async def _give_back(self, server: _Server, connection: httpcore.AsyncConnectionInterface) -> None:
-        if not connection.is_idle() or connection not in self._open or self._slots.is_short:
+    async def _give_back(self, server: Server, connection: httpcore.AsyncConnectionInterface) -> None:
+        if not connection.is_idle() or connection not in self._open or self._connector.slots.is_short:
             await self._close(connection)
             return
         group = self._idle[server]
-        IdleConnection(connection, group, self._slots, self._close)
+        IdleConnection(connection, group, self._connector.slots, self._close)
         self._has_idle.set()
         while group and _is_old(group[0]):
             await group[0].close()
@@ -148,36 +199,6 @@ class ConnectionPool:
         self._open.discard(connection)
         with trio.CancelScope(shield=True):
             await connection.aclose()
-
-    def _maker(self, scheme: str, through_proxy: bool) -> httpcore.AsyncConnectionPool:
-        """The pool of httpcore that makes connections of this kind."""
-        key = (scheme, through_proxy)
-        if key not in self._makers:
-            self._makers[key] = self._make_maker(*key)
-        return self._makers[key]
-
-    def _make_maker(self, scheme: str, through_proxy: bool) -> httpcore.AsyncConnectionPool:
-        proxy = self._outbound.proxy if through_proxy else None
-        options: dict[str, Any] = {
-            # Reading the certificates takes 20 ms and more; plain HTTP saves them.
-            "ssl_context": self._tls_context() if scheme == "https" else None,
-            "network_backend": GuardedBackend(self._outbound, self._slots),
-        }
-        if proxy is None:
-            return httpcore.AsyncConnectionPool(**options)
-        if proxy.tls:
-            options["proxy_ssl_context"] = self._tls_context()
-        if proxy.authorization is not None:
-            options["proxy_headers"] = [("Proxy-Authorization", proxy.authorization)]
-        url = httpcore.URL(scheme="https" if proxy.tls else "http", host=proxy.host, port=proxy.port, target="/")
-        return httpcore.AsyncHTTPProxy(url, **options)
-
-    def _tls_context(self) -> ssl.SSLContext:
-        try:
-            return tls_context(self._ca_file)
-        except OSError as error:
-            reason = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
-            raise HttpFailed(f"cannot use the CA file {self._ca_file}: {reason}") from None
 
 
 def _is_old(idle: IdleConnection) -> bool:

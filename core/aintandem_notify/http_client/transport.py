@@ -20,7 +20,7 @@ from aintandem_notify.config import Outbound
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.answer import HttpAnswer, WaitForMemory
 from aintandem_notify.http_client.backend import MonitoredStream, StaleConnection
-from aintandem_notify.http_client.pools import ConnectionPool
+from aintandem_notify.http_client.pools import ConnectionPool, Connector
 from aintandem_notify.http_client.request import Body, Target, build_request, parse_target
 from aintandem_notify.http_client.slots import HttpSlots
 from aintandem_notify.http_client.unpacking import Unpacker
@@ -116,7 +116,7 @@ class HttpTransport:
     @classmethod
     def new(cls, outbound: Outbound, ca_file: Path | None, max_connections: int) -> Self:
         """A transport with at most ``max_connections`` at a time, together with those that ``share`` makes."""
-        return cls(ConnectionPool(outbound, ca_file, HttpSlots(max_connections)))
+        return cls(ConnectionPool(Connector(outbound, ca_file, HttpSlots(max_connections))))
 
     def share(self) -> "HttpTransport":
         """A transport with connections of its own, and with the same settings and limit."""

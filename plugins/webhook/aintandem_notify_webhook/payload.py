@@ -9,6 +9,8 @@ from aintandem_notify.api import Notification, Run
 MAX_PLAIN_VALUE_CHARACTERS: Final = 1000
 """Characters of JSON that a value of the event may have in the last attempt."""
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 def encode(notification: Notification) -> bytes:
     """The body, exactly as it is signed and sent."""
@@ -18,7 +20,7 @@ def encode(notification: Notification) -> bytes:
         "data": notification_values(notification),
     }
     # A lone surrogate cannot be sent; a question mark in its place can.
-    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _ENCODER.encode(body).encode("utf-8", "replace")
 
 
 def notification_values(notification: Notification) -> dict[str, Any]:

@@ -166,7 +166,7 @@ async def test_every_exception_inside_the_library_is_our_error(
     def breaking(*_: object) -> Any:
         raise error
 
-    owner = httpcore.AsyncHTTPConnection if place == "handle_async_request" else httpcore.Response
+    owner = httpcore.AsyncHTTP11Connection if place == "handle_async_request" else httpcore.Response
     async with open_server() as server, HttpClient() as http:
         with monkeypatch.context() as patch:
             patch.setattr(owner, place, breaking)
