@@ -16,15 +16,8 @@ from aintandem_notify import AInTandemClient
 from aintandem_notify.config import ProjectConfig
 from aintandem_notify.errors import LinkGivenUp, LinkRefused, ServerTrouble
 from aintandem_notify.simulator.simulation import Simulator
-from support.raw_orchestrator import (
-    Accept,
-    RawOrchestrator,
-    Refuse,
-    RestAnswer,
-    event_text,
-    frame,
-    open_raw_orchestrator,
-)
+from support.raw_http import RestAnswer
+from support.raw_orchestrator import Accept, RawOrchestrator, Refuse, event_text, frame, open_raw_orchestrator
 from support.sdk import Sdk, SdkError, callback, logged_in, open_sdk
 from support.watching import watching
 

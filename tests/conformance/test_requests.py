@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from aintandem_notify import AInTandemClient
-from support.raw_orchestrator import HttpRequest, RawOrchestrator, RestAnswer, open_raw_orchestrator
+from support.raw_http import HttpRequest, RestAnswer
+from support.raw_orchestrator import RawOrchestrator, open_raw_orchestrator
 from support.sdk import logged_in
 
 P = "project-123"

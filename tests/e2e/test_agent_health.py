@@ -19,7 +19,8 @@ from support.agent_process import AgentProcess, open_agent
 from support.configs import write_config
 from support.datagrams import bound_socket
 from support.http_server import LoopbackServer, Received, Reply, open_server
-from support.raw_orchestrator import Accept, RawOrchestrator, Refuse, RestAnswer, open_raw_orchestrator
+from support.raw_http import RestAnswer
+from support.raw_orchestrator import Accept, RawOrchestrator, Refuse, open_raw_orchestrator
 
 PATIENCE_S = 240.0
 """Seconds that a busy machine may need to show a change; a quiet one needs four."""

@@ -10,7 +10,8 @@ from support.agent_process import ended_well, open_agent
 from support.configs import write_config
 from support.datagrams import Datagrams, bound_socket
 from support.http_server import open_server
-from support.raw_orchestrator import RestAnswer, open_raw_orchestrator
+from support.raw_http import RestAnswer
+from support.raw_orchestrator import open_raw_orchestrator
 
 CONSOLE = "[plugins.console.here]\n"
 WATCHDOG_S = 2

@@ -16,7 +16,8 @@ import trio
 from support.agent_process import open_agent
 from support.commands import run_command
 from support.configs import write_config
-from support.raw_orchestrator import Accept, Refuse, RestAnswer, frame, open_raw_orchestrator
+from support.raw_http import RestAnswer
+from support.raw_orchestrator import Accept, Refuse, frame, open_raw_orchestrator
 from support.receivers import WEBHOOK_SECRET, open_webhook_receiver
 
 COMMANDS: Sequence[tuple[str, ...]] = [

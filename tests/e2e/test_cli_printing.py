@@ -21,7 +21,8 @@ from support.agent_process import AgentProcess, ended_well, logged, open_agent
 from support.commands import run_command
 from support.configs import CANARY, write_config
 from support.nasty import texts
-from support.raw_orchestrator import RawOrchestrator, Refuse, RestAnswer, open_raw_orchestrator
+from support.raw_http import RestAnswer
+from support.raw_orchestrator import RawOrchestrator, Refuse, open_raw_orchestrator
 
 EVIL = "\x1b[31mred\x1b]0;own\x07\x9b2J\x7f\u202egpj.exe\u2066\u200f\ufeff\u200b\u2028\r\nforged [b]x[/]\x00\ufffe"
 CLOSES = "\x1b[2J\u202e\x9b\r\nforged"

@@ -23,7 +23,8 @@ from support.agent_process import open_agent
 from support.commands import run_command
 from support.configs import CANARY, write_config
 from support.nasty.process import DESCRIPTORS
-from support.raw_orchestrator import RawOrchestrator, RawSocket, Refuse, RestAnswer, open_raw_orchestrator
+from support.raw_http import RestAnswer
+from support.raw_orchestrator import RawOrchestrator, RawSocket, Refuse, open_raw_orchestrator
 
 TASKS = "GET /api/projects/project-123/tasks"
 TASK_1 = "GET /api/projects/project-123/tasks/task-1"

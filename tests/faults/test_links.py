@@ -9,16 +9,8 @@ import trio
 from aintandem_notify_webhook import Webhook
 from support.fault_case import KIND, Case, descriptors, open_case
 from support.fault_counts import Counts, Record
-from support.raw_orchestrator import (
-    Garbage,
-    RawSocket,
-    Refuse,
-    Reset,
-    RestAnswer,
-    Silence,
-    UpgradeAnswer,
-    WrongAccept,
-)
+from support.raw_http import RestAnswer
+from support.raw_orchestrator import Garbage, RawSocket, Refuse, Reset, Silence, UpgradeAnswer, WrongAccept
 
 PROJECTS = tuple(f"project-{number}" for number in range(30))
 SPARE_DESCRIPTORS = 20

@@ -10,13 +10,13 @@ import trio.testing
 import trio_websocket
 
 from support.plain_client import open_socket
+from support.raw_http import RestAnswer
 from support.raw_orchestrator import (
     Accept,
     Garbage,
     RawOrchestrator,
     Refuse,
     Reset,
-    RestAnswer,
     Silence,
     UpgradeAnswer,
     WrongAccept,

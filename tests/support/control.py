@@ -23,7 +23,7 @@ from aintandem_notify.health import conditions
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, InstanceStatus
 from aintandem_notify.store import Storage, StoreLiveness, open_storage
-from support.outbox import NOW, FakeHost, SetClock
+from support.outbox import NOW, FakeHost, SetClock, event, queue_up
 
 DESTINATION = "file_log.a"
 _PATIENCE_S = 300.0
@@ -148,3 +148,25 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
         await dispatcher.wait_idle()
         async with open_control(access, ("127.0.0.1", 0)):
             yield scene
+
+
+async def queue(scene: Scene, *runs: str, destination: str = DESTINATION) -> None:
+    """Queues a delivery for each run and wakes the worker."""
+    await scene.storage.run(queue_up([event("task_failed", run) for run in runs], (destination,)))
+    scene.dispatcher.wake([destination])
+
+
+async def listed(scene: Scene, query: str = "") -> list[dict[str, Any]]:
+    status, page = await scene.request("GET", f"/deliveries{query}")
+    assert status == 200, page
+    code: list[dict[str, Any]] = page["deliveries"]
+    return code
+
+
+async def until(scene: Scene, run: str, state: str) -> dict[str, Any]:
+    """Returns the delivery about the run once it is in this state."""
+    with trio.fail_after(30):
+        while True:
+            for entry in await listed(scene):
+                if entry["title"] == f"task_failed {run}" and entry["state"] == state:
+                    return entry

@@ -30,14 +30,8 @@ from aintandem_notify_webhook import Webhook
 from support.agent_process import AgentProcess, open_agent, whole_lines
 from support.configs import CANARY, write_config
 from support.fault_counts import Record
-from support.raw_orchestrator import (
-    HttpRequest,
-    RawOrchestrator,
-    RawSocket,
-    event_text,
-    frame,
-    open_raw_orchestrator,
-)
+from support.raw_http import HttpRequest
+from support.raw_orchestrator import RawOrchestrator, RawSocket, event_text, frame, open_raw_orchestrator
 from support.receivers import WEBHOOK_SECRET, WebhookReceiver, open_webhook_receiver
 
 PROJECT: Final = "project-123"

@@ -24,7 +24,8 @@ import trio
 
 from support.agent_process import AgentProcess, whole_lines
 from support.fault_case import PROJECT, Case
-from support.raw_orchestrator import HttpRequest, RawSocket, event_text, frame, open_raw_orchestrator
+from support.raw_http import HttpRequest
+from support.raw_orchestrator import RawSocket, event_text, frame, open_raw_orchestrator
 from support.receivers import SlackReceiver, open_slack_receiver, open_webhook_receiver
 
 ENDS: Final = ("task_failed", "task_completed", "workflow_execution_failed", "sandbox_error")

@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 import trio
 from wsproto.connection import Connection, ConnectionType
@@ -33,6 +33,7 @@ from wsproto.utilities import RemoteProtocolError, generate_accept_token
 
 from aintandem_notify.simulator.wire.fault_proxy import PausableListener, reset_on_close
 from support.nasty.wire import WireAnswer
+from support.raw_http import HttpRequest, RequestReader, RestAnswer, error_answer, http_answer
 from support.wire_player import play
 
 HOST: Final = "127.0.0.1"
@@ -79,34 +80,6 @@ class Reset:
 
 
 UpgradeAnswer = Accept | Refuse | WrongAccept | Silence | Garbage | Reset | WireAnswer
-
-
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """A request; ``path`` without the query, header names in lower case.
-
-    ``at`` is its time, in seconds of trio's clock.
-    """
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-    at: float
-
-    def json(self) -> Any:
-        """The body as JSON; an empty body is None."""
-        return json.loads(self.body) if self.body else None
-
-
-@dataclass(frozen=True, slots=True)
-class RestAnswer:
-    """The answer to a REST call; ``body`` is sent as JSON unless it is bytes."""
-
-    body: Any = None
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def frame(payload: str | bytes, *, opcode: int = 0x1, final: bool = True) -> bytes:
@@ -334,7 +307,7 @@ class RawOrchestrator:
 
     async def _serve_connection(self, stream: trio.SocketStream) -> None:
         self._streams.add(stream)
-        reader = _Reader(stream)
+        reader = RequestReader(stream)
         try:
             async with stream:
                 while (request := await reader.request()) is not None:
@@ -350,7 +323,7 @@ class RawOrchestrator:
             self._left.set()
             self._left = trio.Event()
 
-    async def _upgrade(self, stream: trio.SocketStream, request: HttpRequest, reader: _Reader) -> None:
+    async def _upgrade(self, stream: trio.SocketStream, request: HttpRequest, reader: RequestReader) -> None:
         self.upgrades.append(request)
         project = unquote(request.path.partition(_SUBSCRIBE)[2])
         usual = self.upgrades_by_project.get(project, self.default_upgrade)
@@ -366,7 +339,7 @@ class RawOrchestrator:
                 self._arrivals.send_nowait(socket)
                 await socket._serve(reader.remaining())
             case Refuse(status=status, headers=headers, body=body):
-                await stream.send_all(_http_answer(RestAnswer(body, status, headers)))
+                await stream.send_all(http_answer(RestAnswer(body, status, headers)))
             case WrongAccept():
                 await stream.send_all(_switching(generate_accept_token(b"another key altogether==")))
                 await reader.until_closed()
@@ -391,7 +364,7 @@ class RawOrchestrator:
             return await play(answer, stream)
         if not isinstance(answer, RestAnswer):
             answer = RestAnswer(answer)
-        await stream.send_all(_http_answer(answer))
+        await stream.send_all(http_answer(answer))
         return True
 
     def _default_answer(self, request: HttpRequest) -> RestAnswer:
@@ -400,7 +373,7 @@ class RawOrchestrator:
                 bare = request.path.removeprefix(prefix)
                 break
         else:
-            return _error(404, "NOT_FOUND", "no such route")
+            return error_answer(404, "NOT_FOUND", "no such route")
         auth: dict[str, Callable[[HttpRequest], RestAnswer]] = {
             "POST /auth/login": self._login,
             "POST /auth/refresh": self._refresh,
@@ -417,7 +390,7 @@ class RawOrchestrator:
             return RestAnswer({"status": "ok", "uptime": 1})
         if request.method == "GET" and bare.endswith(("/tasks", "/executions", "/operations", "/flexy")):
             return RestAnswer([])
-        return _error(404, "NOT_FOUND", "no such route")
+        return error_answer(404, "NOT_FOUND", "no such route")
 
     def _login(self, request: HttpRequest) -> RestAnswer:
         self.logins.append(request.json())
@@ -455,62 +428,8 @@ async def open_raw_orchestrator(port: int = 0, **settings: Any) -> AsyncIterator
             server._listener.close()
 
 
-class _Reader:
-    """Reads HTTP/1.1 requests from a stream, and keeps the bytes after them."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
-        self._buffer = bytearray()
-
-    async def request(self) -> HttpRequest | None:
-        """The next request, None if the client has gone."""
-        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if not await self._more():
-                return None
-        first, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
-        del self._buffer[: end + 4]
-        headers = {
-            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
-        }
-        length = int(headers.get("content-length", "0"))
-        while len(self._buffer) < length:
-            if not await self._more():
-                return None
-        body = bytes(self._buffer[:length])
-        del self._buffer[:length]
-        method, target, _ = first.split(" ", 2)
-        url = urlsplit(target)
-        query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-        return HttpRequest(method, url.path, query, headers, body, trio.current_time())
-
-    def remaining(self) -> bytes:
-        """The bytes after the last request."""
-        return bytes(self._buffer)
-
-    async def until_closed(self) -> None:
-        """Read and discard until the client goes."""
-        while await self._more():
-            self._buffer.clear()
-
-    async def _more(self) -> bool:
-        content = await self._stream.receive_some(65536)
-        self._buffer += content
-        return bool(content)
-
-
 def _switching(accept_token: bytes) -> bytes:
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + accept_token + b"\r\n\r\n"
     )
-
-
-def _http_answer(answer: RestAnswer) -> bytes:
-    body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **answer.headers}
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {answer.status} Answer\r\n{head}\r\n".encode() + body
-
-
-def _error(status: int, code: str, message: str) -> RestAnswer:
-    return RestAnswer({"error": message, "code": code, "statusCode": status}, status)

@@ -11,6 +11,10 @@ from aintandem_notify.config import (
     ProjectConfig,
     RuleConfig,
 )
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.notification import Notification
+from aintandem_notify.rules import RoutedNotification, Router
+from support.happenings import NOW, project_of, run_of
 
 
 def destination(name: str, *, is_for_people: bool = True, **settings: Any) -> InstanceConfig:
@@ -45,3 +49,15 @@ def config(*parts: InstanceConfig | RuleConfig, console_url: str | None = None) 
         instances={part.name: part for part in parts if isinstance(part, InstanceConfig)},
         rules=tuple(part for part in parts if isinstance(part, RuleConfig)),
     )
+
+
+SLACK, FILE, HOOK = destination("slack.team"), destination("file_log.audit"), destination("webhook.ops")
+
+
+def routed(settings: Config, event: Event, **facts: Any) -> list[RoutedNotification]:
+    return Router(settings).route(event, run_of(event, **facts), project_of(event), NOW)
+
+
+def only(notifications: list[RoutedNotification]) -> Notification:
+    [single] = notifications
+    return single.notification

@@ -7,17 +7,11 @@ from typing import Any
 import pytest
 import trio
 
-from aintandem_notify import (
-    AInTandemClient,
-    ApiError,
-    Conflict,
-    InvalidRequest,
-    NotFound,
-    ServerTrouble,
-)
+from aintandem_notify import AInTandemClient, ApiError, Conflict, InvalidRequest, NotFound, ServerTrouble
 from aintandem_notify.simulator.simulation import Simulator
 from support.clients import logged_in
-from support.raw_orchestrator import HttpRequest, RawOrchestrator, RestAnswer, open_raw_orchestrator
+from support.raw_http import HttpRequest, RestAnswer
+from support.raw_orchestrator import RawOrchestrator
 
 P = "project-123"
 SLOWLY = 0.001
@@ -28,12 +22,6 @@ SLOWLY = 0.001
 async def client(simulator: Simulator) -> AsyncIterator[AInTandemClient]:
     async with logged_in(simulator) as record:
         yield record
-
-
-@pytest.fixture
-async def raw() -> AsyncIterator[RawOrchestrator]:
-    async with open_raw_orchestrator() as server:
-        yield server
 
 
 async def test_projects(client: AInTandemClient) -> None:

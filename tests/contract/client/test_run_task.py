@@ -22,14 +22,7 @@ from aintandem_notify import (
 )
 from aintandem_notify.simulator.simulation import Simulator
 from support.clients import logged_in
-from support.raw_orchestrator import (
-    RawOrchestrator,
-    RawSocket,
-    Refuse,
-    event_text,
-    frame,
-    open_raw_orchestrator,
-)
+from support.raw_orchestrator import RawOrchestrator, RawSocket, Refuse, event_text, frame, open_raw_orchestrator
 
 P = "project-123"
 SUBMIT = f"POST /api/projects/{P}/tasks"

@@ -4,7 +4,6 @@ import ssl
 import traceback
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpcore
@@ -17,8 +16,8 @@ from aintandem_notify.http_client import HttpAnswer, HttpClient, pools
 from support.http_server import Answer, Held, Received, Reply, open_server
 from support.nasty import orchestrator_http, receivers_http
 from support.nasty.wire import Then, WireAnswer
+from support.tls_server import TLS
 
-TLS = Path(__file__).parents[2] / "support" / "tls"
 ANSWERS = {
     **orchestrator_http.ANSWERS,
     **orchestrator_http.UPGRADES,

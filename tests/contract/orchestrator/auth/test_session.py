@@ -18,7 +18,8 @@ from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator import Credentials, Login, LoginStatus, Session, StaticToken
 from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin, renewal_time
-from support.raw_orchestrator import HttpRequest, RawOrchestrator, RestAnswer, open_raw_orchestrator
+from support.raw_http import HttpRequest, RestAnswer
+from support.raw_orchestrator import RawOrchestrator, open_raw_orchestrator
 
 LOGIN = Login("admin", Secret("admin123"))
 GIVEN = StaticToken(Secret("a-token-from-elsewhere"))

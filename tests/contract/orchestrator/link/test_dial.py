@@ -17,8 +17,8 @@ from aintandem_notify.errors import ConfigError, LinkLost
 from aintandem_notify.http_client import addresses
 from aintandem_notify.orchestrator.link.dial import MAX_PROXY_RESPONSE_BYTES, client_context, open_stream
 from aintandem_notify.orchestrator.protocol.address import Endpoint
+from support.tls_server import TLS
 
-TLS = Path(__file__).parents[3] / "support" / "tls"
 CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 

@@ -1,43 +1,28 @@
-"""Links over real sockets, against an orchestrator that misbehaves to the byte; over memory for the long waits."""
+"""A link over a real socket: its frames, its limits and its descriptors."""
 
 import gc
 import json
-import ssl
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from trio_websocket import WebSocketConnection, wrap_server_stream
+from trio_websocket import WebSocketConnection
 
 from aintandem_notify.domain.events import BinaryFrame
 from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
-from aintandem_notify.foundation.clock import SystemClock, TrioClock
 from aintandem_notify.foundation.memory_budget import MemoryBudget
 from aintandem_notify.orchestrator.link import handshake as handshake_module
 from aintandem_notify.orchestrator.link.frame_memory import COPIES, FrameMemory
-from aintandem_notify.orchestrator.link.handshake import HandshakeStream
 from aintandem_notify.orchestrator.link.text_frames import PORTION_FRAMES
-from aintandem_notify.orchestrator.link.websocket import (
-    MAX_BATCH_FRAMES,
-    MAX_MESSAGE_SIZE,
-    SHORT_CLOSE_TIMEOUT_S,
-    Frame,
-    Link,
-    LinkSettings,
-    open_link,
-    stream_opener,
-)
-from aintandem_notify.orchestrator.protocol.address import Endpoint, SocketTarget, socket_target
+from aintandem_notify.orchestrator.link.websocket import MAX_BATCH_FRAMES, MAX_MESSAGE_SIZE, Frame, open_link
+from aintandem_notify.orchestrator.protocol.address import SocketTarget
+from support.links import connected, end_of, in_pieces, receive, settings, target, texts
 from support.nasty.orchestrator_http import UPGRADES
 from support.nasty.wire import WireAnswer
 from support.raw_orchestrator import (
     Garbage,
     RawOrchestrator,
-    RawSocket,
     Refuse,
     Reset,
     Silence,
@@ -48,28 +33,6 @@ from support.raw_orchestrator import (
 )
 
 CANARY = "canary-4f1d"
-
-
-def texts(frames: Iterable[str | bytes]) -> list[str]:
-    return [frame if isinstance(frame, str) else frame.decode() for frame in frames]
-
-
-def tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
-
-
-def settings(**how: Any) -> LinkSettings:
-    return LinkSettings(open_stream=stream_opener(tls), clock=SystemClock(), **{"connect_timeout": 60.0, **how})
-
-
-def target(raw: RawOrchestrator) -> SocketTarget:
-    return socket_target(f"{raw.url}/api", "p", CANARY)
-
-
-@asynccontextmanager
-async def connected(raw: RawOrchestrator) -> AsyncIterator[tuple[Link, RawSocket]]:
-    async with open_link(target(raw), settings()) as link:
-        yield link, await raw.connections.receive()
 
 
 class Broken(Exception):
@@ -113,24 +76,6 @@ async def send_one(raw: RawOrchestrator) -> None:
     await socket.send_bytes_raw(frame("half of ", final=False))  # a whole text message bypasses the library
 
 
-async def receive(link: Link, count: int) -> list[Frame]:
-    frames: list[Frame] = []
-    while len(frames) < count:
-        frames += await link.receive_batch()
-    return frames
-
-
-async def end_of(link: Link, batches: list[list[Frame]] | None = None) -> OrchestratorError:
-    """The error that ended the link. Earlier frames are appended to ``batches``."""
-    try:
-        while True:
-            batch = await link.receive_batch()
-            if batches is not None:
-                batches.append(batch)
-    except OrchestratorError as error:
-        return error
-
-
 def open_files() -> int:
     """Our tasks, without leftovers of earlier tests that wait for the garbage collector."""
     gc.collect()
@@ -149,13 +94,6 @@ async def connect_and_be_reset(raw: RawOrchestrator, connect_timeout: float) -> 
         socket = await raw.connections.receive()
         await socket.reset()
         await link.receive_batch()
-
-
-@asynccontextmanager
-async def in_pieces() -> AsyncIterator[tuple[Link, RawSocket, trio.Nursery]]:
-    """A connected link, and a nursery for a sender that may block."""
-    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket), trio.open_nursery() as nursery:
-        yield link, socket, nursery
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files through /proc")
@@ -184,39 +122,6 @@ async def test_frames_before_the_end_are_handed_over_first() -> None:
             with pytest.raises(LinkLost) as lost:
                 await link.receive_batch()
             assert lost.value.code == 1012
-
-
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        (1000, LinkLost),
-        (1001, LinkLost),
-        (1011, LinkLost),
-        (1012, LinkLost),
-        (1013, LinkLost),
-        (1008, LinkRefused),
-        (4001, LinkRefused),
-        (4401, LinkRefused),
-        (4404, ProjectGone),
-    ],
-)
-async def test_close_codes(code: int, kind: type[OrchestratorError]) -> None:
-    async with open_raw_orchestrator() as raw:
-        async with connected(raw) as (link, socket), trio.open_nursery() as nursery:
-            nursery.start_soon(socket.close, code, "so it goes")
-            error = await end_of(link)
-        assert type(error) is kind
-        assert str(code) in str(error)
-        assert not isinstance(error, LinkLost | LinkRefused) or error.code == code
-
-
-@pytest.mark.parametrize("how", ["drop", "reset"])
-async def test_an_end_without_a_close_frame(how: str) -> None:
-    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
-        await getattr(socket, how)()
-        with pytest.raises(LinkLost) as lost:
-            await link.receive_batch()
-        assert lost.value.code == 1006
 
 
 @pytest.mark.parametrize(
@@ -264,80 +169,6 @@ async def test_an_error_of_its_user_comes_through_as_it_is() -> None:
         with pytest.raises(KeyError, match="mine"):
             async with connected(raw):
                 raise KeyError("mine")
-
-
-async def test_leaving_the_block_sends_a_close_frame() -> None:
-    async with open_raw_orchestrator() as raw:
-        async with connected(raw) as (_, socket):
-            pass
-        await socket.closed.wait()
-        assert socket.close_code == 1000
-
-
-async def test_frames_that_arrive_before_the_answer_to_our_close_frame_are_kept(
-    mock_clock: trio.testing.MockClock,
-) -> None:
-    """The peer may send more before it reads our close frame. Time stands still, so it is never silent."""
-    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
-        socket.stop_reading()
-        await socket.send_text('{"type": "ping"}')
-        await socket.receive()  # the message that it was reading already
-        assert len(await link.receive_batch()) == 1
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(link.finish)
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            await socket.send_text("late")
-            assert texts(await link.receive_batch()) == ["late"]
-            socket.go_on_reading()
-            assert "we closed the connection" in str(await end_of(link))
-
-
-async def test_a_backlog_is_read_before_a_link_is_finished(mock_clock: trio.testing.MockClock) -> None:
-    count, text = 40_000, "x" * 1000
-    async with in_pieces() as (link, socket, nursery):
-        nursery.start_soon(socket.send_bytes_raw, frame(text) * count)
-        await trio.testing.wait_all_tasks_blocked(0.05)
-        nursery.start_soon(link.finish)
-        await trio.testing.wait_all_tasks_blocked(0.05)
-        assert len(await receive(link, count)) == count
-        assert "we closed the connection" in str(await end_of(link))
-
-
-async def test_a_link_that_the_library_cannot_close_is_finished_all_the_same(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def breaking(*_: object, **__: object) -> None:
-        raise Broken("canary")
-
-    async with in_memory() as (link, _, _):
-        with monkeypatch.context() as patch:
-            patch.setattr(WebSocketConnection, "aclose", breaking)
-            await link.finish()
-        with pytest.raises(LinkLost, match="we closed the connection"):
-            await link.receive_batch()
-
-
-async def test_a_peer_that_does_not_answer_a_close_frame_is_left(autojump_clock: trio.testing.MockClock) -> None:
-    async with in_memory() as (link, _, outgoing):
-        outgoing.send_all_hook = trio.lowlevel.checkpoint  # discards everything
-        begun = trio.current_time()
-        await link.finish()
-        assert trio.current_time() - begun == 1.0
-        with pytest.raises(LinkLost, match="we closed the connection"):
-            await link.receive_batch()
-
-
-@pytest.mark.parametrize("seconds", [SHORT_CLOSE_TIMEOUT_S, 0.0], ids=["in time", "after a standstill"])
-async def test_a_cancelled_link_sends_a_close_frame_too(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also if no time is left, as after the machine has suspended the process for longer than the timeout."""
-    monkeypatch.setattr("aintandem_notify.orchestrator.link.websocket.SHORT_CLOSE_TIMEOUT_S", seconds)
-    async with open_raw_orchestrator() as raw:
-        with trio.CancelScope() as scope:
-            async with connected(raw) as (link, socket):
-                scope.cancel()
-                await link.receive_batch()
-        await socket.closed.wait()
-        assert socket.close_code == 1000
 
 
 async def test_a_message_beyond_the_limit_ends_the_link() -> None:
@@ -529,183 +360,6 @@ async def test_handshakes_are_bounded(mock_clock: trio.testing.MockClock) -> Non
                 assert (len(raw.upgrades), len(failures)) == (number, number - 1)
                 mock_clock.jump(10.0)
         assert failures == ["the orchestrator did not answer the handshake within 10 s"] * 3
-
-
-# In memory, on virtual time.
-
-
-@asynccontextmanager
-async def in_memory(
-    interval: float = 30.0,
-) -> AsyncIterator[tuple[Link, WebSocketConnection, trio.testing.MemorySendStream]]:
-    """A link, the server's end of it, and the stream that the link writes to, on trio's clock."""
-    ours, theirs = trio.testing.memory_stream_pair()
-
-    async def dial(_: Endpoint) -> trio.abc.Stream:
-        return ours
-
-    async with trio.open_nursery() as nursery:
-        servers: list[WebSocketConnection] = []
-
-        async def serve() -> None:
-            request = await wrap_server_stream(nursery, theirs)
-            servers.append(await request.accept())
-
-        nursery.start_soon(serve)
-        memory = LinkSettings(open_stream=dial, clock=TrioClock(), heartbeat_interval=interval)
-        async with open_link(socket_target("http://memory", "p", CANARY), memory) as link:
-            await trio.testing.wait_all_tasks_blocked()
-            yield link, servers[0], ours.send_stream
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_handshake_that_is_never_answered_has_a_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    ours, _ = trio.testing.memory_stream_pair()
-
-    async def dial(_: Endpoint) -> trio.abc.Stream:
-        return ours
-
-    silent = LinkSettings(open_stream=dial, clock=TrioClock(), connect_timeout=10.0)
-    with pytest.raises(LinkLost, match="the orchestrator did not answer the handshake within 10 s"):
-        async with open_link(socket_target("http://memory", "p", CANARY), silent):
-            pytest.fail("connected")
-    assert trio.current_time() == 10.0
-
-
-async def test_dialling_has_the_same_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    async def dial(_: Endpoint) -> trio.abc.Stream:
-        await trio.sleep_forever()
-        raise AssertionError("never")
-
-    stuck = LinkSettings(open_stream=dial, clock=TrioClock(), connect_timeout=10.0)
-    with pytest.raises(LinkLost, match="no connection within 10 s"):
-        async with open_link(socket_target("http://memory", "p", CANARY), stuck):
-            pytest.fail("connected")
-    assert trio.current_time() == 10.0
-
-
-@pytest.mark.parametrize("library_output", [b"", b"\x88\x82mask\x6e\x8b"])
-async def test_a_close_frame_is_sent_once(library_output: bytes) -> None:
-    ours, theirs = trio.testing.memory_stream_pair()
-    stream = HandshakeStream(ours, limit=1)
-    if library_output:
-        await stream.send_all(library_output)
-    await stream.send_close(1002)
-    sent = await theirs.receive_some()
-    assert sent.startswith(library_output or b"\x88\x82")
-    assert len(sent) == 8
-
-
-async def test_an_idle_link_is_kept_alive_for_a_day(autojump_clock: trio.testing.MockClock) -> None:
-    """The JSON pongs say only that the link lives, so nobody else gets them."""
-    async with in_memory() as (link, server, _), trio.open_nursery() as nursery:
-        pings: list[str] = []
-
-        async def answer() -> None:
-            while True:
-                pings.append(json.loads(await server.get_message())["type"])
-                await server.send_message('{"type": "pong"}')
-
-        nursery.start_soon(answer)
-        with trio.move_on_after(86400) as day:
-            await link.receive_batch()
-        assert day.cancelled_caught
-        assert pings == ["ping"] * 2880 or pings == ["ping"] * 2879
-        nursery.cancel_scope.cancel()
-
-
-@pytest.mark.parametrize(("answers", "protocol_pings"), [(True, 1), (False, 10)])
-async def test_a_server_that_answers_json_pings_gets_no_other_pings(
-    answers: bool, protocol_pings: int, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Except with the first ping, when nobody knows that it will."""
-    sent = 0
-    ping = WebSocketConnection.ping
-
-    async def count(connection: WebSocketConnection) -> None:
-        nonlocal sent
-        sent += 1
-        await ping(connection)
-
-    monkeypatch.setattr(WebSocketConnection, "ping", count)
-    async with in_memory() as (link, server, _), trio.open_nursery() as nursery:
-
-        async def read() -> None:
-            while True:
-                await server.get_message()
-                if answers:
-                    await server.send_message('{"type": "pong"}')
-
-        nursery.start_soon(read)
-        with trio.move_on_after(310) as scope:
-            await link.receive_batch()
-        assert scope.cancelled_caught
-        assert sent == protocol_pings
-        nursery.cancel_scope.cancel()
-
-
-async def test_pongs_of_the_protocol_are_life_too(autojump_clock: trio.testing.MockClock) -> None:
-    """A server that ignores the JSON ping is alive if its library answers the protocol's ping."""
-    async with in_memory() as (link, server, _), trio.open_nursery() as nursery:
-
-        async def ignore() -> None:
-            while True:
-                await server.get_message()
-
-        nursery.start_soon(ignore)
-        with trio.move_on_after(3600) as scope:
-            await link.receive_batch()
-        assert scope.cancelled_caught
-        nursery.cancel_scope.cancel()
-
-
-async def test_silence_is_a_verdict_after_two_and_a_half_intervals(autojump_clock: trio.testing.MockClock) -> None:
-    async with in_memory() as (link, _, outgoing):
-        outgoing.send_all_hook = trio.lowlevel.checkpoint  # discards everything
-        begun = trio.current_time()
-        with pytest.raises(LinkLost, match="nothing was heard for 75 s"):
-            await link.receive_batch()
-        assert trio.current_time() - begun == 75.0
-
-
-async def test_a_pause_of_ours_is_no_silence(autojump_clock: trio.testing.MockClock) -> None:
-    async with in_memory() as (link, server, _):
-        for n in range(MAX_BATCH_FRAMES + 1):
-            await server.send_message(f'{{"n": {n}}}')
-        await trio.sleep(3600)
-        assert len(await link.receive_batch()) == MAX_BATCH_FRAMES
-        assert texts(await link.receive_batch()) == [f'{{"n": {MAX_BATCH_FRAMES}}}']
-        await server.send_message("still there")
-        assert texts(await link.receive_batch()) == ["still there"]
-
-
-async def test_after_a_pause_silence_counts_anew(autojump_clock: trio.testing.MockClock) -> None:
-    async with in_memory() as (link, server, outgoing):
-        for _ in range(MAX_BATCH_FRAMES):
-            await server.send_message("x")
-        await trio.sleep(3600)
-        outgoing.send_all_hook = trio.lowlevel.checkpoint  # discards everything
-        assert len(await link.receive_batch()) == MAX_BATCH_FRAMES
-        begun = trio.current_time()
-        with pytest.raises(LinkLost, match="nothing was heard"):
-            await link.receive_batch()
-        assert trio.current_time() - begun == 75.0
-
-
-async def test_a_server_that_takes_nothing_is_dead(autojump_clock: trio.testing.MockClock) -> None:
-    """It sends for ever, but does not read our pings."""
-    async with in_memory() as (link, server, outgoing), trio.open_nursery() as nursery:
-
-        async def talk() -> None:
-            while True:
-                await server.send_message("x")
-                await trio.sleep(10)
-
-        nursery.start_soon(talk)
-        outgoing.send_all_hook = trio.sleep_forever
-        assert "does not read our messages" in str(await end_of(link))
-        assert trio.current_time() == 60.0
-        nursery.cancel_scope.cancel()
 
 
 async def test_large_messages_of_several_links_are_read_one_at_a_time() -> None:

@@ -21,7 +21,8 @@ from aintandem_notify.orchestrator.rest.client import OrchestratorApi
 from aintandem_notify.orchestrator.rest.records import Record, without_extras
 from support.nasty import orchestrator_http as nasty
 from support.nasty.wire import zipped
-from support.raw_orchestrator import RawOrchestrator, RestAnswer, open_raw_orchestrator
+from support.raw_http import RestAnswer
+from support.raw_orchestrator import RawOrchestrator, open_raw_orchestrator
 
 
 @asynccontextmanager

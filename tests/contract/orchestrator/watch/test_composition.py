@@ -13,7 +13,8 @@ from aintandem_notify.config import ConnectionConfig, ProjectConfig
 from aintandem_notify.orchestrator import ConnectionTrouble, Fleet
 from support.nasty import orchestrator_http as nasty
 from support.nasty.wire import Then
-from support.raw_orchestrator import Accept, Refuse, RestAnswer, open_raw_orchestrator
+from support.raw_http import RestAnswer
+from support.raw_orchestrator import Accept, Refuse, open_raw_orchestrator
 from support.watching import arrivals, watching
 
 A, B = ProjectConfig(id="a", name="A"), ProjectConfig(id="b", name="B")

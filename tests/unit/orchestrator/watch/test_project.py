@@ -1,12 +1,8 @@
-"""The connection loop of one project, over scripted links, on trio's clock."""
+"""A project is watched: states, events, tokens and the store, with planned links in virtual time."""
 
-import math
 import threading
-from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 import trio
@@ -14,222 +10,32 @@ import trio.testing
 from trio.testing import MockClock
 
 from aintandem_notify import log
-from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.domain.events import BinaryFrame, ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import (
-    ApiError,
     AuthenticationFailed,
     HttpFailed,
     LinkLost,
     LinkRefused,
     OrchestratorError,
     ProjectGone,
-    ServerTrouble,
     StoreError,
 )
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator.auth.login_status import LoginStatus
-from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin
 from aintandem_notify.orchestrator.link import frames
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.reconnect_policy import ConnectionTrouble
 from aintandem_notify.orchestrator.link.states import ConnectionState
-from aintandem_notify.orchestrator.link.websocket import Frame, Link
-from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_target
-from aintandem_notify.orchestrator.watch.project import watch_project
-from aintandem_notify.orchestrator.watch.settings import WatchSettings
 from aintandem_notify.orchestrator.watch.status import ProjectStatus
 from aintandem_notify.orchestrator.watch.status_tracker import StatusTracker
-
-PROJECT = Project(id="p", name="Sales")
-FOR_EVER = math.inf
+from support.planned_links import FOR_EVER, PROJECT, Plan, World
 
 
 def task(number: int) -> str:
     return (
         f'{{"type": "task_started", "timestamp": "2026-01-01T00:00:00Z", "projectId": "p", "taskId": "t{number}"}}'
     )
-
-
-@dataclass
-class Plan:
-    """One connection: refused with ``refusal``, or open for ``lasts`` seconds, with batches on the way.
-
-    ``left`` arrives when it is being closed, ``trouble`` comes out of that.
-    """
-
-    refusal: OrchestratorError | None = None
-    batches: Sequence[Sequence[Frame]] = ()
-    lasts: float = FOR_EVER
-    end: OrchestratorError = field(default_factory=lambda: LinkLost("gone away", 1001))
-    unread: Sequence[Frame] = ()
-    trouble: OrchestratorError | None = None
-
-
-class PlannedLink:
-    def __init__(self, plan: Plan) -> None:
-        self._batches = deque(plan.batches)
-        self._plan = plan
-        self._ends_at = trio.current_time() + plan.lasts
-        self.closed = trio.Event()
-        self._finished = trio.Event()
-
-    @property
-    def last_received_at(self) -> float:
-        return trio.current_time()
-
-    async def receive_batch(self) -> list[Frame]:
-        if self._batches:
-            return list(self._batches.popleft())
-        with trio.move_on_at(self._ends_at):
-            await self.closed.wait()
-            if unread := self.take_buffered():
-                return unread
-        raise self._plan.end
-
-    async def run(self) -> None:
-        await self._finished.wait()
-
-    async def finish(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self._finished.set()
-
-    def take_buffered(self) -> list[Frame]:
-        unread, self._plan = self._plan.unread, replace(self._plan, unread=())
-        return list(unread)
-
-
-@dataclass
-class World:
-    """The orchestrator and the store of one project. Every try is recorded with its time and token."""
-
-    plans: deque[Plan] = field(default_factory=deque)
-    tokens: dict[str, Token] = field(default_factory=dict)
-    tries: list[tuple[float, str]] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    event_times: list[float] = field(default_factory=list)
-    statuses: list[ProjectStatus] = field(default_factory=list)
-    renewals: list[str] = field(default_factory=list)
-    store_fails: int = 0
-    store_tries: list[float] = field(default_factory=list)
-    session_fails: deque[Exception] = field(default_factory=deque)
-    login_takes: float = 0.0
-    login_status: LoginStatus = field(default_factory=LoginStatus)
-    renewal_fails: Exception | None = None
-    lifetime: float = FOR_EVER
-    fatal: frozenset[ConnectionTrouble] = frozenset()
-    reports_every_try: bool = False
-    rest_knows: deque[bool | ApiError | HttpFailed] | None = None
-    rest_takes: float = 0.0
-    lookups: list[float] = field(default_factory=list)
-    places: ConnectionSlots = field(default_factory=ConnectionSlots)
-    max_event_characters: int | None = None
-    gave_up_for: Exception | None = None
-    open_links: int = 0
-    most_links: int = 0
-
-    def __post_init__(self) -> None:
-        self._present: Token | None = None
-        self._count = 0
-
-    def _new(self) -> Token:
-        self._count += 1
-        now, life = trio.current_time(), self.lifetime
-        origin = TokenOrigin.LOGIN if self._count == 1 else TokenOrigin.REFRESH
-        self._present = Token(f"T{self._count}", origin, None, now + life * 0.75, now + life * 0.9)
-        return self._present
-
-    async def token(self) -> Token:
-        if self._present is None or trio.current_time() >= self._present.renew_from:
-            await trio.sleep(self.login_takes)
-            if self.session_fails:
-                raise self.session_fails.popleft()
-            return self._new()
-        return self._present
-
-    async def renew(self, refused: Token) -> Token:
-        self.renewals.append(refused.text)
-        if self.renewal_fails is not None:
-            raise self.renewal_fails
-        return self._new()
-
-    async def is_known(self, project_id: str) -> bool:
-        assert self.rest_knows is not None
-        self.lookups.append(trio.current_time())
-        await trio.sleep(self.rest_takes)
-        answer = self.rest_knows.popleft() if len(self.rest_knows) > 1 else self.rest_knows[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def note_accepted(self, token: Token) -> None:
-        pass
-
-    def socket(self, project_id: str, token: Token) -> SocketTarget:
-        return socket_target("http://h/api", project_id, token.text)
-
-    @asynccontextmanager
-    async def connect(self, target: SocketTarget) -> AsyncIterator[Link]:
-        self.tries.append((trio.current_time(), target.resource.rpartition("=")[2]))
-        plan = self.plans.popleft() if self.plans else Plan()
-        if plan.refusal is not None:
-            raise plan.refusal
-        self.open_links += 1
-        self.most_links = max(self.most_links, self.open_links)
-        link = PlannedLink(plan)
-        try:
-            yield link
-        finally:
-            self.open_links -= 1
-            link.closed.set()
-            if plan.trouble is not None:
-                raise plan.trouble
-
-    async def sink(self, project: Project, events: Sequence[Event]) -> None:
-        assert project is PROJECT
-        self.store_tries.append(trio.current_time())
-        if self.store_fails:
-            self.store_fails -= 1
-            raise StoreError("the disk is full")
-        self.events += events
-        self.event_times += [trio.current_time()] * len(events)
-
-    @property
-    def types(self) -> list[str]:
-        return [event.type for event in self.events]
-
-    @property
-    def errors(self) -> list[ConnectionErrorEvent]:
-        return [event for event in self.events if isinstance(event, ConnectionErrorEvent)]
-
-    @property
-    def states(self) -> list[ConnectionState]:
-        """All states, in order."""
-        states: list[ConnectionState] = []
-        for status in self.statuses:
-            if not states or states[-1] is not status.state:
-                states.append(status.state)
-        return states
-
-    async def watch(self, seconds: float, *, chance: float = 1.0, **connection: Any) -> None:
-        """Watch the project for a while."""
-        settings = WatchSettings(
-            session=self,
-            connect=self.connect,
-            backoff=ConnectionConfig.model_construct(**{**ConnectionConfig().model_dump(), **connection}),
-            sink=self.sink,
-            clock=TrioClock(),
-            chance=lambda: chance,
-            fatal=self.fatal,
-            reports_every_try=self.reports_every_try,
-            is_known=self.is_known if self.rest_knows is not None else None,
-            slots=self.places,
-            max_event_characters=self.max_event_characters,
-        )
-        with trio.move_on_after(seconds):
-            self.gave_up_for = await watch_project(PROJECT, settings, self.statuses.append)
-        assert self.open_links == 0
 
 
 @pytest.fixture
@@ -316,182 +122,6 @@ async def test_the_status_names_the_kind_of_trouble_until_it_ends(world: World, 
         (ConnectionTrouble.LOST, "broken"),
     ]
     assert (world.statuses[-1].trouble, world.statuses[-1].last_error) == (None, None)
-
-
-NOT_FOUND = ProjectGone("the orchestrator does not know the project (HTTP 404)", 404)
-
-
-ANSWERS_404 = "the orchestrator answers HTTP 404 at the socket"
-KNOWN = "although its REST API knows the project"
-PROXY = f"{ANSWERS_404} {KNOWN}: does a proxy in front of it pass WebSocket upgrades?"
-DOUBT = f"{ANSWERS_404}, and its REST API could not say whether it knows the project"
-
-
-@pytest.mark.parametrize(
-    ("end", "reason"),
-    [(NOT_FOUND, PROXY), (ProjectGone("gone"), f"the orchestrator closes the socket with 4404 {KNOWN}")],
-)
-async def test_a_project_that_rest_knows_is_not_gone(
-    end: ProjectGone, reason: str, world: World, autojump_clock: MockClock
-) -> None:
-    world.rest_knows = deque([True])
-    world.fatal = frozenset({ConnectionTrouble.GONE})
-    world.plans += [Plan(refusal=end) for _ in range(40)]
-    await world.watch(1000)
-    assert [when for when, _ in world.tries[:9]] == [0, 1, 3, 7, 15, 31, 61, 91, 121], "the pauses of a lost link"
-    assert [error.error for error in world.errors] == [reason]
-    assert world.errors[0].will_reconnect
-    failed = world.statuses[-3]
-    assert (failed.trouble, failed.gone, failed.last_error) == (ConnectionTrouble.LOST, False, reason)
-    assert world.lookups[:4] == [0, 61, 121, 181], "asked once in a while, however often it is tried"
-
-
-async def test_a_project_is_gone_only_while_rest_says_so(world: World, autojump_clock: MockClock) -> None:
-    world.rest_knows = deque([HttpFailed("refused"), False, False, ServerTrouble("busy", status=503), True])
-    world.plans += [Plan(refusal=NOT_FOUND) for _ in range(5)]
-    await world.watch(1000)
-    shown = [(status.gone, status.last_error) for status in world.statuses if status.trouble is not None]
-    assert list(dict.fromkeys(shown)) == [
-        (False, f"{DOUBT}: refused"),
-        (True, str(NOT_FOUND)),
-        (False, f"{DOUBT}: busy (HTTP 503)"),
-        (False, PROXY),
-    ]
-    assert world.statuses[-1].was_connected
-    assert not world.statuses[-1].gone
-
-
-async def test_a_rest_api_that_does_not_answer_delays_no_try_for_long(
-    world: World, autojump_clock: MockClock
-) -> None:
-    world.rest_knows, world.rest_takes = deque([False]), 3600.0
-    world.plans += [Plan(refusal=NOT_FOUND) for _ in range(2)]
-    await world.watch(100)
-    assert [when for when, _ in world.tries] == [0, 16, 33]
-    assert [error.error for error in world.errors] == [f"{DOUBT}: no answer within 15 s"]
-
-
-async def test_a_token_that_cannot_be_renewed_is_the_reason_that_is_shown(
-    world: World, autojump_clock: MockClock
-) -> None:
-    world.plans += [Plan(refusal=LinkRefused("refused", 401)) for _ in range(9)]
-    world.renewal_fails = HttpFailed("no answer")
-    await world.watch(1000)
-    failed = [status for status in world.statuses if status.attempts == 9]
-    assert (failed[-1].last_error, failed[-1].trouble) == ("no answer", ConnectionTrouble.LOST)
-
-
-async def test_a_lost_link_is_reported_and_reconnects(world: World, autojump_clock: MockClock) -> None:
-    world.plans += [Plan(lasts=100, end=LinkLost("the orchestrator restarts", 1012))]
-    await world.watch(1000)
-    assert world.types == ["connection_connected", "connection_disconnected", "connection_connected"]
-    lost = world.events[1]
-    assert isinstance(lost, ConnectionDisconnectedEvent)
-    assert (lost.code, lost.reason, lost.will_reconnect) == (1012, "the orchestrator restarts", True)
-    assert [when for when, _ in world.tries] == [0, 101]
-
-
-async def test_backoff_doubles_to_its_maximum_and_is_reported_once(
-    world: World, autojump_clock: MockClock
-) -> None:
-    world.plans += [Plan(refusal=LinkLost(f"no {n}")) for n in range(8)]
-    await world.watch(1000)
-    assert [when for when, _ in world.tries] == [0, 1, 3, 7, 15, 31, 61, 91, 121]
-    assert world.types == ["connection_error", "connection_connected"]
-    error = world.events[0]
-    assert isinstance(error, ConnectionErrorEvent)
-    assert (error.error, error.will_reconnect) == ("no 0", True)
-    assert world.statuses[-1].last_error is None
-
-
-async def test_only_a_stable_connection_resets_the_backoff(world: World, autojump_clock: MockClock) -> None:
-    """A server that closes soon is tried less and less often; after a minute of connection, at once."""
-    world.plans += [Plan(lasts=1), Plan(lasts=1), Plan(lasts=59), Plan(lasts=60), Plan(lasts=1)]
-    await world.watch(1000)
-    pauses = [1, 2, 4, 1, 2]
-    ends = [1, 1, 59, 60, 1]
-    expected = [0.0]
-    for lasted, pause in zip(ends, pauses, strict=True):
-        expected.append(expected[-1] + lasted + pause)
-    assert [when for when, _ in world.tries] == expected
-
-
-async def test_another_outage_is_reported_again(world: World, autojump_clock: MockClock) -> None:
-    world.plans += [Plan(refusal=LinkLost("first")), Plan(lasts=100), Plan(refusal=LinkLost("second")), Plan()]
-    await world.watch(1000)
-    assert [event.error for event in world.events if isinstance(event, ConnectionErrorEvent)] == [
-        "first",
-        "second",
-    ]
-
-
-async def test_tries_can_be_limited(world: World, autojump_clock: MockClock) -> None:
-    world.plans += [Plan(refusal=LinkLost("no"))] * 20
-    await world.watch(10_000, reconnect_attempts=10)
-    assert len(world.tries) == 11
-    assert world.types == ["connection_error", "connection_error"]
-    assert [event.will_reconnect for event in world.events if isinstance(event, ConnectionErrorEvent)] == [
-        True,
-        False,
-    ]
-    assert world.states[-1] == "disconnected"
-    assert world.statuses[-1].last_error == "no"
-    assert isinstance(world.gave_up_for, LinkLost)
-
-
-@pytest.mark.parametrize(
-    ("refusal", "tries", "reported"),
-    [
-        (ProjectGone("gone"), 1, [False]),
-        (LinkRefused("no", 401), 3, [False]),
-        (LinkRefused("no", 403), 3, [False]),
-        (LinkLost("no"), 4, [True, True, True, False]),
-    ],
-)
-async def test_some_trouble_can_be_the_end_at_once(
-    world: World, autojump_clock: MockClock, refusal: OrchestratorError, tries: int, reported: list[bool]
-) -> None:
-    """A library reports to its caller. A token is still renewed once before it counts as refused."""
-    world.fatal, world.reports_every_try = frozenset({ConnectionTrouble.REFUSED, ConnectionTrouble.GONE}), True
-    world.plans += [Plan(refusal=refusal)] * 20
-    await world.watch(10_000, reconnect_attempts=3)
-    assert world.gave_up_for is refusal
-    assert len(world.tries) == tries
-    assert [event.will_reconnect for event in world.errors] == reported
-    assert world.states[-1] == "disconnected"
-
-
-async def test_a_refused_login_can_be_the_end_at_once(world: World, autojump_clock: MockClock) -> None:
-    world.fatal = frozenset({ConnectionTrouble.REFUSED})
-    world.session_fails.append(AuthenticationFailed("wrong password", status=401))
-    await world.watch(10_000)
-    assert isinstance(world.gave_up_for, AuthenticationFailed)
-    assert (world.tries, world.states) == ([], ["connecting", "disconnected"])
-
-
-async def test_a_project_that_goes_while_connected_can_be_the_end_at_once(
-    world: World, autojump_clock: MockClock
-) -> None:
-    world.fatal = frozenset({ConnectionTrouble.GONE})
-    world.plans.append(Plan(lasts=100, end=ProjectGone("gone")))
-    await world.watch(10_000)
-    assert world.states == ["connecting", "connected", "disconnected"]
-    assert not any(getattr(event, "will_reconnect", False) for event in world.events)
-
-
-async def test_every_try_can_be_reported(world: World, autojump_clock: MockClock) -> None:
-    world.reports_every_try = True
-    world.plans += [Plan(lasts=100), *[Plan(refusal=LinkLost(f"no {n}")) for n in range(3)]]
-    await world.watch(1000)
-    assert [event.error for event in world.errors] == ["no 0", "no 1", "no 2"]
-    assert world.types.count("connection_disconnected") == 1, "a lost connection is not reported as an error, too"
-
-
-async def test_a_lost_link_without_another_try(world: World, autojump_clock: MockClock) -> None:
-    world.plans += [Plan(lasts=1)]
-    await world.watch(10_000, reconnect_attempts=0)
-    assert world.types == ["connection_connected", "connection_disconnected", "connection_error"]
-    assert not any(getattr(event, "will_reconnect", False) for event in world.events)
 
 
 async def test_a_refused_token_is_renewed_without_a_word(world: World, autojump_clock: MockClock) -> None:
