@@ -4,6 +4,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic_core import from_json
+
 from aintandem_notify.domain.events import (
     ControlMessage,
     Event,
@@ -11,6 +13,8 @@ from aintandem_notify.domain.events import (
     field_names,
     parse_frame,
     read_frames,
+    restore_event,
+    restore_event_json,
 )
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
@@ -53,6 +57,11 @@ def facts(event: Event) -> dict[str, Any]:
     }
 
 
+def assert_restored_the_same(stored: str) -> None:
+    """A stored event is read back by its text as by its values."""
+    assert facts(restore_event_json(stored, "key")) == facts(restore_event(from_json(stored), "key"))
+
+
 def assert_same(frame: bytes) -> None:
     """Both ways give the same, with the same types of values."""
     one, other = quick(frame), parse_frame(frame, P, NOW)
@@ -60,5 +69,6 @@ def assert_same(frame: bytes) -> None:
         assert facts(one) == facts(other)
         assert one == other
         assert hash(one) == hash(other)
+        assert_restored_the_same(one.wire_json)
     else:
         assert one == other

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from aintandem_notify.domain.events import Event, TaskOutputEvent, UnknownEvent, restore_event
-from aintandem_notify.domain.notification import Field, Notification, Project
+from aintandem_notify.domain.notification import SECRETS_FIELD, Field, Notification, Project
 from aintandem_notify.domain.runs import OUTPUT_TAIL_CHARACTERS, Run, RunRef, tail
 from aintandem_notify.log import (
     CheckedTexts,
@@ -138,7 +138,7 @@ def redact_notification(notification: Notification) -> Notification:
 
 def redact_notification_json(content: Mapping[str, Any]) -> dict[str, Any]:
     """As ``redact_notification``, for a notification as JSON values. Accepts values of any type."""
-    redacted = dict(content)
+    redacted = {name: value for name, value in content.items() if name != SECRETS_FIELD}
     for name in ("title", "body", "fields", "url"):
         redacted[name] = redact_values(redacted.get(name))
     for name, texts in (("run", _RUN_TEXTS), ("project", ("name",))):

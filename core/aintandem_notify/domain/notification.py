@@ -68,6 +68,8 @@ WireEvent = Annotated[Event, PlainValidator(_restore), PlainSerializer(lambda ev
 
 _OF_DELIVERIES: Final = ("previous", "plain", "instead_of")
 """The fields that differ by destination, or by try."""
+SECRETS_FIELD: Final = "secrets"
+"""In the stored JSON: the ``log.secrets_generation`` at which the notification was rendered."""
 _encode: Final = json.Encoder().encode
 
 
@@ -103,9 +105,13 @@ class Notification(BaseModel):
     plain: bool = False
     instead_of: str | None = None
 
-    def content_json(self, *, with_event: bool) -> str:
-        """The rendered message as JSON, without the fields that differ by destination."""
+    def content_json(self, *, with_event: bool, secrets: str) -> str:
+        """The rendered message as JSON, without the fields that differ by destination.
+
+        ``secrets``: the ``log.secrets_generation`` at which it was rendered.
+        """
         content = vars(self).copy()
+        content[SECRETS_FIELD] = secrets
         for name in _OF_DELIVERIES:
             del content[name]
         event: Event = content.pop("event")

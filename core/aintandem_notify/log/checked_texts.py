@@ -20,7 +20,7 @@ class CheckedTexts:
 
     def __init__(self, max_texts: int = MAX_TEXTS) -> None:
         self._max_texts = max_texts
-        self._texts: dict[str, tuple[str, int]] = {}
+        self._texts: dict[str, tuple[str, str]] = {}
 
     def may_hold_secret(self, name: str, text: str, added: int, others: str) -> bool:
         """As ``log.may_hold_secret`` for ``text`` and ``others``; the last ``added`` characters of it are new."""
@@ -33,9 +33,9 @@ class CheckedTexts:
             self._texts.pop(next(iter(self._texts)), None)
         return False
 
-    def _unchecked(self, name: str, text: str, added: int, generation: int) -> str:
+    def _unchecked(self, name: str, text: str, added: int, generation: str) -> str:
         """The part of ``text`` to search: the added one, and enough before it for a secret that begins there."""
-        checked, checked_at = self._texts.get(name, ("", -1))
+        checked, checked_at = self._texts.get(name, ("", ""))
         if checked_at != generation:
             return text
         if checked == text:

@@ -9,6 +9,8 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import count
+from secrets import token_hex
 from typing import Any, Final
 
 from aintandem_notify.log.known_secrets import BACKSLASH, KnownSecrets
@@ -44,7 +46,15 @@ _permanent: dict[str, Spellings] = {}
 _rotating: deque[str] = deque(maxlen=MAX_ROTATING_SECRETS)
 _lock = threading.Lock()
 _known: KnownSecrets | None = KnownSecrets.of([])
-_generation = 0
+_numbers = count()
+_process: Final = token_hex(8)
+
+
+def _next_generation() -> str:
+    return f"{_process}.{next(_numbers)}"
+
+
+_generation = _next_generation()
 
 
 def register_secret(secret: str, *, rotating: bool = False) -> None:
@@ -66,7 +76,7 @@ def register_secret(secret: str, *, rotating: bool = False) -> None:
         else:
             _permanent[secret] = spellings_of(secret)
         _known = None
-        _generation += 1
+        _generation = _next_generation()
 
 
 def _all_known() -> KnownSecrets:
@@ -81,8 +91,11 @@ def _all_known() -> KnownSecrets:
     return known
 
 
-def secrets_generation() -> int:
-    """The number of registered secrets. A text redacted at a lower number may contain one registered since."""
+def secrets_generation() -> str:
+    """Changes with every registered secret. A text redacted at another one may contain a secret.
+
+    It is random in part, so that no other process has the same: texts are stored, and read after a restart.
+    """
     return _generation
 
 
@@ -97,12 +110,12 @@ def redact(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _redact_short(text: str, _at_generation: int) -> str:
+def _redact_short(text: str, _at_generation: str) -> str:
     return _redact(text)
 
 
 @lru_cache(maxsize=8)
-def _redact_long(text: str, _at_generation: int) -> str:
+def _redact_long(text: str, _at_generation: str) -> str:
     return _redact(text)
 
 

@@ -93,7 +93,7 @@ def one_line(text: str, limit: int) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _short_line(text: str, limit: int, _at_generation: int) -> str:
+def _short_line(text: str, limit: int, _at_generation: str) -> str:
     return _one_line(text, limit)
 
 

@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
 
 from aintandem_notify.control.deliveries import PageSearch, search_on, show
+from aintandem_notify.domain.event_redaction import EventContext
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
@@ -43,9 +45,15 @@ async def due_notifications(storage: Storage, name: str = DESTINATIONS[0]) -> li
     return [claim.notification for claim in await storage.run(claim_all(name))]
 
 
-async def clear_cache(storage: Storage) -> None:
-    """As after a restart: due notifications are read back from the store."""
-    await storage.run(lambda store: store._notification_cache.clear())
+SOURCES = ("the cache", "the store", "the store after a restart")
+
+
+async def prepare(storage: Storage, source: str) -> None:
+    """Due notifications come from this one of ``SOURCES``."""
+    if source == "the store after a restart":
+        register_secret(f"a secret of run {uuid4()}")
+    if source != "the cache":
+        await storage.run(lambda store: store._notification_cache.clear())
 
 
 def failed_while_offline(run: str = "t1", **facts: Any) -> ObservationBatch:
@@ -69,33 +77,31 @@ TOKENS = {
 }
 
 
-@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("error", TOKENS.values(), ids=TOKENS)
-async def test_a_failure_whose_error_holds_a_secret_is_sent_live(error: str, restarted: bool) -> None:
+async def test_a_failure_whose_error_holds_a_secret_is_sent_live(error: str, source: str) -> None:
     register_secret("sesame-4711")
     failed = event("task_failed", error=error)
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, router()) as bench:
             for _ in range(2):
                 await bench.ingest.commit(PROJECT, [event("task_started", at=-5), failed])
-            if restarted:
-                await clear_cache(storage)
+            await prepare(storage, source)
             for name in DESTINATIONS:
                 *_, notification = await due_notifications(storage, name)
                 assert_shows_event(notification, failed)
     assert logs == []
 
 
-@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("error", TOKENS.values(), ids=TOKENS)
-async def test_a_failure_whose_error_holds_a_secret_is_sent_after_a_gap(error: str, restarted: bool) -> None:
+async def test_a_failure_whose_error_holds_a_secret_is_sent_after_a_gap(error: str, source: str) -> None:
     register_secret("sesame-4711")
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, router()) as bench:
             for _ in range(2):
                 outcome = await bench.ingest.reconcile(PROJECT, failed_while_offline(error=error, name=error))
-            if restarted:
-                await clear_cache(storage)
+            await prepare(storage, source)
             for name in DESTINATIONS:
                 started, failed = await due_notifications(storage, name)
                 assert (started.event.type, failed.event.type) == ("task_started", "task_failed")
@@ -120,9 +126,9 @@ def assert_shows_event(notification: Notification, raw: Event) -> None:
 HIDDEN_WORDS = ["task", "fail", "2026", "00:00", "run-", "proj", "type", "error", "sandbox", "phase-1", "wf-4711"]
 
 
-@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("secret", HIDDEN_WORDS)
-async def test_no_secret_changes_the_identity_of_an_event(secret: str, restarted: bool) -> None:
+async def test_no_secret_changes_the_identity_of_an_event(secret: str, source: str) -> None:
     about = {"taskId": "run-token=abc", "executionId": "run-token=abc", "sandboxId": "run-token=abc"}
     named = {"workflowId": "wf-4711" * 73, "phaseId": "phase-1", "error": "wf-4711 token=abc"}
     project = Project(id="proj-2026", name="proj-2026")
@@ -134,8 +140,7 @@ async def test_no_secret_changes_the_identity_of_an_event(secret: str, restarted
     register_secret(secret)
     async with memory() as storage, open_bench(storage, router()) as bench:
         await bench.ingest.commit(project, raw)
-        if restarted:
-            await clear_cache(storage)
+        await prepare(storage, source)
         notifications = await due_notifications(storage)
     assert [type(notification.event) for notification in notifications] == [type(raw_event) for raw_event in raw]
     for notification, raw_event in zip(notifications, raw, strict=True):
@@ -152,12 +157,44 @@ async def test_a_secret_registered_later_is_removed_all_the_same() -> None:
             PROJECT, [event("task_failed", error="sesame-4711 was refused", task="sesame-4711")]
         )
         register_secret("sesame-4711")
-        for restarted in (False, True):
-            if restarted:
-                await clear_cache(storage)
+        for source in SOURCES:
+            await prepare(storage, source)
             for name in DESTINATIONS:
                 (notification,) = await due_notifications(storage, name)
                 assert "sesame" not in notification.model_dump_json()
+
+
+async def test_a_secret_registered_while_notifications_are_rendered_is_removed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    title = default_texts.title
+
+    def title_before(context: EventContext) -> str:
+        text = title(context)
+        register_secret("sesame-4711")
+        return text
+
+    monkeypatch.setattr(default_texts, "title", title_before)
+    async with memory() as storage, open_bench(storage, router()) as bench:
+        await bench.ingest.commit(PROJECT, [event("task_failed", error="no", task="sesame-4711")])
+        for source in SOURCES:
+            await prepare(storage, source)
+            (notification,) = await due_notifications(storage, DESTINATIONS[1])
+            assert "sesame" not in notification.model_dump_json()
+
+
+@pytest.mark.parametrize("source", SOURCES[1:])
+async def test_only_what_another_process_rendered_is_searched_for_secrets(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[str] = []
+    search = outbox.may_hold_secret
+    monkeypatch.setattr(outbox, "may_hold_secret", lambda text: [searched.append(text), search(text)][1])
+    async with memory() as storage, open_bench(storage, router()) as bench:
+        await bench.ingest.commit(PROJECT, [event("task_failed", error="no")])
+        await prepare(storage, source)
+        assert len(await due_notifications(storage)) == 1
+    assert len(searched) == (1 if source == "the store after a restart" else 0)
 
 
 def raises(*_args: Any, **_more: Any) -> Any:
@@ -176,7 +213,7 @@ async def test_the_end_is_sent_despite_any_error_in_its_text(place: str, monkeyp
         async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
             await bench.ingest.commit(PROJECT, batch)
             await bench.ingest.reconcile(PROJECT, failed_while_offline("t9", error="sesame-4711"))
-            await clear_cache(storage)
+            await prepare(storage, "the store after a restart")
             for name in DESTINATIONS:
                 notifications = await due_notifications(storage, name)
                 assert [notification.event.run_id for notification in notifications] == [
@@ -198,7 +235,7 @@ async def test_a_notification_that_cannot_be_shown_when_it_is_read_back_goes_out
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, router()) as bench:
             await bench.ingest.commit(PROJECT, [failed])
-            await clear_cache(storage)
+            await prepare(storage, "the store after a restart")
             monkeypatch.setattr(outbox, "redact_notification", raises)
             (notification,) = await due_notifications(storage)
     assert (notification.title, notification.event.key, notification.thread) == (
@@ -214,9 +251,9 @@ PASSWORD = "Xq7vLm2R+Kp4Zs8/w"
 FORMS: dict[str, texts_of.SecretText] = {**texts_of.SECRETS, **texts_of.password_texts(PASSWORD)}
 
 
-@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("caught_up", [False, True])
-async def test_no_form_of_a_secret_gets_to_a_destination_of_any_kind(caught_up: bool, restarted: bool) -> None:
+async def test_no_form_of_a_secret_gets_to_a_destination_of_any_kind(caught_up: bool, source: str) -> None:
     register_secret(PASSWORD)
     numbers = {f"t{number}": form for number, form in enumerate(FORMS.values())}
     async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
@@ -239,8 +276,7 @@ async def test_no_form_of_a_secret_gets_to_a_destination_of_any_kind(caught_up: 
                     event("something_new", run, 5, text=form.text, more=odd),
                 ],
             )
-        if restarted:
-            await clear_cache(storage)
+        await prepare(storage, source)
         sent = [*await due_notifications(storage), *await due_notifications(storage, DESTINATIONS[1])]
     assert {notification.event.run_id for notification in sent} - {None} == set(numbers)
     assert [notification for notification in sent if notification.event.type == "task_failed"]
@@ -259,17 +295,16 @@ def parts(text: str) -> list[str]:
     return [part for part in (*secret_parts, "abc", "def123") if part in text]
 
 
-@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("together", [False, True])
-async def test_a_secret_that_a_task_writes_in_pieces_goes_out_in_none(together: bool, restarted: bool) -> None:
+async def test_a_secret_that_a_task_writes_in_pieces_goes_out_in_none(together: bool, source: str) -> None:
     register_secret(PASSWORD)
     outputs = [event("output", at=at, output=piece) for at, piece in enumerate(PIECES)]
     failed = event("task_failed", at=9)
     async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
         for batch in [[*outputs, failed]] if together else [[single] for single in (*outputs, failed)]:
             await bench.ingest.commit(PROJECT, batch)
-        if restarted:
-            await clear_cache(storage)
+        await prepare(storage, source)
         sent = await due_notifications(storage)
         output = "".join(notification.event.wire()["output"] for notification in sent[:-1])
         assert output.startswith("log in with ")
@@ -296,8 +331,8 @@ async def test_live_hooks_get_no_secret_that_lies_over_pieces_which_no_rule_want
 
 
 @pytest.mark.parametrize("line", ["", "x" * 3985 + " "])
-@pytest.mark.parametrize("restarted", [False, True])
-async def test_the_end_of_an_output_does_not_begin_in_a_secret(line: str, restarted: bool) -> None:
+@pytest.mark.parametrize("source", SOURCES)
+async def test_the_end_of_an_output_does_not_begin_in_a_secret(line: str, source: str) -> None:
     register_secret(PASSWORD)
     async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
         for number in range(len(PASSWORD) + 2):
@@ -308,8 +343,7 @@ async def test_the_end_of_an_output_does_not_begin_in_a_secret(line: str, restar
             await bench.ingest.commit(
                 PROJECT, [event("output", run, 1, output=padding[10:]), event("task_failed", run, 2)]
             )
-        if restarted:
-            await clear_cache(storage)
+        await prepare(storage, source)
         for notification in [
             *await due_notifications(storage),
             *await due_notifications(storage, DESTINATIONS[1]),

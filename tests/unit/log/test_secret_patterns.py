@@ -4,6 +4,8 @@ import base64
 import json
 import re
 import shlex
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify import log
 from aintandem_notify.log import (
     REDACTED,
     may_hold_secret,
@@ -24,6 +25,7 @@ from aintandem_notify.log import (
     redact_start,
     redact_values,
     register_secret,
+    secrets_generation,
     text_views,
 )
 from aintandem_notify.log import secret_patterns as shapes
@@ -406,4 +408,20 @@ def test_no_pattern_backtracks(pattern: re.Pattern[str]) -> None:
 def test_a_rotating_secret_is_recognised_by_its_parts_too() -> None:
     register_secret(SECRET, rotating=True)
     assert redact_piece(f"at {SECRET[:9]}") == f"at {REDACTED}"
-    assert log.secrets_generation() > 0
+
+
+def test_every_new_secret_begins_a_generation() -> None:
+    before = secrets_generation()
+    register_secret(SECRET)
+    after = secrets_generation()
+    register_secret(SECRET)
+    assert before != after == secrets_generation()
+
+
+def test_no_two_processes_have_a_generation_in_common() -> None:
+    """One process may read a text from the store that another one stored, and know more secrets."""
+    ask = "from aintandem_notify.log import secrets_generation; print(secrets_generation())"
+    first, second = (
+        subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True).stdout for _ in range(2)
+    )
+    assert first != second

@@ -66,8 +66,11 @@ def fold_backlog(store: Store, name: str, over: int, now: datetime, under_way: C
     ids = select_foldable(waiting, queued=queued, over=over)
     if not ids:
         return 0
+    changes = JournalChanges()
     summary = build_summary(name, store.backlog.summarize(ids, max_names=MAX_NAMES), now)
-    store.journal.write(JournalChanges(events=[summary.event], notifications=[(summary, [name])]), now)
+    changes.events.append(summary.event)
+    changes.notifications.append((summary, [name]))
+    store.journal.write(changes, now)
     store.backlog.fold(name, ids, summary.id, now)
     return len(ids)
 

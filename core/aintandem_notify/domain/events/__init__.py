@@ -40,7 +40,7 @@ from aintandem_notify.domain.events.parsing import (
     restore_event,
     sanitize_value,
 )
-from aintandem_notify.domain.events.quick_parsing import read_frames
+from aintandem_notify.domain.events.quick_parsing import read_frames, restore_event_json
 from aintandem_notify.domain.events.record import field_names
 from aintandem_notify.domain.events.wire_events import (
     Artifact,
@@ -134,5 +134,6 @@ __all__ = [
     "parse_frame",
     "read_frames",
     "restore_event",
+    "restore_event_json",
     "sanitize_value",
 ]

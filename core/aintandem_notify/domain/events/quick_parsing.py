@@ -12,11 +12,13 @@ from operator import or_
 from typing import Any, Final, cast
 
 from msgspec import MsgspecError, json
+from pydantic_core import from_json
 
 from aintandem_notify.domain.events.base import Event, UnknownEvent
 from aintandem_notify.domain.events.event_types import WIRE_MODELS
 from aintandem_notify.domain.events.field_types import OptionalObject
-from aintandem_notify.domain.events.record import record_fields, set_frame
+from aintandem_notify.domain.events.parsing import restore_event
+from aintandem_notify.domain.events.record import record_fields, set_frame, set_memo
 from aintandem_notify.foundation.untrusted_json import find_flaw, is_flat
 
 Frame = str | bytes
@@ -57,16 +59,30 @@ def read_frames(
         for event in events
         if event.project_id != project_id
         or event.timestamp.tzinfo is not utc
-        or (
-            type(event) in fields_of_any_value
-            and (value := getattr(event, fields_of_any_value[type(event)])) is not None
-            and not _is_sound(value)
-        )
+        or (type(event) in fields_of_any_value and not _has_sound_value(event))
     ]
     if others:
         return list(_with_others(events, frames, frozenset(map(id, others)), read_otherwise))
     any(map(set_frame, events, cast("Sequence[bytes]", frames)))  # a loop without Python: it gives None for each
     return events
+
+
+def restore_event_json(wire_json: str, key: str) -> Event:
+    """As ``restore_event``, for an event whose ``wire_json`` was stored."""
+    frame = wire_json.encode()
+    try:
+        event: Event | None = _decode(frame) if len(frame) <= MAX_QUICK_BYTES else None
+    except _REFUSALS:
+        event = None
+    if (
+        event is None
+        or event.timestamp.tzinfo is not UTC
+        or (type(event) in _FIELD_OF_ANY_VALUE and not _has_sound_value(event))
+    ):
+        return restore_event(from_json(frame), key)
+    set_frame(event, frame)
+    set_memo(event, {"key": key})
+    return event
 
 
 def _with_others(
@@ -100,8 +116,9 @@ def _decode_all(frames: Sequence[Frame], max_bytes: int) -> list[Event]:
             return events
 
 
-def _is_sound(value: Any) -> bool:
-    """True if the JSON value is not nested too deep, and its numbers are finite."""
-    if type(value) is str or (type(value) is dict and is_flat(value.values())):
+def _has_sound_value(event: Event) -> bool:
+    """True if the JSON value in the event's field for any is not nested too deep, and its numbers are finite."""
+    value = getattr(event, _FIELD_OF_ANY_VALUE[type(event)])
+    if value is None or type(value) is str or (type(value) is dict and is_flat(value.values())):
         return True
     return find_flaw([value]) is None

@@ -189,7 +189,8 @@ notifications: Final = Table(
     Column("event_key", String(32), nullable=False),
     Column("rule", Text, nullable=False),
     Column("created_at", UtcTimestamp, nullable=False),
-    # The rendered notification as JSON, without its event (which is in the journal) and `previous`.
+    # The rendered notification as JSON, without its event (which is in the journal) and `previous`. Beside it, a
+    # name of the secrets that were known then: with the same, nothing in it has to be redacted again.
     Column("content", Text, nullable=False),
     # For finding the notifications of an event before it is pruned.
     Index("notifications_event", "event_key"),

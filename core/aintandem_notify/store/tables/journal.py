@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.domain.runs import TERMINAL_STATES, Run, RunRef, RunState
+from aintandem_notify.log import secrets_generation
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.engine.schema import to_microseconds
 from aintandem_notify.store.tables.bulk_statement import BulkStatement
@@ -43,6 +44,8 @@ class JournalChanges:
     """New values of ``seen_until`` for projects that are watched already."""
     new_projects: dict[str, datetime] = field(default_factory=dict)
     """Projects that are watched for the first time, each with the time from which."""
+    secrets: str = field(default_factory=secrets_generation)
+    """Make these changes before the notifications are rendered: a secret may be registered meanwhile."""
 
 
 class WatchProgress(NamedTuple):
@@ -215,7 +218,7 @@ class Journal:
         events = [_event_row(event, stored_key(event), at_us) for event in changes.events]
         stored = {event.key: (event, row) for event, row in zip(changes.events, events, strict=True)}
         notifications = [
-            _notification_row(notification, *stored[notification.event.key], at_us)
+            _notification_row(notification, *stored[notification.event.key], at_us, changes.secrets)
             for notification, _ in changes.notifications
         ]
         _ADD_EVENTS.run(connection, events)
@@ -240,7 +243,9 @@ class Journal:
         cached: Counter[str] = Counter()
         for (notification, names), (_, key, *_, content) in zip(changes.notifications, notifications, strict=True):
             for name in names:
-                cached[name] += self._notification_cache.add(name, notification, wires[key] + len(content))
+                cached[name] += self._notification_cache.add(
+                    name, notification, wires[key] + len(content), changes.secrets
+                )
         return max(cached.values(), default=0)
 
 
@@ -295,10 +300,12 @@ def _run(row: RowMapping) -> Run:
     return Run(**{**row, "kind": Family(row["kind"]), "state": RunState(row["state"])})
 
 
-def _notification_row(notification: Notification, stored: Event, stored_row: BulkRow, at_us: int) -> BulkRow:
+def _notification_row(
+    notification: Notification, stored: Event, stored_row: BulkRow, at_us: int, secrets: str
+) -> BulkRow:
     key, *_ = stored_row
     # The journal has the event as it arrived, so only a redacted one is stored with the notification, too.
-    content = notification.content_json(with_event=notification.event is not stored)
+    content = notification.content_json(with_event=notification.event is not stored, secrets=secrets)
     return (notification.id, key, notification.rule, at_us, content)
 
 

@@ -20,7 +20,7 @@ MAX_CHARACTERS: Final = 4 * 2**20
 class _DestinationCache:
     """The entries of one destination by notification id: notification, characters, secrets generation."""
 
-    entries: dict[str, tuple[Notification, int, int]] = field(default_factory=dict)
+    entries: dict[str, tuple[Notification, int, str]] = field(default_factory=dict)
     characters: int = 0
 
 
@@ -43,8 +43,11 @@ class NotificationCache:
         self._max_characters = max_characters
         self._by_destination: dict[str, _DestinationCache] = {}
 
-    def add(self, destination: str, notification: Notification, characters: int) -> bool:
-        """Adds the notification if there is room. Returns whether there was."""
+    def add(self, destination: str, notification: Notification, characters: int, secrets: str) -> bool:
+        """Adds the notification if there is room. Returns whether there was.
+
+        ``secrets``: the secrets generation at which it was rendered.
+        """
         cached = self._by_destination.get(destination)
         if cached is None:
             cached = self._by_destination[destination] = _DestinationCache()
@@ -55,7 +58,7 @@ class NotificationCache:
                 self.remove(destination, next(iter(cached.entries)))
         if not self._fits(cached, characters):
             return False
-        cached.entries[notification.id] = notification, characters, secrets_generation()
+        cached.entries[notification.id] = notification, characters, secrets
         cached.characters += characters
         return True
 

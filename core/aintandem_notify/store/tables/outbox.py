@@ -16,9 +16,9 @@ from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, update
 
 from aintandem_notify.domain.event_redaction import redact_event, redact_notification, strip_texts
-from aintandem_notify.domain.events import restore_event
-from aintandem_notify.domain.notification import Notification
-from aintandem_notify.log import get_logger, may_hold_secret
+from aintandem_notify.domain.events import restore_event, restore_event_json
+from aintandem_notify.domain.notification import SECRETS_FIELD, Notification
+from aintandem_notify.log import get_logger, may_hold_secret, secrets_generation
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.engine.schema import to_microseconds
 from aintandem_notify.store.tables.bulk_statement import BulkStatement
@@ -336,12 +336,14 @@ def _notification(row: Any) -> Notification:
     """The stored notification, without texts that have become known as secrets since."""
     content = from_json(row.content)
     key = key_of(row.key)
-    event = restore_event(from_json(row.wire), key)
+    event = restore_event_json(row.wire, key)
     if (stored_event := content.get("event")) is not None:
         redacted_event = restore_event(stored_event, key)
         event = redacted_event if type(redacted_event) is type(event) else redact_event(event)
     notification = Notification.model_validate(content | {"event": event})
-    if not may_hold_secret(f"{row.content}\n{row.wire}"):
+    # Otherwise it was rendered by another process, or before the latest secrets were registered.
+    is_clean = content.get(SECRETS_FIELD) == secrets_generation()
+    if is_clean or not may_hold_secret(f"{row.content}\n{row.wire}"):
         return notification
     try:
         return redact_notification(notification)

@@ -54,7 +54,7 @@ def test_events_of_an_earlier_version_are_known_and_their_notifications_go_out(o
     """Their keys have no times; those of later events have."""
     before, after = event("task_started", error="x"), event("task_failed", at=60)
     sent = notification(before, None)
-    at, content = to_microseconds(NOW), sent.content_json(with_event=False)
+    at, content = to_microseconds(NOW), sent.content_json(with_event=False, secrets="")
     with closing(sqlite3.connect(old)) as raw, raw:
         raw.execute(
             "INSERT INTO events (key, type, family, occurred_at, received_at, caught_up, wire)"
