@@ -44,15 +44,9 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.fixture(autouse=True)
 def _secrets_end_with_their_test() -> Iterator[None]:
     """Secrets stay hidden while the process lives; so that no test cuts its own from the texts of another."""
-    permanent, rotating = dict(redaction._permanent), list(redaction._rotating)
+    before = redaction.PROCESS.registered
     yield
-    redaction._permanent.clear()
-    redaction._permanent.update(permanent)
-    redaction._rotating.clear()
-    redaction._rotating.extend(rotating)
-    redaction._known = None
-    # Cached results of short texts are stale: they were made while those secrets were known.
-    redaction._generation = redaction._next_generation()
+    redaction.PROCESS.registered = before
 
 
 @pytest.fixture(autouse=True)
