@@ -18,7 +18,7 @@ from aintandem_notify.agent.health_facts import HealthFacts
 from aintandem_notify.agent.reloading import open_reloads
 from aintandem_notify.agent.status_line import open_status_line, status_line
 from aintandem_notify.agent.systemd import Systemd
-from aintandem_notify.config import Config, NewStore, Secret, new_store, note_config_path, store_location
+from aintandem_notify.config import Config, NewStore, new_store, note_config_path, store_location
 from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import Dispatcher, open_dispatcher
@@ -34,16 +34,13 @@ from aintandem_notify.ingest import open_ingest
 from aintandem_notify.maintenance import open_pruning, watch_trouble
 from aintandem_notify.orchestrator import (
     ConnectionSlots,
-    Credentials,
-    Login,
     Session,
-    credentials_from_config,
     open_fleet,
+    open_orchestrator,
 )
 from aintandem_notify.plugins import PluginHost, open_host
 from aintandem_notify.plugins.config_loading import LoadedConfig
 from aintandem_notify.sharing import node_name, open_membership, open_sharing
-from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.store import RESERVE_BYTES, Storage, StoreLiveness, open_liveness, open_storage
 from aintandem_notify.store.liveness import CHECK_INTERVAL_S
 
@@ -113,7 +110,7 @@ async def open_agent(
         dispatcher = await enter(
             open_dispatcher(storage=storage, host=host, clock=clock, chance=chance, announce=announce)
         )
-        url, login = await _orchestrator(config, blocks)
+        url, login = await blocks.enter_async_context(open_orchestrator(config))
         session = Session(
             url, login, http=http, clock=clock, chance=chance, announce=partial(_login_refused, announce)
         )
@@ -177,15 +174,6 @@ def _note_store(config: Config, new: NewStore | None) -> None:
         _log.info("a new store is created", store=str(new.path))
     else:
         _log.warning("an older store is left behind", store=str(new.path), older=str(new.older), so=new.sentence)
-
-
-async def _orchestrator(config: Config, blocks: AsyncExitStack) -> tuple[str, Credentials]:
-    """Returns the orchestrator's URL and credentials. Starts the embedded simulator if the config has it."""
-    if not config.orchestrator.embedded:
-        return config.orchestrator.url, credentials_from_config(config.orchestrator)
-    project_ids = tuple(project.id for project in config.projects if not project.is_glob)
-    simulator = await blocks.enter_async_context(open_simulator(demo_projects=project_ids or DEFAULT_PROJECTS))
-    return simulator.url, Login(simulator.username, Secret(simulator.password))
 
 
 def _login_refused(announce: Callable[[AgentEvent], None], event: LoginFailedEvent) -> None:

@@ -23,10 +23,11 @@ from aintandem_notify.errors import (
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.log import describe_error, redact
-from aintandem_notify.orchestrator import InvalidId, OrchestratorApi, Session, credentials_from_config
+from aintandem_notify.orchestrator import OrchestratorApi, Session, credentials_from_config
 from aintandem_notify.orchestrator.link.close_codes import error_if_known
 from aintandem_notify.orchestrator.link.websocket import LinkSettings, open_link
 from aintandem_notify.orchestrator.watch.composition import link_settings
+from aintandem_notify.orchestrator.watch.project_lookup import project_exists
 
 ANSWER_TIMEOUT_S: Final = 30.0
 """Seconds that the orchestrator gets for all REST requests together."""
@@ -91,7 +92,8 @@ async def _find_projects(entries: Sequence[ProjectConfig], api: OrchestratorApi,
     ids: dict[str, None] = {}
     for entry in entries:
         if not entry.is_glob:
-            matching = [entry.id] if await _exists(entry.id, listed, api) else []
+            exists = entry.id in listed or await project_exists(entry.id, api.project)
+            matching = [entry.id] if exists else []
             problem = "the orchestrator does not know it; is the id in [[projects]] right?"
         else:
             matching = [project_id for project_id in listed if fnmatchcase(project_id, entry.id)]
@@ -115,20 +117,6 @@ def _list_of(ids: Sequence[str], most: int = 3) -> str:
 
 def _project_name(project_id: str) -> str:
     return f"project {project_id}"
-
-
-async def _exists(project_id: str, listed: Sequence[str], api: OrchestratorApi) -> bool:
-    if project_id in listed:
-        return True
-    try:
-        await api.project(project_id)
-    except InvalidId:
-        return False
-    except NotFound as error:
-        if not error.is_from_api:
-            raise
-        return False
-    return True
 
 
 async def _check_socket(

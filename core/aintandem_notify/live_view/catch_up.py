@@ -11,12 +11,8 @@ from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.reconciliation import end_events
 from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef
 from aintandem_notify.errors import ApiError, HttpFailed, NotFound
-from aintandem_notify.orchestrator import InvalidId
-from aintandem_notify.orchestrator.catch_up.record_mapping import (
-    execution_observation,
-    sandbox_observations,
-    task_observation,
-)
+from aintandem_notify.orchestrator.catch_up.record_mapping import sandbox_observations
+from aintandem_notify.orchestrator.catch_up.run_lookup import look_up_run
 from aintandem_notify.orchestrator.rest.records import OperationRecord
 
 FinalEvents = Mapping[RunRef, Sequence[Event]]
@@ -46,13 +42,7 @@ async def fetch_final_events(
 
 
 async def _fetch_end(client: AInTandemClient, ref: RunRef, now: datetime) -> FinalEvents:
-    try:
-        if ref.kind is Family.TASK:
-            observation = task_observation(ref.project_id, await client.tasks.get_task(ref.project_id, ref.id))
-        else:
-            observation = execution_observation(ref.project_id, await client.workflows.get_execution(ref.id))
-    except (NotFound, InvalidId):
-        return {ref: ()}
+    observation = await look_up_run(ref, client.tasks.get_task, client.workflows.get_execution)
     return _final_events([] if observation is None else [observation], now)
 
 

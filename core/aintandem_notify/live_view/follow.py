@@ -32,11 +32,11 @@ from aintandem_notify.live_view.catch_up import fetch_final_events
 from aintandem_notify.live_view.model import DisplayLine, RunTracker
 from aintandem_notify.live_view.output import Display, Style, open_display
 from aintandem_notify.live_view.reports import Reports
-from aintandem_notify.orchestrator import InvalidId
+from aintandem_notify.orchestrator import Login, StaticToken, open_orchestrator
 from aintandem_notify.orchestrator.catch_up.record_mapping import task_observation
 from aintandem_notify.orchestrator.watch.fleet import resolve
+from aintandem_notify.orchestrator.watch.project_lookup import project_exists
 from aintandem_notify.rules import formats
-from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 
 MAX_REASON: Final = 300
 """Characters of an error or close reason that are shown."""
@@ -72,21 +72,12 @@ async def follow(config: Config, options: FollowOptions, style: Style) -> bool:
 @asynccontextmanager
 async def _open_client(config: Config) -> AsyncIterator[AInTandemClient]:
     """A client that is logged in. It uses a new simulator if the config says so."""
-    orchestrator = config.orchestrator
-    if orchestrator.embedded:
-        named = tuple(project.id for project in config.projects if not project.is_glob)
-        async with (
-            open_simulator(demo_projects=named or DEFAULT_PROJECTS) as simulator,
-            _client(simulator.url, None, config.connection) as client,
-        ):
-            await client.auth.login(simulator.username, simulator.password)
+    async with open_orchestrator(config) as (url, credentials):
+        token = credentials.token.reveal() if isinstance(credentials, StaticToken) else None
+        async with _client(url, token, config.connection) as client:
+            if isinstance(credentials, Login):
+                await client.auth.login(credentials.username, credentials.password.reveal())
             yield client
-        return
-    token = orchestrator.token.reveal() if orchestrator.token else None
-    async with _client(orchestrator.url, token, config.connection) as client:
-        if orchestrator.username is not None and orchestrator.password is not None:
-            await client.auth.login(orchestrator.username, orchestrator.password.reveal())
-        yield client
 
 
 def _client(url: str, token: str | None, connection: ConnectionConfig) -> AInTandemClient:
@@ -159,11 +150,9 @@ async def _projects(client: AInTandemClient, entries: Sequence[ProjectConfig]) -
     listed = await client.projects.list()
     projects = resolve(entries, listed)
     for unlisted in projects.keys() - {record.id for record in listed}:
-        try:
-            await client.projects.get(unlisted)
-        except (NotFound, InvalidId):
+        if not await project_exists(unlisted, client.projects.get):
             known = ", ".join(formats.one_line(record.id, 60) for record in listed[:10]) or "none"
-            raise FollowError(f"the orchestrator knows no project {unlisted}; it has {known}") from None
+            raise FollowError(f"the orchestrator knows no project {unlisted}; it has {known}")
     return list(projects.values())
 
 

@@ -4,7 +4,13 @@
 connection. The decision tables are in ``link``: ``close_codes``, ``reconnect_policy``, ``states``, ``heartbeat``.
 """
 
-from aintandem_notify.orchestrator.auth.credentials import Credentials, Login, StaticToken, credentials_from_config
+from aintandem_notify.orchestrator.auth.credentials import (
+    Credentials,
+    Login,
+    StaticToken,
+    credentials_from_config,
+    open_orchestrator,
+)
 from aintandem_notify.orchestrator.auth.login_status import LoginStatus
 from aintandem_notify.orchestrator.auth.session import Session
 from aintandem_notify.orchestrator.auth.token_store import MemoryTokens, StoredTokens, TokenStore
@@ -40,6 +46,7 @@ __all__ = [
     "WatchSettings",
     "credentials_from_config",
     "open_fleet",
+    "open_orchestrator",
     "validate_id",
     "watch_project",
 ]

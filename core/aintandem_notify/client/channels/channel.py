@@ -17,23 +17,24 @@ from aintandem_notify.client.channels.callbacks import CallbackRunner
 from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener, change_from_event
 from aintandem_notify.client.channels.event_filter import SubscriberIndex, SubscriptionFilter
 from aintandem_notify.client.channels.event_history import EventHistory
-from aintandem_notify.client.channels.final_state import fetch_final_event
 from aintandem_notify.client.channels.project_watch import ProjectWatch
 from aintandem_notify.client.channels.subscriber_queue import RunQueue, SubscriberQueue
 from aintandem_notify.client.lifetime import ClientLifetime
 from aintandem_notify.domain.events import EVENT_TYPES, LOCAL_TYPES, ConnectionEvent, Event, Family
 from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.reconciliation import end_events
+from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.errors import ApiError, Disconnected, HttpFailed, NotFound
 from aintandem_notify.foundation.backoff import Chance, full_jitter
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator import (
     ConnectionState,
-    InvalidId,
     OrchestratorApi,
     ProjectStatus,
     WatchSettings,
     watch_project,
 )
+from aintandem_notify.orchestrator.catch_up.run_lookup import look_up_run
 from aintandem_notify.orchestrator.watch.settings import EventSink
 
 LOOKUP_RETRY_S: Final = (1.0, 30.0)
@@ -223,38 +224,34 @@ class Channel:
         if queue.lookup_scope is not None:
             queue.lookup_scope.cancel()
         queue.lookup_scope = scope = trio.CancelScope()
-        self._context.nursery.start_soon(self._look_up_final_event, queue, scope)
+        ref = RunRef(self.project_id, event_filter.family, event_filter.run_id)
+        self._context.nursery.start_soon(self._look_up_final_event, queue, ref, scope)
 
-    async def _look_up_final_event(self, queue: RunQueue, scope: trio.CancelScope) -> None:
-        failures = 0
+    async def _look_up_final_event(self, queue: RunQueue, ref: RunRef, scope: trio.CancelScope) -> None:
+        api, failures = self._context.api, 0
         with scope:
             while True:
                 attempts = queue.attempts
                 try:
                     async with self._context.lookup_limiter:
-                        end = await fetch_final_event(
-                            self._context.api, queue.event_filter, self.project_id, self._context.clock.now()
-                        )
-                except (NotFound, InvalidId) as error:
-                    _log.info("the orchestrator does not know the watched run", run=queue.event_filter.run_id)
-                    if queue.needs_end:
-                        queue.close(error)
-                    return
+                        observation = await look_up_run(ref, api.task, api.execution, whole=True)
                 except (ApiError, HttpFailed) as error:
-                    _log.info(
-                        "could not look up how a run ended", run=queue.event_filter.run_id, reason=str(error)
-                    )
+                    _log.info("could not look up how a run ended", run=ref.id, reason=str(error))
                     first, longest = LOOKUP_RETRY_S
                     await trio.sleep(
                         full_jitter(failures, initial=first, maximum=longest, chance=self._context.chance)
                     )
                     failures += 1
                     continue
-                if end is not None:
+                if observation is not None and observation.state is RunState.GONE:
+                    _log.info("the orchestrator does not know the watched run", run=ref.id)
+                    if queue.needs_end:
+                        queue.close(NotFound(f"the orchestrator does not know {ref.kind} {ref.id}", status=404))
+                elif observation is not None and (ends := end_events(observation, self._context.clock.now())):
                     await trio.sleep(FINAL_EVENT_DELAY_S)
                     # If the run has started again meanwhile, the response is about the earlier attempt.
                     if attempts == queue.attempts:
-                        queue.put_final_event(end)
+                        queue.put_final_event(ends[-1])
                 return
 
     def _ensure_watch(self) -> ProjectWatch:

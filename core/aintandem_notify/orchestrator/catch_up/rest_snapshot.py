@@ -22,7 +22,7 @@ from aintandem_notify.orchestrator.catch_up.record_mapping import (
 )
 from aintandem_notify.orchestrator.catch_up.remote_clock import RemoteClock
 from aintandem_notify.orchestrator.catch_up.request_slots import RequestSlots
-from aintandem_notify.orchestrator.protocol.identifiers import InvalidId
+from aintandem_notify.orchestrator.catch_up.run_lookup import look_up_run
 from aintandem_notify.orchestrator.protocol.responses import ResponseTooLarge
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi, with_retries
 from aintandem_notify.orchestrator.rest.records import OperationRecord, SandboxRecord, TaskRecord, without_extras
@@ -139,27 +139,14 @@ class SnapshotReader:
 
     async def read_run(self, ref: RunRef) -> Observation | None:
         """Requests one run. None if the orchestrator does not know it."""
-        try:
-            return await self._read_run(ref)
-        except InvalidId:
-            return None
-        except NotFound as error:
-            if not error.is_from_api:
-                raise
-            return None
+        if ref.kind is Family.SANDBOX:
+            sandboxes = await self._read_sandboxes(ref.project_id, [ref], lambda sandbox: sandbox.ref == ref)
+            return next((sandbox for sandbox in sandboxes if sandbox.ref == ref), None)
+        observation = await self._look_up(ref)
+        return None if observation is None or observation.state is RunState.GONE else observation
 
-    async def _read_run(self, ref: RunRef) -> Observation | None:
-        match ref.kind:
-            case Family.TASK:
-                task = await self._request(ref.project_id, lambda: self._api.task(ref.project_id, ref.id))
-                observation = task_observation(ref.project_id, task)
-            case Family.WORKFLOW:
-                execution = await self._request(ref.project_id, lambda: self._api.execution(ref.id))
-                observation = execution_observation(ref.project_id, execution)
-            case _:
-                sandboxes = await self._read_sandboxes(ref.project_id, [ref], lambda sandbox: sandbox.ref == ref)
-                observation = next((sandbox for sandbox in sandboxes if sandbox.ref == ref), None)
-        return observation if observation is not None and observation.ref == ref else None
+    async def _look_up(self, ref: RunRef) -> Observation | None:
+        return await self._request(ref.project_id, lambda: look_up_run(ref, self._api.task, self._api.execution))
 
     async def _read_tasks(
         self, project_id: str, known: Sequence[OpenRun], oldest: datetime, reconciler: PageReconciler
@@ -250,14 +237,9 @@ class SnapshotReader:
             transaction_no = reconciler.transaction_no
             for ref in refs:
                 try:
-                    observation = await self._read_run(ref)
+                    observation = await self._look_up(ref)
                     observations += [] if observation is None else [observation]
-                except InvalidId:
-                    observations.append(Observation(ref, RunState.GONE))
                 except (ApiError, HttpFailed) as error:
-                    if isinstance(error, NotFound) and error.is_from_api:
-                        observations.append(Observation(ref, RunState.GONE))
-                        continue
                     troubles.append(error)
                     if isinstance(error, HttpFailed) or len(troubles) == MAX_FAILED_RUNS:
                         break

@@ -4,7 +4,7 @@ A proxy that passes no WebSocket upgrades, or a wrong path, answers 404 for a pr
 """
 
 import math
-from collections.abc import Set
+from collections.abc import Awaitable, Callable, Set
 from contextlib import suppress
 from typing import Final
 
@@ -21,6 +21,19 @@ LISTED_FOR_S: Final = 2.0
 
 _ALL_PROJECTS: Final = ""
 """The client name of requests for all projects together."""
+
+
+async def project_exists(project_id: str, request: Callable[[str], Awaitable[object]]) -> bool:
+    """Whether ``request`` gets the project. Raises ApiError (NotFound if a proxy answered) or HttpFailed."""
+    try:
+        await request(project_id)
+    except InvalidId:
+        return False
+    except NotFound as error:
+        if not error.is_from_api:
+            raise
+        return False
+    return True
 
 
 class ProjectLookup:
@@ -47,14 +60,11 @@ class ProjectLookup:
             has_listed = True
         try:
             async with self._slots.acquire(project_id):
-                await self._api.project(project_id)
-        except InvalidId:
-            return False
-        except NotFound as error:
-            if not has_listed and not error.is_from_api:
+                return await project_exists(project_id, self._api.project)
+        except NotFound:
+            if not has_listed:
                 raise
             return False
-        return True
 
     async def _list_ids(self) -> Set[str]:
         async with self._slots.acquire(_ALL_PROJECTS):
