@@ -19,13 +19,13 @@ from aintandem_notify.control.schemas import (
     HoldResponse,
     RefusedDelivery,
 )
-from aintandem_notify.delivery.gate import GateState
+from aintandem_notify.delivery.gate import Gate
+from aintandem_notify.delivery.gate_rows import from_row
 from aintandem_notify.store import (
     BulkResult,
     DeliveryFilter,
     DeliveryRow,
     DeliveryState,
-    GateRow,
     Store,
     TransactionPurpose,
 )
@@ -105,10 +105,12 @@ def _require_known(store: Store, delivery_filter: DeliveryFilter, configured: Co
         )
 
 
-def show(store: Store, reference: str, in_flight_ids: Collection[int] = ()) -> DeliveryDetailResponse:
+def show(
+    store: Store, reference: str, now: datetime, in_flight: Callable[[], Collection[int]] = tuple
+) -> DeliveryDetailResponse:
     """Returns everything about one delivery. Raises RequestRefused if ``reference`` names none or several.
 
-    ``in_flight_ids``: the deliveries that this agent is sending.
+    ``in_flight``: returns the deliveries that this agent is sending.
     """
     with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
         entry = store.delivery_queries.get(resolve(store, reference))
@@ -116,18 +118,18 @@ def show(store: Store, reference: str, in_flight_ids: Collection[int] = ()) -> D
             raise RequestRefused(f"there is no delivery {reference}", status=404)
         gate = store.gates.read(entry.destination, entry.variant)
         blocked_by = store.delivery_queries.blocked_by(entry.id)
-    in_flight = entry.claimed or entry.id in in_flight_ids
-    is_waiting = entry.state is DeliveryState.QUEUED and not in_flight
+    is_in_flight = entry.claimed or entry.id in in_flight()
+    is_waiting = entry.state is DeliveryState.QUEUED and not is_in_flight
     fields = _fields(entry) | {
         "thread": entry.thread,
         "fault": entry.fault,
         "fault_count": entry.fault_count,
         "plain": entry.plain,
-        "in_flight": in_flight,
+        "in_flight": is_in_flight,
         "claimed_by": entry.claimed_by,
         "only_by": entry.node,
         "behind": blocked_by if is_waiting else None,
-        "held": _hold(gate) if is_waiting and gate is not None else None,
+        "held": _hold(from_row(gate, 0.0, now), now) if is_waiting and gate is not None else None,
         "content": entry.content,
         "receipt": entry.receipt,
     }
@@ -236,14 +238,11 @@ def _join_with_or(states: Iterable[DeliveryState]) -> str:
     return " or ".join(sorted(states))
 
 
-def _hold(gate: GateRow) -> HoldResponse | None:
+def _hold(gate: Gate, now: datetime) -> HoldResponse | None:
     """Returns the state that holds the destination back; None if nothing does."""
-    if gate.paused:
-        return HoldResponse(state="paused", retry_at=None, last_error=gate.last_error)
-    if gate.state == GateState.OPEN:
+    if gate.is_flowing:
         return None
-    disabled = gate.state == GateState.DISABLED
-    return HoldResponse(state=gate.state, retry_at=None if disabled else gate.retry_at, last_error=gate.last_error)
+    return HoldResponse(state=gate.label, retry_at=gate.retry_time(0.0, now), last_error=gate.last_error)
 
 
 def _fields(entry: DeliveryRow) -> dict[str, object]:

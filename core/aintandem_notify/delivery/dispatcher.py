@@ -3,7 +3,6 @@
 ``agent`` starts and stops workers, ``ingest`` wakes them, the control API pauses and resumes destinations.
 """
 
-import math
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -332,15 +331,13 @@ def _destinations_with_work(store: Store, *, workers: Mapping[str, Worker], inst
 
 def _condition(running: _RunningWorker, gate: Gate, instant: Instant) -> DestinationCondition:
     worker = running.worker
-    is_tried = gate.state is not GateState.OPEN and math.isfinite(gate.opens_at)
-    wait_s = max(0.0, gate.retry_at - instant.now_s)
     return DestinationCondition(
         name=worker.settings.name,
         label="draining" if worker.draining else gate.label,
         state=gate.state,
         since=running.trouble_since(gate, instant),
         last_error=gate.last_error,
-        retry_at=instant.now + timedelta(seconds=wait_s) if is_tried else None,
+        retry_at=gate.retry_time(instant.now_s, instant.now),
     )
 
 

@@ -7,7 +7,7 @@ All times but ``since`` are trio's, in float seconds, so that setting the wall c
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -99,6 +99,12 @@ class Gate:
     def is_well(self) -> bool:
         """True if the last try did not fail either."""
         return self.is_flowing and self.last_error is None
+
+    def retry_time(self, now_s: float, now: datetime) -> datetime | None:
+        """Returns the time of the next try, for people; None if there is no trouble, or if a person must act."""
+        if self.state is GateState.OPEN or math.isinf(self.opens_at):
+            return None
+        return now + timedelta(seconds=max(0.0, self.retry_at - now_s))
 
     @property
     def label(self) -> str:

@@ -83,9 +83,9 @@ class StoredGate:
                 row = store.gates.read(self._name, variant)
         if lock and row is None and self._interval_s is not None:
             store.gates.ensure(self._name, to_row(Gate(), instant.now_s, now), variant)
-        if lock and (self._interval_s is not None or (row is not None and not _is_unrestricted(row))):
+        if lock and (self._interval_s is not None or not _gate_of(row, instant, now).is_flowing):
             row = store.gates.read(self._name, variant, lock=True)
-        gate = Gate() if row is None else from_row(row, instant.now_s, now)
+        gate = _gate_of(row, instant, now)
         self.value = replace(gate, turns=turns_after(self.value, gate))
         if not self._was_read:
             self._log_held(self.value)
@@ -137,5 +137,5 @@ def _without_trouble(gate: Gate) -> Gate:
     return Gate(paused=True, since=gate.since) if gate.paused else Gate()
 
 
-def _is_unrestricted(row: GateRow) -> bool:
-    return row.state == GateState.OPEN.value and not row.paused
+def _gate_of(row: GateRow | None, instant: Instant, now: datetime) -> Gate:
+    return Gate() if row is None else from_row(row, instant.now_s, now)

@@ -367,7 +367,7 @@ async def test_deliveries_shown_to_people_hold_no_secret_registered_since() -> N
         register_secret(PASSWORD)
         register_secret("project")
         register_secret("error")
-        detail = await storage.run(lambda store: show(store, "1"))
+        detail = await storage.run(lambda store: show(store, "1", NOW))
         search = PageSearch(DeliveryFilter(), 9, None)
         listed = (await storage.run(lambda store: search_on(store, search, ()))).response()
     assert detail.title is not None

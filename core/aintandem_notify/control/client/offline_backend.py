@@ -1,9 +1,8 @@
 """The backend where no agent runs: gives the same responses from the store alone."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +24,7 @@ from aintandem_notify.control.schemas import (
 )
 from aintandem_notify.delivery import NOT_CONFIGURED
 from aintandem_notify.delivery import gate as gates
-from aintandem_notify.delivery.gate import Gate, GateState, date_trouble
+from aintandem_notify.delivery.gate import Gate, date_trouble
 from aintandem_notify.delivery.gate_rows import from_row, to_row
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.store import BulkResult, DeliveryFilter, QueueStats, Store, TransactionPurpose
@@ -86,7 +85,7 @@ class OfflineBackend:
 
     def show(self, reference: str) -> DeliveryDetailResponse:
         """Returns everything about one delivery."""
-        return deliveries.show(self._store, reference)
+        return deliveries.show(self._store, reference, self._clock.now())
 
     def apply(self, action: AdminAction, references: Sequence[str]) -> BulkResponse:
         """Retries or drops these deliveries. Queued ones are sent once an agent runs."""
@@ -157,13 +156,12 @@ def _untouched(name: str) -> DestinationResponse:
 def _destination(
     name: str, gate: Gate, queue: QueueStats | None, now: datetime, *, configured: bool
 ) -> DestinationResponse:
-    is_tried = gate.state is not GateState.OPEN and math.isfinite(gate.opens_at)
     return DestinationResponse(
         name=name,
         state=(None if gate.is_flowing else gate.label) if configured else NOT_CONFIGURED,
         queued=queue.queued if queue else 0,
         oldest=queue.oldest if queue else None,
         last_error=gate.last_error,
-        retry_at=now + timedelta(seconds=max(0.0, gate.retry_at)) if is_tried else None,
+        retry_at=gate.retry_time(0.0, now),
         since=gate.since,
     )

@@ -133,7 +133,8 @@ class _ControlApi:
     async def show(self, request: Request) -> DeliveryDetailResponse:
         """GET /deliveries/{id}"""
         reference, access = request.path_params["id"], self._access
-        return await access.storage.run(lambda store: deliveries.show(store, reference, access.in_flight()))
+        show = partial(deliveries.show, reference=reference, now=access.clock.now(), in_flight=access.in_flight)
+        return await access.storage.run(show)
 
     async def apply(self, action: AdminAction, request: Request) -> BulkResponse:
         """POST /deliveries/retry and /deliveries/drop, with ids or a filter"""
