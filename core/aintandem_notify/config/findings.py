@@ -14,22 +14,6 @@ from typing import Final
 Place = tuple[str | int, ...]
 """Keys and list positions from the top of the document."""
 
-TOP_LEVEL_KEYS: Final = (
-    "plugins_dir",
-    "orchestrator",
-    "projects",
-    "plugins",
-    "rules",
-    "connection",
-    "store",
-    "delivery",
-    "agent",
-    "health",
-    "control",
-    "log",
-)
-"""The keys at the top of a document."""
-
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 

@@ -15,18 +15,13 @@ from typing import Any, Final
 
 from aintandem_notify import log
 from aintandem_notify.config import crosschecks
-from aintandem_notify.config.findings import TOP_LEVEL_KEYS, Finding, Place, did_you_mean, dotted, toml_type
+from aintandem_notify.config.findings import Finding, Place, did_you_mean, dotted, toml_type
 from aintandem_notify.config.models import (
-    AgentConfig,
+    OPTIONAL_TABLES,
+    TABLE_LISTS,
+    TOP_LEVEL_KEYS,
     Config,
-    ConnectionConfig,
-    ControlConfig,
-    DeliveryConfig,
-    HealthConfig,
-    LogConfig,
     OrchestratorConfig,
-    ProjectConfig,
-    RuleConfig,
     StoreConfig,
     Table,
     store_location,
@@ -45,16 +40,6 @@ _log = log.get_logger(__name__)
 MAX_CONFIG_BYTES: Final = 16 * 2**20
 """Bytes of a config file; our limit. 300 projects need 10,000; ``/dev/zero`` has no end."""
 
-_OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
-    "connection": ConnectionConfig,
-    "store": StoreConfig,
-    "delivery": DeliveryConfig,
-    "agent": AgentConfig,
-    "health": HealthConfig,
-    "control": ControlConfig,
-    "log": LogConfig,
-}
-_TABLE_LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}
 _SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _DECLARED_TWICE: Final = re.compile(r"Cannot declare (\(.*\)) twice")
 MAX_MESSAGE: Final = 500
@@ -125,9 +110,9 @@ def read_document(
             "orchestrator",
             *validate(OrchestratorConfig, document["orchestrator"], ("orchestrator",), context),
         )
-    for name, model in _OPTIONAL_TABLES.items():
+    for name, model in OPTIONAL_TABLES.items():
         add(name, *validate(model, document.get(name, {}), (name,), context))
-    for name, model in _TABLE_LISTS.items():
+    for name, model in TABLE_LISTS.items():
         add(name, *_read_list(model, document.get(name, []), name, context))
     add("plugins_dir", *_read_plugins_dir(document, context.base_dir))
     plugins = read_plugin_tables(document.get("plugins", {}), context, catalog, tables["plugins_dir"])

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_type_hints
 
 import platformdirs
 from pydantic import (
@@ -397,6 +397,17 @@ class Config:
     control: ControlConfig = field(default_factory=ControlConfig)
     log: LogConfig = field(default_factory=LogConfig)
     plugins_dir: Path = Path("plugins")
+
+
+OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
+    name: kind
+    for name, kind in get_type_hints(Config).items()
+    if isinstance(kind, type) and issubclass(kind, Table) and kind is not OrchestratorConfig
+}
+"""The tables that a document may leave out. These names follow from the fields of ``Config``."""
+TABLE_LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}
+TOP_LEVEL_KEYS: Final = ("plugins_dir", "orchestrator", "projects", "plugins", "rules", *OPTIONAL_TABLES)
+"""The keys at the top of a document."""
 
 
 def store_location(source: Path, store: StoreConfig, *, embedded: bool) -> str | Path | None:

@@ -8,21 +8,15 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from aintandem_notify.config.models import (
-    AgentConfig,
-    ConnectionConfig,
-    ControlConfig,
-    DeliveryConfig,
-    HealthConfig,
-    LogConfig,
+    OPTIONAL_TABLES,
     OrchestratorConfig,
     ProjectConfig,
     RuleConfig,
-    StoreConfig,
     Table,
 )
 from aintandem_notify.config.plugin_tables.catalog import PluginType
@@ -50,20 +44,19 @@ _EVENT_GLOB: Final = {
 }
 
 
-class _Document(Table):
-    """The configuration of aintandem-notify."""
-
-    plugins_dir: str = Field("plugins", description="the folder of one-file plugins, relative to the config file")
-    orchestrator: OrchestratorConfig
-    projects: list[ProjectConfig] = Field(min_length=1)
-    rules: list[RuleConfig] = Field(default_factory=list)
-    connection: ConnectionConfig = Field(default_factory=ConnectionConfig)
-    store: StoreConfig = Field(default_factory=StoreConfig)
-    delivery: DeliveryConfig = Field(default_factory=DeliveryConfig)
-    agent: AgentConfig = Field(default_factory=AgentConfig)
-    health: HealthConfig = Field(default_factory=HealthConfig)
-    control: ControlConfig = Field(default_factory=ControlConfig)
-    log: LogConfig = Field(default_factory=LogConfig)
+_OPTIONAL: Final[dict[str, Any]] = {
+    name: (model, Field(default_factory=model)) for name, model in OPTIONAL_TABLES.items()
+}
+_Document = create_model(
+    "_Document",
+    __base__=Table,
+    __doc__="The configuration of aintandem-notify.",
+    plugins_dir=(str, Field("plugins", description="the folder of one-file plugins, relative to the config file")),
+    orchestrator=OrchestratorConfig,
+    projects=(list[ProjectConfig], Field(min_length=1)),
+    rules=(list[RuleConfig], Field(default_factory=list)),
+    **_OPTIONAL,
+)
 
 
 class _Generator(GenerateJsonSchema):

@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from aintandem_notify.config.findings import TOP_LEVEL_KEYS, Finding, Place, did_you_mean, nearest, toml_type
+from aintandem_notify.config.findings import Finding, Place, did_you_mean, nearest, toml_type
+from aintandem_notify.config.models import TOP_LEVEL_KEYS
 from aintandem_notify.config.types.context import ValidationContext
 from aintandem_notify.foundation.signals import is_ctrl_c
 from aintandem_notify.log import describe_error

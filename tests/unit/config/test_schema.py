@@ -11,7 +11,7 @@ import pytest
 from pydantic import Field, create_model
 
 from aintandem_notify.config import Config, json_schema
-from aintandem_notify.config.findings import TOP_LEVEL_KEYS
+from aintandem_notify.config.models import TOP_LEVEL_KEYS
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.plugins import Catalog
