@@ -32,7 +32,7 @@ from aintandem_notify.cli.options import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.cli.process_exit import end_process
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
 from aintandem_notify.foundation import open_files
-from aintandem_notify.foundation.exception_groups import leaves
+from aintandem_notify.foundation.exception_groups import collapse_group, leaves
 from aintandem_notify.foundation.stdio.encoding import ESCAPE
 from aintandem_notify.foundation.stdio.stderr_thread import stderr_in_thread
 
@@ -90,14 +90,14 @@ def _could_be_written(config: str) -> bool:
 
 def _invoke_unwrapped(invoke: Any, ctx: click.Context) -> Any:
     """Raises a Ctrl-C, or a single error of ours or of the system, without the ExceptionGroups of nurseries."""
-    try:
-        return invoke(ctx)
-    except BaseExceptionGroup as group:
+
+    def choose(group: BaseExceptionGroup[BaseException]) -> BaseException:
         errors = list(leaves(group))
-        for error in errors:
-            if isinstance(error, KeyboardInterrupt) or (errors == [error] and _is_reportable(error)):
-                raise error from None
-        raise
+        interrupts = (error for error in errors if isinstance(error, KeyboardInterrupt))
+        return next(interrupts, errors[0] if len(errors) == 1 and _is_reportable(errors[0]) else group)
+
+    with collapse_group(choose):
+        return invoke(ctx)
 
 
 def _is_reportable(error: BaseException) -> bool:

@@ -39,7 +39,7 @@ from aintandem_notify.domain.events import (
 )
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock, SystemClock
-from aintandem_notify.foundation.exception_groups import leaves
+from aintandem_notify.foundation.exception_groups import collapse_group, leaves
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator import (
     MemoryTokens,
@@ -224,30 +224,26 @@ class AInTandemClient:
             await session.restore()
             api = LifetimeBoundApi(lifetime, session, http, self._clock, timeout=self._request_timeout)
 
-            failure: BaseException | None = None
             raised: BaseException | None = None
             try:
-                async with trio.open_nursery() as readers, trio.open_nursery() as links:
-                    self._create_parts(session, lifetime, api, chance, readers=readers, links=links)
-                    try:
-                        yield
-                    except Exception as error:  # noqa: BLE001  # raised below, outside the nurseries' groups
-                        raised = error
-                    finally:
-                        lifetime.is_closing = True
-                    await self._channels.disconnect_all()
-                    links.cancel_scope.cancel()
-                    self._channels.close()
-                    readers.cancel_scope.deadline = trio.current_time() + GRACE_S
-            except BaseExceptionGroup as group:
-                failure = _only_exception(group)
+                with collapse_group(lambda group: raised or _only_exception(group)):
+                    async with trio.open_nursery() as readers, trio.open_nursery() as links:
+                        self._create_parts(session, lifetime, api, chance, readers=readers, links=links)
+                        try:
+                            yield
+                        except Exception as error:  # noqa: BLE001  # raised below, outside the nurseries' groups
+                            raised = error
+                        finally:
+                            lifetime.is_closing = True
+                        await self._channels.disconnect_all()
+                        links.cancel_scope.cancel()
+                        self._channels.close()
+                        readers.cancel_scope.deadline = trio.current_time() + GRACE_S
             finally:
                 for name in _PARTS:
                     self.__dict__.pop(name, None)
             if raised is not None:
                 raise raised
-            if failure is not None:
-                raise failure
 
     def _create_parts(
         self,

@@ -1,6 +1,7 @@
 """The exceptions inside the groups that nurseries raise."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -10,3 +11,18 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
             yield from leaves(inner)
     else:
         yield error
+
+
+@contextmanager
+def collapse_group(choose: Callable[[BaseExceptionGroup[BaseException]], BaseException]) -> Iterator[None]:
+    """Raises the exception that ``choose`` returns instead of a group that leaves the block."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error = choose(group)
+        context = error.__context__
+        try:
+            raise error
+        finally:
+            # Otherwise the group, which holds the error, would be the error's context.
+            error.__context__ = context

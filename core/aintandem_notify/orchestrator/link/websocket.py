@@ -19,6 +19,7 @@ from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.domain.events import BinaryFrame
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.foundation.exception_groups import collapse_group
 from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS, error_for_close
 from aintandem_notify.orchestrator.link.dial import TlsContext, open_stream
 from aintandem_notify.orchestrator.link.frame_memory import FrameMemory, LinkMemory
@@ -126,16 +127,11 @@ def stream_opener(tls: TlsContext, outbound: Outbound = DIRECT) -> StreamOpener:
 @asynccontextmanager
 async def open_link(target: SocketTarget, settings: LinkSettings) -> AsyncIterator[Link]:
     """As ``connect_link``, and a task runs the link."""
-    failure: BaseException | None = None
-    try:
+    with collapse_group(primary_error):
         async with connect_link(target, settings) as link, trio.open_nursery() as nursery:
             nursery.start_soon(link.run)
             yield link
             nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        failure = primary_error(group)
-    if failure is not None:
-        raise failure
 
 
 @asynccontextmanager
@@ -144,8 +140,7 @@ async def connect_link(target: SocketTarget, settings: LinkSettings) -> AsyncIte
 
     Raises LinkLost, LinkRefused or ProjectGone if it cannot be opened.
     """
-    failure: BaseException | None = None
-    try:
+    with collapse_group(primary_error):
         async with trio.open_nursery() as nursery:
             async with settings.handshakes:
                 link = await _connect(target, settings, nursery)
@@ -155,11 +150,6 @@ async def connect_link(target: SocketTarget, settings: LinkSettings) -> AsyncIte
                 await link.close()
             # Only after the stream is closed: a Cancelled from its close would hide the error that ended the link.
             nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        failure = primary_error(group)
-    if failure is not None:
-        # Outside of the handler: otherwise the group, which holds the error, would become the error's context.
-        raise failure
 
 
 async def _connect(target: SocketTarget, settings: LinkSettings, nursery: trio.Nursery) -> "_WebSocketLink":

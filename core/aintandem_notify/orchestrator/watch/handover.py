@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 from aintandem_notify.errors import OrchestratorError
+from aintandem_notify.foundation.exception_groups import collapse_group
 from aintandem_notify.orchestrator.link.library_errors import primary_error
 from aintandem_notify.orchestrator.link.websocket import Link
 from aintandem_notify.orchestrator.protocol.address import SocketTarget
@@ -66,13 +67,7 @@ class ConnectionHandover:
 @asynccontextmanager
 async def open_handover(connect: Connect) -> AsyncIterator[ConnectionHandover]:
     """Starts without a link. Leaving the block closes all of them, and raises the error of the one in use."""
-    failure: BaseException | None = None
-    try:
+    with collapse_group(primary_error):
         async with trio.open_nursery() as nursery:
             yield ConnectionHandover(connect, nursery)
             nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        failure = primary_error(group)
-    if failure is not None:
-        # Outside of the handler, so that the group does not become the context of the error that it contains.
-        raise failure
