@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import trio
+from outcome import Value
 
 from aintandem_notify import config
 from aintandem_notify.api import Rate, Severity
 from aintandem_notify.errors import ConfigError
 from aintandem_notify.hookspecs import PROJECT
-from aintandem_notify.plugins import Catalog, Delivered, PluginHost
+from aintandem_notify.plugins import Catalog, PluginHost
 from aintandem_notify.plugins.discovery.conventions import HOOK_ARGUMENTS
 from aintandem_notify.rules import JinjaRuleLanguage
 from support.hosting import hosting, notification
@@ -57,7 +58,7 @@ async def test_its_first_plugin_beeps(folder: Path, capsys: pytest.CaptureFixtur
     beep = Catalog(tuple).find("beep", folder / "plugins")
     async with hosting(beep=beep.plugin_class) as bench:
         host: PluginHost = bench.host
-        assert await host.deliver(await bench.start("beep", times=3), [notification()]) == [Delivered(None)]
+        assert await host.deliver(await bench.start("beep", times=3), [notification()]) == [Value(None)]
     assert "\a\a\atask 1 failed\n" in capsys.readouterr().out
 
 

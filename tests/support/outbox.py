@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import trio
+from outcome import Error, Value
 
 from aintandem_notify.domain.event_redaction import strip_texts
 from aintandem_notify.domain.events import Event, event_from
 from aintandem_notify.domain.notification import Notification, Project, Severity
 from aintandem_notify.domain.runs import Run, advance
-from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
+from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import (
     Claim,
     DeliveryFilter,
@@ -137,7 +138,7 @@ class FakeHost:
             self.tries.append((trio.current_time(), name, notification))
             await trio.sleep(self.takes_s)
             answer = self.answers.popleft() if self.answers else self.default
-            results.append(HookFailure(answer) if isinstance(answer, Exception) else Delivered(answer))
+            results.append(Error(answer) if isinstance(answer, Exception) else Value(answer))
             if isinstance(answer, Exception):
                 break
         return results

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import trio
+from outcome import Error, Value
 
 from aintandem_notify.api import HttpAnswer, HttpClient, HttpFailed, Notification, Plugin, PluginConfig
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.delivery.dispatcher import DestinationStatus
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
+from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import DeliveryFilter, Storage, Store
 from support.http_server import open_servers
 from support.nasty.wire import Then, WireAnswer
@@ -126,9 +127,9 @@ class OnePlugin:
         results: list[DeliveryResult] = []
         for notification in notifications:
             try:
-                results.append(Delivered(await self._plugin.deliver(notification)))
+                results.append(Value(await self._plugin.deliver(notification)))
             except Exception as error:  # noqa: BLE001  # any error of a plugin is a result
-                results.append(HookFailure(error))
+                results.append(Error(error))
                 break
         return results
 

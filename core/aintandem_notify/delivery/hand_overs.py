@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
+from outcome import Value
 
 from aintandem_notify.delivery.judge import TROUBLE, judge
 from aintandem_notify.delivery.rendering import render_claim
 from aintandem_notify.delivery.settings import Deliverer, DestinationSettings
 from aintandem_notify.delivery.settlement import Outcome, fault_history, is_too_old
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult
+from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import Claim
 
 
@@ -125,6 +126,6 @@ class HandOvers:
         self._on_end()
 
     def _judge(self, claim: Claim, result: DeliveryResult, turn: int) -> Outcome:
-        error, receipt = (None, result.receipt) if isinstance(result, Delivered) else (result.error, None)
+        error, receipt = (None, result.value) if isinstance(result, Value) else (result.error, None)
         verdict = judge(error, fault_history(claim), plain=claim.plain)
         return Outcome(claim, self._clock.now(), trio.current_time(), verdict, receipt, turn)

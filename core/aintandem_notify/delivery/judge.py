@@ -109,7 +109,7 @@ _ACTIONS: Final[tuple[tuple[type[Exception], Action], ...]] = (
 """The first matching class decides. Any other exception is an error in the plugin."""
 
 
-def judge(error: Exception | None, history: FaultHistory, *, plain: bool = False) -> Verdict:
+def judge(error: BaseException | None, history: FaultHistory, *, plain: bool = False) -> Verdict:
     """Returns the verdict on a try after ``history``. ``error`` comes from ``plugins.border``; None: delivered.
 
     ``plain``: this was the last try, as plain text.
@@ -124,7 +124,7 @@ def judge(error: Exception | None, history: FaultHistory, *, plain: bool = False
     return _judge_plugin_error(error, reason, history, plain)
 
 
-def _judge_plugin_error(error: Exception, reason: str, history: FaultHistory, plain: bool) -> Verdict:
+def _judge_plugin_error(error: BaseException, reason: str, history: FaultHistory, plain: bool) -> Verdict:
     fault = plugin_error_kind(error)
     count = history.count + 1 if fault == history.fault else 1
     current = replace(history, fault=fault, count=count)

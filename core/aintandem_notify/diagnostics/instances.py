@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
+from outcome import Value
 
 from aintandem_notify.config import Config
 from aintandem_notify.diagnostics.orchestrator import check_orchestrator
@@ -14,7 +15,7 @@ from aintandem_notify.diagnostics.sample import Sample
 from aintandem_notify.diagnostics.store import check_store
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.plugins import Delivered, InstanceState, InstanceStatus, PluginHost, open_host
+from aintandem_notify.plugins import InstanceState, InstanceStatus, PluginHost, open_host
 from aintandem_notify.plugins.border import describe_plugin_error
 from aintandem_notify.plugins.config_loading import LoadedConfig
 
@@ -53,7 +54,7 @@ async def send_sample(loaded: LoadedConfig, sample: Sample) -> CheckResult:
             (result,) = await host.deliver(destination, [sample.notification])
         if limit.cancelled_caught:
             return CheckResult(destination, is_ok=False, detail=f"deliver has not ended after {timeout_s:g} s")
-    if isinstance(result, Delivered):
+    if isinstance(result, Value):
         return CheckResult(destination, is_ok=True, detail="delivered")
     return CheckResult(destination, is_ok=False, detail=describe_plugin_error(result.error))
 

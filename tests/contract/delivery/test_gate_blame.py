@@ -11,6 +11,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from outcome import Error, Value
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
@@ -20,7 +21,7 @@ from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, HttpFailed, RetryLater
 from aintandem_notify.foundation.clock import Clock, TrioClock
 from aintandem_notify.plugins.border import DeadlineExceeded, NoConnection
-from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
+from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import DeliveryRow, DeliveryState, Storage, Store
 from support.outbox import NOW, delivery_rows, event, inside, memory, queue_up
 
@@ -67,9 +68,9 @@ class Receiver:
             if name == NAME:
                 self.tries.append((now_s, run, notification.plain))
                 if error := self.fails_at(now_s) or self.refuses(notification):
-                    return [*results, HookFailure(error)]
+                    return [*results, Error(error)]
             self.delivered[run if name == NAME else f"{name} {run}"] = now_s
-            results.append(Delivered(None))
+            results.append(Value(None))
         return results
 
     def times(self, run: str) -> list[float]:

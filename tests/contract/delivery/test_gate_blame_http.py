@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import trio
+from outcome import Error, Value
 
 from aintandem_notify.delivery import DestinationSettings, gate, judge, open_dispatcher, settlement
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import HttpFailed, Outcome
 from aintandem_notify.foundation.clock import SystemClock
-from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
+from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import DeliveryRow, Storage
 from aintandem_notify_webhook import Config, Webhook
 from support.http_server import Answer, Received, Reply, Reset
@@ -49,8 +50,8 @@ class OnePlugin:
         try:
             await self.plugin.deliver(notification)
         except (Outcome, HttpFailed) as error:
-            return [HookFailure(error)]
-        return [Delivered(None)]
+            return [Error(error)]
+        return [Value(None)]
 
 
 def pick(receiver: WebhookReceiver, picky: Picky) -> None:

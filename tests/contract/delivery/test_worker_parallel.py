@@ -12,6 +12,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from outcome import Error, Value
 from trio.testing import MockClock
 
 from aintandem_notify.config.types.values import Rate
@@ -19,7 +20,7 @@ from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_disp
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
+from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import Storage, Store
 from aintandem_notify.store.tables.outbox import WINDOW
 from support.outbox import NOW, delivery_rows, event, inside, memory, queue_up
@@ -71,7 +72,7 @@ class SlowHost:
                 self.active[run] -= 1
                 self.calls.append(Call(label(notification), began_s, ended_s))
             error = self.answer(run, began_s)
-            results.append(HookFailure(error) if error else Delivered(None))
+            results.append(Error(error) if error else Value(None))
             if error:
                 break
         return results

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+from outcome import Error, Value
 
 from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import (
@@ -23,7 +24,7 @@ from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, RetryLater
 from aintandem_notify.foundation.clock import SystemClock
-from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
+from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import DeliveryState, GateRow, Store
 from aintandem_notify.store.sharing.membership import ConfiguredDestination
 from support.ingesting import FlakyStorage
@@ -58,7 +59,7 @@ class ProbedHost(FakeHost):
 
     async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
         results = await super().deliver(name, notifications)
-        if any(isinstance(result, Delivered) for result in results):
+        if any(isinstance(result, Value) for result in results):
             await self.free.wait()
         return results
 
@@ -161,8 +162,7 @@ class PickyHost(FakeHost):
         results = await super().deliver(name, notifications)
         is_bad = [notification.event.run_id == "t1" for notification in notifications]
         return [
-            HookFailure(RetryLater("HTTP 500")) if bad else result
-            for bad, result in zip(is_bad, results, strict=True)
+            Error(RetryLater("HTTP 500")) if bad else result for bad, result in zip(is_bad, results, strict=True)
         ]
 
 

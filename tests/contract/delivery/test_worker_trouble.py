@@ -12,6 +12,7 @@ import trio
 import trio.testing
 from hypothesis import example, given
 from hypothesis import strategies as st
+from outcome import Error
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
@@ -19,7 +20,6 @@ from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_disp
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected, RetryLater, StoreError
 from aintandem_notify.foundation.clock import Clock, TrioClock
-from aintandem_notify.plugins.runtime.calls import HookFailure
 from aintandem_notify.store import Storage, Store
 from support.outbox import NOW, Answer, FakeHost, SetClock, claim_all, event, inside, memory, new_store, queue_up
 
@@ -144,7 +144,7 @@ async def test_a_dead_destination_delays_no_other(autojump_clock: MockClock) -> 
     class TwoFaced(FakeHost):
         async def deliver(self, name: str, notifications: object) -> list[object]:  # type: ignore[override]
             results = await super().deliver(name, notifications)  # type: ignore[arg-type]
-            return [HookFailure(HttpFailed("refused"))] if name == "slack.dead" else list(results)
+            return [Error(HttpFailed("refused"))] if name == "slack.dead" else list(results)
 
     host = TwoFaced()
     async with memory() as storage, open_workers(storage, host) as dispatcher:

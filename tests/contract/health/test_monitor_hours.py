@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from outcome import Error, Value
 from trio.testing import MockClock
 
 from aintandem_notify.config import ConnectionConfig, HealthConfig, ProjectConfig
@@ -32,7 +33,7 @@ from aintandem_notify.orchestrator.watch.fleet import Watcher, run_fleet
 from aintandem_notify.orchestrator.watch.project import watch_project
 from aintandem_notify.orchestrator.watch.settings import StatusObserver, WatchSettings
 from aintandem_notify.plugins import InstanceState, InstanceStatus
-from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
+from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.rules import Router
 from aintandem_notify.store import LivenessReport, Storage, Store, TransactionPurpose
 from support.outbox import NOW, event, inside
@@ -141,9 +142,9 @@ class World:
     async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
         await trio.sleep(0.1)
         if name in self.troubles:
-            return [HookFailure(self.troubles[name]("does not work"))]
+            return [Error(self.troubles[name]("does not work"))]
         self.received += [(name, notification) for notification in notifications]
-        return [Delivered(None) for _ in notifications]
+        return [Value(None) for _ in notifications]
 
     async def change_at_random(self, dispatcher: Dispatcher) -> None:
         """Lets something break or mend at random times, from a few seconds to an hour apart."""

@@ -106,7 +106,7 @@ def is_from_plugin(error: BaseException) -> bool:
     return any(type(leaf) not in _OWN_CLASSES for leaf in _leaves(error))
 
 
-def describe_plugin_error(error: Exception) -> str:
+def describe_plugin_error(error: BaseException) -> str:
     """One line for a log or a status, from an error that this module made."""
     match error:
         case Outcome() | PluginError():
@@ -115,7 +115,7 @@ def describe_plugin_error(error: Exception) -> str:
             return str(error) or type(error).__name__
 
 
-def plugin_error_kind(error: Exception) -> str:
+def plugin_error_kind(error: BaseException) -> str:
     """A key that is equal for two errors of the same kind; for errors that this module made."""
     return error.kind if isinstance(error, PluginCodeFailed) else error_kind(error)
 

@@ -1,6 +1,6 @@
 """Calls all hooks: ``async def`` as a trio task, ``def`` in a worker thread, each with a deadline.
 
-An exception of plugin code is never raised here, but returned as a ``HookFailure``. A task is cancelled at its
+An exception of plugin code is never raised here, but returned as an ``Error``. A task is cancelled at its
 deadline. A thread cannot be cancelled, nor a task that waits for one: the caller reports it, keeps waiting and
 takes the late result, so that no notification is sent twice while its first call still runs.
 """
@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final, Never
 
 import trio
+from outcome import Error, Value
 
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.plugins.border import Border, DeadlineExceeded
@@ -24,29 +25,10 @@ STUCK_AFTER_S: Final = 300.0
 """Seconds past its deadline after which a call counts as stuck, and its instance as failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """The notification was delivered; ``receipt`` is stored for the destination's next one about the same run."""
-
-    receipt: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HookFailure:
-    """A call that raised: ``error`` is the exception of ours into which the border translated the plugin's."""
-
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class HookValue:
-    """The checked return value of a hook."""
-
-    value: Any
-
-
-DeliveryResult = Delivered | HookFailure
-HookResult = HookValue | HookFailure
+HookResult = Value[Any] | Error
+"""The checked return value of a hook, or the exception of ours into which the border translated the plugin's."""
+DeliveryResult = Value[dict[str, Any] | None] | Error
+"""The receipt, which is stored for the destination's next notification about the same run, or the failure."""
 ResultParser = Callable[[Any], Any]
 """Checks a hook's return value and returns a copy; raises for an invalid one."""
 
@@ -202,7 +184,7 @@ class HookRunner:
             for call in calls:
                 running_call.hook, running_call.started_at = call.hook.name, trio.current_time()
                 results.append(await run_async(call, self._border, self._timeout_s, parse))
-                if stop_at_failure and isinstance(results[-1], HookFailure):
+                if stop_at_failure and isinstance(results[-1], Error):
                     return
 
         await run_contained(
@@ -227,7 +209,7 @@ class HookRunner:
                     return
                 running_call.hook, running_call.started_at = call.hook.name, now()
                 results.append(run_sync(call, self._border, parse))
-                if stop_at_failure and isinstance(results[-1], HookFailure):
+                if stop_at_failure and isinstance(results[-1], Error):
                     return
 
         # One thread for the whole batch: a switch of threads takes longer than a fast hook.
@@ -245,10 +227,10 @@ async def run_async(call: HookCall, border: Border, timeout_s: float, parse: Res
                 waited_in = border.line_of(cancelled)
                 raise
             border.require_awaited(hook, value, watched, is_async=True)
-            return HookValue(parse(value))
+            return Value(parse(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
-        return HookFailure(border.translate_error(error, hook))
-    return HookFailure(DeadlineExceeded(f"{hook} took longer than {timeout_s:g} s{waited_in}"))
+        return Error(border.translate_error(error, hook))
+    return Error(DeadlineExceeded(f"{hook} took longer than {timeout_s:g} s{waited_in}"))
 
 
 def run_sync(call: HookCall, border: Border, parse: ResultParser) -> HookResult:
@@ -257,9 +239,9 @@ def run_sync(call: HookCall, border: Border, parse: ResultParser) -> HookResult:
     try:
         value = watched.run(call.run)
         border.require_awaited(call.hook.name, value, watched, is_async=False)
-        return HookValue(parse(value))
+        return Value(parse(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code
-        return HookFailure(border.translate_error(error, call.hook.name))
+        return Error(border.translate_error(error, call.hook.name))
 
 
 async def run_with_deadline(
@@ -270,4 +252,4 @@ async def run_with_deadline(
         return await run_contained(partial(run_async, call, border, timeout_s, parse), border)
     with trio.move_on_after(timeout_s):
         return await run_in_thread(run_sync, call, border, parse, abandon_on_cancel=True, limiter=limiter)
-    return HookFailure(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))
+    return Error(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))

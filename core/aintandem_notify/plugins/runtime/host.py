@@ -131,12 +131,10 @@ class PluginHost:
     async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
         """Wait until the destination is loaded, then deliver the notifications in order.
 
-        Stops after the first failure; returns one result for each attempt. Waits for a ``deliver`` in a thread
-        that exceeds its deadline; a cancellation abandons it. At most ``parallel`` calls may run at a time.
-        Raises PluginError for an instance without ``deliver``.
+        As ``DeliveryCalls.deliver``.
         """
         await self.wait_loaded(name)
-        return await self._instances[name].deliver(notifications)
+        return await self._instances[name].deliveries.deliver(notifications)
 
     async def check(self, name: str) -> bool:
         """Wait until the instance has been set up, then run its check. Returns False if it has none.

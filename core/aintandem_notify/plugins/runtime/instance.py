@@ -1,17 +1,18 @@
 """Supervises one configured plugin: set-up, use, tear-down, and a new set-up after a failure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 import trio
+from outcome import Error, Value
 
 from aintandem_notify import log
 from aintandem_notify.api import Plugin, PluginContext
 from aintandem_notify.config import InstanceConfig
 from aintandem_notify.domain.events import AgentEvent, Event, PluginFailedEvent
-from aintandem_notify.domain.notification import Notification, Project
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
@@ -28,12 +29,9 @@ from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.discovery.registry import Hook, Registry
 from aintandem_notify.plugins.runtime.calls import (
     CallIncident,
-    DeliveryResult,
     HookCall,
-    HookFailure,
     HookResult,
     HookRunner,
-    HookValue,
     run_sync,
     run_with_deadline,
 )
@@ -103,7 +101,7 @@ class Instance:
         self._runners = (self._init_runner, self._delivery_runner, self._live_runner)
         self._http = services.http
         self._query_limiter = trio.CapacityLimiter(1)
-        self._deliveries = DeliveryCalls(self._border, self._delivery_runner)
+        self.deliveries = DeliveryCalls(config.name, self._border, self._delivery_runner)
         self._queue = LiveQueue(descriptor.live_hooks, _live_filter(config))
         self._live_hooks = LiveHooks(self._queue, self._live_runner, self._log_hook_error)
         # Shielded: a cancelled agent still waits, for a bounded time, for an orderly tear-down.
@@ -185,12 +183,6 @@ class Instance:
             self._log.warning("plugin does not stop", reason=self.status.reason or "its lifespan does not end")
         self._shield.cancel()
 
-    async def deliver(self, notifications: Sequence[Notification]) -> list[DeliveryResult]:
-        """Deliver in order, up to the first failure; raises PluginError without a ``deliver``."""
-        if "deliver" not in self._hooks:
-            raise PluginError(self.name, "it is no destination")
-        return await self._deliveries.deliver(self._hooks["deliver"], notifications)
-
     def publish(self, event: Event, project: Project | None) -> None:
         """Queue the event for the live hooks that accept it; never blocks."""
         if not self._queue.accepts(event, project):
@@ -220,7 +212,7 @@ class Instance:
         result = await run_with_deadline(
             HookCall(hook, hook.bind()), self._border, timeout_s, parse, self._query_limiter
         )
-        if isinstance(result, HookFailure):
+        if isinstance(result, Error):
             raise result.error
         return result.value
 
@@ -267,11 +259,12 @@ class Instance:
                 clock=self._services.clock,
             )
             self._hooks = self._registry.register(self.name, plugin)
+            self.deliveries.hook = self._hooks.get("deliver")
             try:
                 use = partial(self._serve, background)
                 await run_in_lifespan(self._border, self._hooks, self.config.common.timeout, background, use)
             finally:
-                self._serve_scope, self._hooks = None, {}
+                self._serve_scope, self._hooks, self.deliveries.hook = None, {}, None
                 self._registry.unregister(self.name)
 
     async def _construct(self) -> Plugin[Any]:
@@ -284,9 +277,9 @@ class Instance:
         else:
             results.append(run_sync(call, self._border, lambda instance: instance))
         match results:
-            case [HookValue(Plugin() as plugin)]:
+            case [Value(Plugin() as plugin)]:
                 return plugin
-            case [HookFailure(error)]:
+            case [Error(error)]:
                 raise LifespanFailed("__init__", PluginUnusable(self.name, describe_plugin_error(error)))
             case _:
                 raise LifespanFailed("__init__", PluginUnusable(self.name, "it made no plugin"))
@@ -304,7 +297,7 @@ class Instance:
             self._set_state(InstanceState.STOPPED if self._stopping else InstanceState.RETRYING)
             # A crash in a nursery of the lifespan cancels this task; running deliveries must still finish.
             with trio.CancelScope(shield=True):
-                await self._deliveries.finish(min(self._finish_by, trio.current_time() + FINISH_S))
+                await self.deliveries.finish(min(self._finish_by, trio.current_time() + FINISH_S))
 
     def _set_state(self, state: InstanceState, reason: str | None = None) -> None:
         self.state, self._reason, self._since = state, reason, self._services.clock.now()
@@ -320,7 +313,7 @@ class Instance:
             now = self._services.clock.now()
             self._services.announce(PluginFailedEvent(timestamp=now, instance=self.name, reason=reason))
 
-    def _log_hook_error(self, hook: str, error: Exception) -> None:
+    def _log_hook_error(self, hook: str, error: BaseException) -> None:
         self._log.warning(
             "a live hook raised an exception; more of the same kind are only counted",
             hook=hook,

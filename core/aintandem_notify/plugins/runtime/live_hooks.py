@@ -9,12 +9,13 @@ from itertools import groupby
 from typing import Final
 
 import trio
+from outcome import Error
 
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.plugins.border import plugin_error_kind
 from aintandem_notify.plugins.discovery.registry import Hook
-from aintandem_notify.plugins.runtime.calls import HookCall, HookFailure, HookResult, HookRunner
+from aintandem_notify.plugins.runtime.calls import HookCall, HookResult, HookRunner
 from aintandem_notify.rules.globs import EventFilter
 
 MAX_QUEUE_SLOTS: Final = 1000
@@ -110,7 +111,7 @@ class LiveHooks:
     Exceptions of hooks are counted in ``errors``; the first of each kind goes to ``report``. They stop nothing.
     """
 
-    def __init__(self, queue: LiveQueue, runner: HookRunner, report: Callable[[str, Exception], None]) -> None:
+    def __init__(self, queue: LiveQueue, runner: HookRunner, report: Callable[[str, BaseException], None]) -> None:
         self._queue = queue
         self._runner = runner
         self._report = report
@@ -136,7 +137,7 @@ class LiveHooks:
         results: list[HookResult] = []
         await self._runner.run(calls, lambda _: None, results)
         for call, result in zip(calls, results, strict=True):
-            if isinstance(result, HookFailure):
+            if isinstance(result, Error):
                 kind = (call.hook.name, plugin_error_kind(result.error))
                 if len(self._error_counts) >= MAX_ERROR_KINDS and kind not in self._error_counts:
                     kind = (call.hook.name, "others")

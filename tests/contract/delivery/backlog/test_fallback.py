@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+from outcome import Error
 from trio.testing import MockClock
 
 from aintandem_notify.config.types.values import Rate
@@ -16,7 +17,7 @@ from aintandem_notify.domain.events import DestinationParkedEvent
 from aintandem_notify.domain.notification import Notification, agent_thread
 from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.plugins.runtime.calls import DeliveryResult, HookFailure
+from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import JournalChanges, Storage, Store
 from support.outbox import NOW, FakeHost, event, inside, memory, notification, queue_up
 
@@ -34,7 +35,7 @@ class Fates(FakeHost):
 
     async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
         results = await super().deliver(name, notifications)
-        return [HookFailure(self.fates[name])] if name in self.fates else results
+        return [Error(self.fates[name])] if name in self.fates else results
 
     def got(self, name: str) -> list[Notification]:
         """Returns the tries at this destination."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import trio
+from outcome import Error, Value
 from trio.testing import MockClock
 
 from aintandem_notify.api import (
@@ -19,7 +20,7 @@ from aintandem_notify.api import (
     hookimpl,
 )
 from aintandem_notify.errors import PluginError
-from aintandem_notify.plugins import DeadlineExceeded, Delivered, HookFailure, InstanceState
+from aintandem_notify.plugins import DeadlineExceeded, InstanceState
 from aintandem_notify.plugins.border import MAX_RECEIPT_BYTES, NoConnection, PluginCodeFailed
 from support.hosting import good, hosting, notification
 
@@ -91,9 +92,9 @@ async def test_a_receipt_is_kept_as_a_copy(autojump_clock: MockClock) -> None:
     receipt = {"channel": "C1", "parts": [1, 2.5, None, True, {"deep": "ünï"}]}
     async with hosting(good=good(), bad=answering(lambda: receipt)) as bench:
         [result] = await bench.host.deliver(await bench.start("bad"), [notification()])
-    assert result == Delivered(receipt)
-    assert isinstance(result, Delivered)
-    assert result.receipt is not receipt
+    assert result == Value(receipt)
+    assert isinstance(result, Value)
+    assert result.value is not receipt
 
 
 async def test_several_deliveries_run_at_a_time(autojump_clock: MockClock) -> None:
@@ -107,7 +108,7 @@ async def test_several_deliveries_run_at_a_time(autojump_clock: MockClock) -> No
 @pytest.mark.parametrize("empty", [None, {}])
 async def test_no_receipt_is_fine(autojump_clock: MockClock, empty: object) -> None:
     async with hosting(bad=answering(lambda: empty)) as bench:
-        assert await bench.host.deliver(await bench.start("bad"), [notification()]) == [Delivered(empty)]  # type: ignore[arg-type]
+        assert await bench.host.deliver(await bench.start("bad"), [notification()]) == [Value(empty)]
 
 
 @pytest.mark.parametrize(
@@ -134,12 +135,10 @@ async def test_junk_for_a_receipt_is_the_plugins_fault(
 ) -> None:
     async with hosting(good=good(), bad=answering(lambda: junk)) as bench:
         [result] = await bench.host.deliver(await bench.start("bad"), [notification()])
-        assert isinstance(result, HookFailure)
+        assert isinstance(result, Error)
         assert isinstance(result.error, PluginError)
         assert (result.error.plugin, result.error.reason) == ("bad.x", reason)
-        assert await bench.host.deliver(await bench.start("good"), [notification()]) == [
-            Delivered({"for": "ntf_1"})
-        ]
+        assert await bench.host.deliver(await bench.start("good"), [notification()]) == [Value({"for": "ntf_1"})]
 
 
 @pytest.mark.parametrize(
@@ -181,13 +180,11 @@ async def test_an_exception_becomes_the_result(
     async with hosting(good=good(), bad=answering(act)) as bench:
         name = await bench.start("bad", timeout=5.0)
         [result] = await bench.host.deliver(name, [notification(1), notification(2)])
-        assert isinstance(result, HookFailure)
+        assert isinstance(result, Error)
         assert type(result.error) is kind
         assert str(result.error) == text
         assert bench.status(name).state is InstanceState.LOADED
-        assert await bench.host.deliver(await bench.start("good"), [notification()]) == [
-            Delivered({"for": "ntf_1"})
-        ]
+        assert await bench.host.deliver(await bench.start("good"), [notification()]) == [Value({"for": "ntf_1"})]
     assert bench.failures == []
 
 
@@ -223,7 +220,7 @@ async def test_a_kept_cancellation_that_is_raised_later_is_a_fault(autojump_cloc
             raise
     async with hosting(bad=answering(raising(reused[0]))) as bench:
         [result] = await bench.host.deliver(await bench.start("bad"), [notification()])
-    assert isinstance(result, HookFailure)
+    assert isinstance(result, Error)
     assert isinstance(result.error, PluginError)
 
 
@@ -232,8 +229,8 @@ async def test_a_batch_stops_at_the_first_that_is_not_delivered(autojump_clock: 
     async with hosting(bad=answering(lambda: acts.pop(0))) as bench:
         name = await bench.start("bad")
         results = await bench.host.deliver(name, [notification(n) for n in range(4)])
-        assert results[:2] == [Delivered({"n": 1}), Delivered(None)]
-        assert [type(result) for result in results] == [Delivered, Delivered, HookFailure]
+        assert results[:2] == [Value({"n": 1}), Value(None)]
+        assert [type(result) for result in results] == [Value, Value, Error]
         assert await bench.host.deliver(name, []) == []
     assert acts == [{"n": 4}]
 
@@ -241,7 +238,7 @@ async def test_a_batch_stops_at_the_first_that_is_not_delivered(autojump_clock: 
 async def test_each_notification_has_a_deadline_of_its_own(autojump_clock: MockClock) -> None:
     async with hosting(bad=answering(four_seconds)) as bench:
         name = await bench.start("bad", timeout=5.0)
-        assert await bench.host.deliver(name, [notification(n) for n in range(3)]) == [Delivered(None)] * 3
+        assert await bench.host.deliver(name, [notification(n) for n in range(3)]) == [Value(None)] * 3
 
 
 async def test_only_a_destination_takes_deliveries(autojump_clock: MockClock) -> None:

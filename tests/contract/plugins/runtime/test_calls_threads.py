@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import trio
 import trio.lowlevel
+from outcome import Error, Value
 
 from aintandem_notify.api import Event, Notification, Plugin, PluginConfig, RetryLater, hookimpl
 from aintandem_notify.errors import PluginError
-from aintandem_notify.plugins import DeadlineExceeded, Delivered, HookFailure, InstanceState
+from aintandem_notify.plugins import DeadlineExceeded, InstanceState
 from aintandem_notify.plugins.border import PluginCodeFailed
 from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from support.hosting import Bench, good, hosting, notification, task_failed, until
@@ -65,7 +66,7 @@ async def serves(bench: Bench) -> None:
     good_class: Any = bench.catalog.latest("good").plugin_class
     seen = len(good_class.seen)
     bench.host.publish(task_failed(), None)
-    assert await bench.host.deliver("good.x", [notification()]) == [Delivered({"for": "ntf_1"})]
+    assert await bench.host.deliver("good.x", [notification()]) == [Value({"for": "ntf_1"})]
     await until(lambda: len(good_class.seen), lambda count: count == seen + 1)
 
 
@@ -80,7 +81,7 @@ async def test_a_def_runs_in_a_thread_and_its_batch_in_one() -> None:
 
     async with hosting(bad=Beep) as bench:
         results = await bench.host.deliver(await bench.start("bad"), [notification(n) for n in range(3)])
-    assert results == [Delivered({"for": f"ntf_{n}"}) for n in range(3)]
+    assert results == [Value({"for": f"ntf_{n}"}) for n in range(3)]
     assert len(set(threads)) == 1
     assert threading.get_ident() not in threads
 
@@ -103,7 +104,7 @@ async def test_an_exception_in_a_thread_becomes_the_result(error: BaseException,
     async with hosting(good=good(), bad=Raising) as bench:
         await bench.start("good")
         [result] = await bench.host.deliver(await bench.start("bad"), [notification(1), notification(2)])
-        assert isinstance(result, HookFailure)
+        assert isinstance(result, Error)
         assert type(result.error) is kind
         await serves(bench)
 
@@ -116,7 +117,7 @@ async def test_a_coroutine_out_of_a_def_is_junk() -> None:
 
     async with hosting(bad=Forgetful) as bench:
         [result] = await bench.host.deliver(await bench.start("bad"), [notification()])
-    assert isinstance(result, HookFailure)
+    assert isinstance(result, Error)
     assert str(result.error) == "bad.x: deliver returned a coroutine; write it as async def"
 
 
@@ -136,7 +137,7 @@ async def test_a_late_def_keeps_its_destination_busy_and_its_result_counts(relea
         await serves(bench)
         assert results == []
         released.set()
-    assert results == [Delivered({"for": "ntf_1"}), Delivered({"for": "ntf_2"})]
+    assert results == [Value({"for": "ntf_1"}), Value({"for": "ntf_2"})]
     assert bench.failures == []
 
 
@@ -164,7 +165,7 @@ async def test_a_stuck_def_fails_its_instance_until_it_ends_and_sends_nothing_tw
         assert await until(lambda: list(plugin.calls), bool) == ["ntf_1"]
         released.set()
         await bench.host.wait_loaded(name)
-    assert results == [Delivered({"for": "ntf_1"})]
+    assert results == [Value({"for": "ntf_1"})]
 
 
 async def test_an_instance_with_stuck_calls_is_well_once_the_last_has_ended(released: threading.Event) -> None:
@@ -194,7 +195,7 @@ async def test_an_instance_with_stuck_calls_is_well_once_the_last_has_ended(rele
         assert bench.status(name).state is InstanceState.FAILED
         released.set()
         await bench.host.wait_loaded(name)
-    assert ended == [Delivered({"for": "ntf_1"}), Delivered({"for": "ntf_2"})]
+    assert ended == [Value({"for": "ntf_1"}), Value({"for": "ntf_2"})]
     assert [instance for instance, _ in bench.failures] == [name]
 
 
@@ -220,7 +221,7 @@ async def test_the_rest_of_a_cancelled_batch_is_not_sent(released: threading.Eve
             nursery.cancel_scope.cancel()
         released.set()
         # The same runner again: it is free only after the thread has ended.
-        assert await bench.host.deliver(name, [notification(3)]) == [Delivered({"for": "ntf_3"})]
+        assert await bench.host.deliver(name, [notification(3)]) == [Value({"for": "ntf_3"})]
     assert plugin.calls == ["ntf_1", "ntf_3"]
 
 
@@ -252,7 +253,7 @@ async def test_a_blocked_live_hook_holds_no_delivery_up() -> None:
         bench.host.publish(task_failed(), None)
         status = await until(lambda: bench.status(name), lambda status: status.reason is not None)
         assert runs("on_event").fullmatch(status.reason or "")
-        assert await bench.host.deliver(name, [notification()]) == [Delivered(None)]
+        assert await bench.host.deliver(name, [notification()]) == [Value(None)]
         await serves(bench)
         release.set()
         await until(lambda: bench.status(name), lambda status: status.reason is None)
@@ -306,7 +307,7 @@ async def test_an_init_that_blocks_hurts_only_its_instance(released: threading.E
         assert runs("__init__").fullmatch(status.reason or "")
         await serves(bench)
         released.set()
-        assert await bench.host.deliver(name, [notification()]) == [Delivered(None)]
+        assert await bench.host.deliver(name, [notification()]) == [Value(None)]
 
 
 async def test_an_init_that_makes_something_else_fails_the_instance() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from outcome import Error
 
 from aintandem_notify import log
-from aintandem_notify.plugins import HookFailure, InstanceState
+from aintandem_notify.plugins import InstanceState
 from aintandem_notify.plugins.border import describe_plugin_error
 from support.hosting import Bench, Files, hosting, notification, task_failed, until
 
@@ -106,7 +107,7 @@ async def reason_of(bench: Bench, hook: str, stream: StringIO) -> str:
     name = hook.split()[-1]
     if name == "deliver":
         (result,) = await bench.host.deliver("odd.x", [notification()])
-        assert isinstance(result, HookFailure)
+        assert isinstance(result, Error)
         return describe_plugin_error(result.error)
     if name.startswith("on_"):
         bench.host.publish(task_failed(), None)
@@ -211,6 +212,6 @@ async def test_a_deadline_names_the_line_that_waited(tmp_path: Path) -> None:
     async with odd_host(tmp_path, source) as bench:
         await bench.load("odd", timeout=0.01)
         (result,) = await bench.host.deliver("odd.x", [notification()])
-    assert isinstance(result, HookFailure)
+    assert isinstance(result, Error)
     place = fault_line(source).removesuffix(": ")
     assert describe_plugin_error(result.error) == f"deliver took longer than 0.01 s, in {place}"

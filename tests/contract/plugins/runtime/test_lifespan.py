@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import pytest
 import trio
 import trio.testing
+from outcome import Error, Value
 from trio.testing import MockClock
 
 from aintandem_notify.api import DestinationBroken, Plugin, PluginConfig, PluginNotReady, hookimpl
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.plugins import Delivered, HookFailure, InstanceState
+from aintandem_notify.plugins import InstanceState
 from aintandem_notify.plugins.runtime.lifespan import TEAR_DOWN_S
 from aintandem_notify.plugins.runtime.states import RETRY_PAUSES_S, STABLE_AFTER_S
 from support.hosting import Bench, good, hosting, notification, task_failed
@@ -62,7 +63,7 @@ async def serves(bench: Bench) -> None:
     good_class: Any = bench.catalog.latest("good").plugin_class
     seen, delivered = len(good_class.seen), len(good_class.delivered)
     bench.host.publish(task_failed(), None)
-    assert await bench.host.deliver("good.x", [notification()]) == [Delivered({"for": "ntf_1"})]
+    assert await bench.host.deliver("good.x", [notification()]) == [Value({"for": "ntf_1"})]
     await trio.testing.wait_all_tasks_blocked()
     assert (len(good_class.seen), len(good_class.delivered)) == (seen + 1, delivered + 1)
 
@@ -262,7 +263,7 @@ async def test_a_delivery_that_runs_while_the_plugin_crashes_is_to_be_tried_agai
         plugin.go.set()
         await bench.host.wait_loaded(name)
     [result] = results
-    assert isinstance(result, HookFailure)
+    assert isinstance(result, Error)
     assert str(result.error) == "the plugin is being set up again"
 
 
