@@ -16,7 +16,7 @@ Join = Callable[..., Store]
 
 
 def member(store: Store) -> Membership:
-    assert store.membership is not None
+    assert isinstance(store.membership, Membership)
     return store.membership
 
 

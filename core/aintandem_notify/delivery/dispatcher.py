@@ -157,7 +157,7 @@ class Dispatcher:
             with store.transaction():
                 store.outbox.release_claims(name)
 
-        if self._storage.is_shared:
+        if self._storage.membership.is_shared:
             with suppress(StoreError):
                 await self._storage.run(release)
 
@@ -372,7 +372,7 @@ async def open_dispatcher(
             dispatcher = Dispatcher(
                 nursery, storage=storage, host=host, clock=clock, chance=chance, announce=announce
             )
-            if storage.is_shared:
+            if storage.membership.is_shared:
                 nursery.start_soon(dispatcher.poll_store_forever)
             yield dispatcher
         finally:

@@ -122,19 +122,19 @@ class Rounds:
         for_fallback = select_for_fallback(self._settings, settlements)
         if for_fallback and self._settings.fallback is not None:
             store.backlog.move_to_fallback(for_fallback, self._settings.fallback, instant.now)
-        gate = gates.date_trouble(gate, store.now(instant.now))
+        gate = gates.date_trouble(gate, store.membership.now(instant.now))
         folded = self._fold(store, gate, instant, under_way)
         claims, next_look_s = self._claim(store, gate, room, instant, under_way)
         if claims:
             gate = gates.start_send(gate, self._settings.rate, instant.now_s)
-            if store.is_shared:
+            if store.membership.is_shared:
                 gate = gates.start_probe(gate, instant.now_s)
         self._gate.write(store, before, gate, instant)
         return RoundResult(before, gate, claims, next_look_s, failures, len(for_fallback), folded)
 
     def _forget_probe(self, store: Store, gate: Gate, turn: int | None) -> Gate:
         """Returns the gate after a claim was not sent: in a shared store it may have been the probe of all."""
-        return gates.cancel_probe(gate) if store.is_shared and turn == gate.turns else gate
+        return gates.cancel_probe(gate) if store.membership.is_shared and turn == gate.turns else gate
 
     def _claim(
         self, store: Store, gate: Gate, room: Room, instant: Instant, under_way: Collection[int]

@@ -59,7 +59,7 @@ class StoredGate:
 
     def read(self, store: Store, instant: Instant, *, lock: bool = False) -> Gate:
         """Returns the gate. ``lock``: lock its row, before sending or changing the gate."""
-        if store.is_shared:
+        if store.membership.is_shared:
             return self._read_shared(store, instant, lock=lock)
         if not self._was_read:
             row = store.gates.read(self._name)
@@ -72,7 +72,7 @@ class StoredGate:
         return self.value
 
     def _read_shared(self, store: Store, instant: Instant, *, lock: bool) -> Gate:
-        variant, now = store.variant(self._name), store.now(instant.now)
+        variant, now = store.membership.variant(self._name), store.membership.now(instant.now)
         row = store.gates.read(self._name, variant)
         if lock and row is None and not self._has_looked_for_pause:
             self._has_looked_for_pause = True
@@ -97,10 +97,10 @@ class StoredGate:
 
         Call ``on_committed`` after the commit; it sets ``value``.
         """
-        if store.is_shared:
+        if store.membership.is_shared:
             if before != after:
-                row = to_row(after, instant.now_s, store.now(instant.now))
-                store.gates.write(self._name, row, store.variant(self._name))
+                row = to_row(after, instant.now_s, store.membership.now(instant.now))
+                store.gates.write(self._name, row, store.membership.variant(self._name))
                 if before.paused and not after.paused:
                     store.gates.unpause(self._name)
         elif must_be_stored(before, after, self._interval_s):

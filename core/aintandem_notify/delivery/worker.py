@@ -111,7 +111,7 @@ class Worker:
         def change(store: Store) -> bool:
             with store.transaction(purpose=TransactionPurpose.RECORD):
                 before = self._gate.read(store, instant, lock=True)
-                after = gates.date_trouble(step(before), store.now(instant.now))
+                after = gates.date_trouble(step(before), store.membership.now(instant.now))
                 self._gate.write(store, before, after, instant)
             self._gate.on_committed(after)
             return before != after
@@ -245,7 +245,7 @@ class Worker:
         return (
             not self.draining
             and not self._hand_overs.meets_trouble
-            and self._storage.may_send
+            and self._storage.membership.may_send
             and self._host.is_loaded(self.settings.name)
         )
 

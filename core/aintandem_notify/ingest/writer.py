@@ -305,7 +305,7 @@ class Ingest:
             # Only the owner of a project may store its ``seen_until``: this agent may have left events to it,
             # which the owner has not stored yet.
             batch = [
-                _with_owned_seen_until(store.owns, submission) if submission.seen_until else submission
+                _with_owned_seen_until(store.membership.owns, submission) if submission.seen_until else submission
                 for submission in batch
             ]
             planned = plan(
@@ -333,7 +333,7 @@ class Ingest:
 
     def _is_ours(self, store: Store, submission: Submission) -> bool:
         """False if another agent owns the project now. It catches up itself; storing here would race with it."""
-        if submission.project is None or store.owns(submission.project.id):
+        if submission.project is None or store.membership.owns(submission.project.id):
             return True
         log.info(
             "left to the agent that watches the project now", project=submission.project.id, events=submission.size

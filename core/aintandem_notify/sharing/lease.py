@@ -157,7 +157,7 @@ async def open_membership(
     ``places``: how many projects this agent can watch at a time; None without a limit.
     Raises StoreError when it cannot join, for example because another agent has the name.
     """
-    if storage.membership is None:
+    if not isinstance(storage.membership, Membership):
         yield None
         return
     storage.membership.places = places

@@ -12,7 +12,7 @@ from aintandem_notify.errors import MembershipLost
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.store.health import StoreStatus
-from aintandem_notify.store.sharing.membership import Membership
+from aintandem_notify.store.sharing.sole_owner import SoleOwner
 from aintandem_notify.store.store import Store
 
 T = TypeVar("T")
@@ -55,28 +55,14 @@ class Storage:
         return self.status
 
     @property
-    def membership(self) -> Membership | None:
-        """This agent's membership in a shared store; None for SQLite, which has one owner."""
+    def membership(self) -> SoleOwner:
+        """This agent as an owner of the store; a ``Membership`` if others may share it."""
         return self._store.membership
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether this agent is one of several that share the store."""
-        return self._store.is_shared
 
     @property
     def membership_lost(self) -> trio.Event:
         """Set when the others considered this agent dead and removed it; then a new event takes its place."""
         return self._lost
-
-    @property
-    def may_send(self) -> bool:
-        """Whether no other agent can have taken over this agent's claims.
-
-        Also True before this agent has joined, and always True in a store with one owner.
-        """
-        member = self._store.membership
-        return member is None or not (member.id or member.lost) or member.is_valid
 
     async def run(self, fn: Callable[[Store], T]) -> T:
         """Calls ``fn`` with the store and returns its result. It is not cancelled once it has begun."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -24,6 +23,7 @@ from aintandem_notify.store.health import (
 from aintandem_notify.store.sharing.membership import Membership
 from aintandem_notify.store.sharing.shared_backlog import SharedBacklog
 from aintandem_notify.store.sharing.shared_outbox import SharedOutbox
+from aintandem_notify.store.sharing.sole_owner import SoleOwner
 from aintandem_notify.store.tables.backlog import Backlog
 from aintandem_notify.store.tables.delivery_admin import DeliveryQueries
 from aintandem_notify.store.tables.gates import Gates
@@ -61,17 +61,17 @@ class Store:
         self._status = self._initial_status()
         self._connection = self._database.connection
         self._notification_cache = notification_cache or NotificationCache()
-        self.membership = Membership(self._connection) if self._database.may_be_shared else None
+        self.membership = SoleOwner()
         self.outbox: Outbox
         self.backlog: Backlog
-        if self.membership is None:
-            self.outbox = Outbox(self._connection, self._notification_cache)
-            self.backlog = Backlog(self._connection, self._notification_cache)
-            self.journal = Journal(self._connection, self._notification_cache)
+        if self._database.may_be_shared:
+            self.membership = member = Membership(self._connection)
+            self.outbox = SharedOutbox(self._connection, self._notification_cache, member)
+            self.backlog = SharedBacklog(self._connection, self._notification_cache, member)
         else:
-            self.outbox = SharedOutbox(self._connection, self._notification_cache, self.membership)
-            self.backlog = SharedBacklog(self._connection, self._notification_cache, self.membership)
-            self.journal = Journal(self._connection, self._notification_cache, placement=self.membership.placement)
+            self.outbox = Outbox(self._connection, self._notification_cache)
+            self.backlog = Backlog(self._connection, self._notification_cache, self.membership.placement)
+        self.journal = Journal(self._connection, self._notification_cache, self.membership.placement)
         self.gates = Gates(self._connection)
         self.retention = Retention(self._connection)
         self.health_episodes = HealthEpisodes(self._connection)
@@ -104,7 +104,7 @@ class Store:
                 self._cache_cleared_on_error(),
                 self._database.transaction(durable=durable),
             ):
-                if fenced and self.membership is not None:
+                if fenced:
                     self.membership.fence()
                 if purpose is not TransactionPurpose.READ and not self._status.is_well:
                     self._connection.execute(_WRITE_TEST)  # so that success proves that the store can be written
@@ -173,7 +173,7 @@ class Store:
         Raises StoreError while another agent has that name.
         """
         member = self.membership
-        if member is None:
+        if not isinstance(member, Membership):
             raise StoreError(f"store {self.name}: it has one owner and cannot be shared")
         try:
             with self.transaction(fenced=False):
@@ -199,27 +199,9 @@ class Store:
             self._connection.execute(insert(meta), {"key": SALT_KEY, "value": salt})
         return bytes.fromhex(salt)
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether this agent has joined the agents of a shared store."""
-        return self.membership is not None and self.membership.id is not None
-
-    def variant(self, destination: str) -> str:
-        """The hash of the destination's settings in a shared store; empty in a store with one owner."""
-        return "" if self.membership is None else self.membership.variant(destination)
-
-    def now(self, fallback: datetime) -> datetime:
-        """In a shared store, the database's time at the start of the transaction; else ``fallback``."""
-        return fallback if self.membership is None else self.membership.now or fallback
-
-    def owns(self, project_id: str) -> bool:
-        """Whether this agent may store the project's events; always True in a store with one owner."""
-        member = self.membership
-        return member is None or member.id is None or project_id in member.projects
-
     def leave(self) -> None:
         """Releases all projects and claims of this agent now, instead of at the end of its lease."""
-        if self.membership is not None and self.membership.id is not None:
+        if isinstance(self.membership, Membership) and self.membership.is_shared:
             with self.transaction():
                 self.membership.leave()
             self.membership.mark_left()

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from aintandem_notify.control.client.backend import open_backend
 from aintandem_notify.control.schemas import StatusResponse
 from aintandem_notify.store import Store
+from aintandem_notify.store.sharing.membership import Membership
 from support.commands import run_command
 from support.control import open_scene
 from support.outbox import NOW, claim_all, event, queue_up
@@ -27,7 +28,7 @@ def join(postgres_url: str, long_leases: float) -> Iterator[Join]:
         def join(node: str, *projects: str, places: int | None = None) -> Store:
             store = Store(postgres_url)
             opened.callback(store.close)
-            assert store.membership is not None
+            assert isinstance(store.membership, Membership)
             store.membership.places = places
             store.join(node, projects_hash="all", version="1.2.3")
             with store.transaction():
@@ -58,7 +59,7 @@ async def status(config: Path) -> StatusResponse:
 def silence(store: Store, seconds: int) -> None:
     """Sets back the time at which the agent was last seen."""
     with store.transaction(fenced=False):
-        assert store.membership is not None
+        assert isinstance(store.membership, Membership)
         values = {"me": store.membership.id, "since": seconds * 1_000_000}
         store._connection.execute(
             text("UPDATE agents SET expires_at = expires_at - :since WHERE id = :me"), values

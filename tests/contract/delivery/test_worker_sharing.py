@@ -26,7 +26,7 @@ from aintandem_notify.errors import DestinationBroken, RetryLater
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import DeliveryState, GateRow, Store
-from aintandem_notify.store.sharing.membership import ConfiguredDestination
+from aintandem_notify.store.sharing.membership import ConfiguredDestination, Membership
 from support.ingesting import FlakyStorage
 from support.outbox import NOW, FakeHost, delivery_rows, event, inside, queue_up
 
@@ -75,7 +75,7 @@ def agent(postgres_url: str, long_leases: float, monkeypatch: pytest.MonkeyPatch
     @asynccontextmanager
     async def open_agent(name: str, host: FakeHost | None = None) -> AsyncIterator[Agent]:
         host, store, announced = host or FakeHost(), Store(postgres_url), list[AgentEvent]()
-        assert store.membership is not None
+        assert isinstance(store.membership, Membership)
         store.membership.destinations = {HERE: ConfiguredDestination("same")}
         store.join(name, projects_hash="all", version="1")
         storage = FlakyStorage(store)
@@ -108,7 +108,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def state(agent: Agent) -> str | None:
     """The state of the destination's common gate."""
-    row = inside(lambda store: store.gates.read(HERE, store.variant(HERE)))(agent.store)
+    row = inside(lambda store: store.gates.read(HERE, store.membership.variant(HERE)))(agent.store)
     return None if row is None else row.state
 
 
@@ -240,7 +240,7 @@ async def test_nothing_is_sent_once_the_lease_is_over(agent: Open) -> None:
         queue(first, 1)
         first.start()
         await first.poll()
-        assert first.store.membership is not None
+        assert isinstance(first.store.membership, Membership)
         first.store.membership.clock = lambda: float("inf")
         first.host.loaded.set()
         await first.poll()

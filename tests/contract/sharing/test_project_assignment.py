@@ -168,16 +168,16 @@ async def test_an_agent_that_cannot_reach_the_store_stops_when_its_lease_is_over
         first.storage.cut = True
         await trio.sleep(5)
         assert first.watcher.watched == PROJECTS
-        assert first.storage.may_send
+        assert first.storage.membership.may_send
         first.lapse()
         await trio.sleep(1)
         assert first.watcher.watched == set()
-        assert not first.storage.may_send
+        assert not first.storage.membership.may_send
         first.storage.cut = False
         first.member.membership.clock = trio.current_time
         await trio.sleep(5)
         assert first.watcher.watched == PROJECTS
-        assert first.storage.may_send
+        assert first.storage.membership.may_send
 
 
 async def test_projects_that_stay_free_are_taken_by_any_agent_and_kept(
@@ -323,4 +323,4 @@ async def test_a_store_with_one_owner_has_no_members() -> None:
             member, watcher, forget=watcher.forget, projects_hash=lambda: "", clock=SetClock()
         ):
             assert watcher.watched == {"p"}
-        assert storage.may_send
+        assert storage.membership.may_send

@@ -132,7 +132,7 @@ class OfflineBackend:
         return bool(changed)
 
     def _change_variant(self, name: str, variant: str, step: Callable[[Gate], Gate]) -> bool:
-        stored = self._store.gates.read(name, variant, lock=self._store.membership is not None)
+        stored = self._store.gates.read(name, variant, lock=True)
         before = Gate() if stored is None else from_row(stored, 0.0, self._clock.now())
         after = date_trouble(step(before), self._clock.now())
         if after != before:

@@ -44,8 +44,7 @@ async def status_of(access: AgentAccess, address: str) -> StatusResponse:
         try:
             snapshot = await access.destinations()
             destinations = tuple(DestinationResponse.model_validate(destination) for destination in snapshot)
-            if access.storage.membership is not None:
-                peers = await access.storage.run(partial(_peers, now=access.clock.now()))
+            peers = await access.storage.run(partial(_peers, now=access.clock.now()))
             problem = None
         except StoreError as error:
             problem = str(error)

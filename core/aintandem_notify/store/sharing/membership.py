@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
 from aintandem_notify.errors import MembershipLost, StoreError
+from aintandem_notify.store.sharing.sole_owner import SoleOwner
 
 LEASE_S: Final = 10.0
 """Seconds after its last renewal until an agent is considered dead."""
@@ -115,7 +116,7 @@ class ConfiguredDestination:
 
 
 @dataclass(slots=True)
-class Membership:
+class Membership(SoleOwner):
     """This agent's membership in a shared store; its methods are called inside a transaction of ``Store``.
 
     ``id`` is None while the agent is no member. An agent that never joined is not fenced. Commands never join, so
@@ -133,10 +134,24 @@ class Membership:
     """Number of projects that it can watch, published when it joins; None without a limit."""
     lost: bool = False
     """Whether it lost or left its membership: no transaction succeeds until it has joined again."""
-    now: datetime | None = None
-    """The database's time at the start of the transaction."""
+    _now: datetime | None = None
     _session: object = None
     _valid_until: float = 0.0
+
+    @property
+    def is_shared(self) -> bool:
+        return self.id is not None
+
+    @property
+    def may_send(self) -> bool:
+        """Also true before this agent has joined."""
+        return not (self.id or self.lost) or self.is_valid
+
+    def owns(self, project_id: str) -> bool:
+        return self.id is None or project_id in self.projects
+
+    def now(self, fallback: datetime) -> datetime:
+        return self._now or fallback
 
     @property
     def is_valid(self) -> bool:
@@ -171,7 +186,6 @@ class Membership:
         self.id, self.lost, self.node, self._valid_until = me, False, node, started_at + LEASE_S
 
     def fence(self) -> None:
-        """Locks this agent's row until the transaction ends; raises MembershipLost if it expired or is gone."""
         if self.id is None:
             if self.lost:
                 self._raise_lost()
@@ -181,7 +195,7 @@ class Membership:
         row = self._run(_CHECK_FENCE, me=self.id).one_or_none()
         if row is None or not row[0]:
             self._raise_lost()
-        self.now = _EPOCH + timedelta(microseconds=row[1])
+        self._now = _EPOCH + timedelta(microseconds=row[1])
 
     def renew(self, projects_hash: str) -> None:
         """Extends the lease and publishes ``projects_hash``. Raises MembershipLost if the lease has expired."""
@@ -193,7 +207,6 @@ class Membership:
         self._valid_until = started_at + LEASE_S
 
     def peers(self) -> list[Peer]:
-        """All members that no agent has removed yet, ordered by id."""
         rows = self._run(_PEERS)
         return [
             Peer(agent_id, projects_hash, count, lease_us / 1e6, *names)
@@ -224,14 +237,12 @@ class Membership:
             self._add_destinations(self.id)
 
     def placement(self, destination: str) -> tuple[str | None, str | None]:
-        """The hash of the settings and the only agent that a delivery to it is meant for; None for any."""
         destination_settings = self.destinations.get(destination)
         if destination_settings is None:
             return None, None
         return destination_settings.variant, self.node if destination_settings.local else None
 
     def variant(self, destination: str) -> str:
-        """The hash of the destination's settings; empty if this agent has not configured it."""
         destination_settings = self.destinations.get(destination)
         return destination_settings.variant if destination_settings else ""
 

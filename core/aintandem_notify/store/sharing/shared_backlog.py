@@ -25,7 +25,7 @@ class SharedBacklog(Backlog):
     def __init__(
         self, connection: Connection, notification_cache: NotificationCache, membership: Membership
     ) -> None:
-        super().__init__(connection, notification_cache)
+        super().__init__(connection, notification_cache, membership.placement)
         self._membership = membership
 
     def expire(
@@ -60,6 +60,3 @@ class SharedBacklog(Backlog):
         parameters = {**agent_parameters(self._membership, destination), "name": destination}
         claimable = waiting.where(CLAIMABLE, deliveries_c.claimed_by.is_(None)).with_for_update(**SKIP_LOCKED)
         return list(self._connection.execute(claimable, parameters).scalars())
-
-    def _placement(self, destination: str) -> tuple[str | None, str | None]:
-        return self._membership.placement(destination)

@@ -4,7 +4,7 @@ Deliveries in flight are left alone. Every method is called inside a transaction
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -76,11 +76,17 @@ _MAX_BATCH: Final = 500
 
 
 class Backlog:
-    """The queued deliveries of a store with one owner."""
+    """The queued deliveries of a store with one owner; ``placement`` as in ``Journal``."""
 
-    def __init__(self, connection: Connection, notification_cache: NotificationCache) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        notification_cache: NotificationCache,
+        placement: Callable[[str], tuple[str | None, str | None]],
+    ) -> None:
         self._connection = connection
         self._notification_cache = notification_cache
+        self._placement = placement
 
     def expire(
         self,
@@ -243,10 +249,6 @@ class Backlog:
     def _select_unclaimed(self, destination: str, waiting: Select[Any]) -> list[int]:
         """The unclaimed ids that ``waiting`` selects; no other agent can claim them during this transaction."""
         return list(self._connection.execute(waiting, {"name": destination}).scalars())
-
-    def _placement(self, destination: str) -> tuple[str | None, str | None]:  # noqa: ARG002  # shared stores
-        """The settings (a hash) and the only agent that a delivery is meant for; both None with one owner."""
-        return None, None
 
     def _has_waited_since(self, destination: str, older_than: datetime) -> bool:
         # Looks at all, if it must: deliveries that were retried by hand are new but have low ids, and so have

@@ -140,22 +140,17 @@ _UPDATE_SEEN_UNTIL: Final = BulkStatement(
 )
 
 
-def _no_placement(_destination: str) -> BulkRow:
-    return None, None
-
-
 class Journal:
     """The ingest side of the store.
 
     ``placement`` returns the settings (a hash) and the only agent that a destination's deliveries are meant for.
-    By default both are None.
     """
 
     def __init__(
         self,
         connection: Connection,
         notification_cache: NotificationCache,
-        placement: Callable[[str], BulkRow] = _no_placement,
+        placement: Callable[[str], BulkRow],
     ) -> None:
         self._connection = connection
         self._notification_cache = notification_cache
