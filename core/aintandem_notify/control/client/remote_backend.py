@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 import trio
 
 from aintandem_notify.control.deliveries import AdminAction
+from aintandem_notify.control.delivery_filters import texts_of_filter
 from aintandem_notify.control.discovery import ControlEndpoint
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.schemas import (
@@ -60,7 +61,7 @@ class RemoteBackend:
     def page(self, delivery_filter: DeliveryFilter, *, limit: int, before: int | None) -> DeliveryPageResponse:
         """Returns up to ``limit`` matching deliveries with an id below ``before``, the newest first."""
         query = (
-            _filter_fields(delivery_filter)
+            texts_of_filter(delivery_filter)
             | {"limit": str(limit)}
             | ({} if before is None else {"before": str(before)})
         )
@@ -76,7 +77,7 @@ class RemoteBackend:
 
     def apply_to_all(self, action: AdminAction, delivery_filter: DeliveryFilter) -> BulkResponse:
         """Retries or drops all matching deliveries."""
-        return self._call(BulkResponse, "POST", f"/deliveries/{action}", _filter_fields(delivery_filter))
+        return self._call(BulkResponse, "POST", f"/deliveries/{action}", texts_of_filter(delivery_filter))
 
     def set_paused(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
         """Pauses or resumes these destinations."""
@@ -159,18 +160,6 @@ def _parse(kind: type[R], response: HttpAnswer) -> R:
 async def _call_after(seconds: float, function: Callable[[], None]) -> None:
     await trio.sleep(seconds)
     function()
-
-
-def _filter_fields(delivery_filter: DeliveryFilter) -> dict[str, str]:
-    fields = {
-        "destination": delivery_filter.destination,
-        "project": delivery_filter.project,
-        "task": delivery_filter.task,
-        "state": ",".join(delivery_filter.states) or None,
-        "since": None if delivery_filter.since is None else delivery_filter.since.isoformat(),
-        "until": None if delivery_filter.until is None else delivery_filter.until.isoformat(),
-    }
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _json_object(response: HttpAnswer) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from aintandem_notify import log
 from aintandem_notify.control import deliveries
 from aintandem_notify.control.deliveries import AdminAction
+from aintandem_notify.control.delivery_filters import filter_from_texts
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.schemas import (
     BulkResponse,
@@ -41,7 +42,6 @@ from aintandem_notify.control.server.request_parsing import (
     PAGE_KEYS,
     check_query,
     filter_from_body,
-    filter_from_query,
     names_from_body,
     page_bounds,
     read_json_object,
@@ -122,7 +122,7 @@ class _ControlApi:
 
     async def page(self, request: Request) -> DeliveryPageResponse:
         """GET /deliveries?destination=&project=&task=&state=&since=&until=&limit=&before="""
-        delivery_filter = filter_from_query(request.query_params)
+        delivery_filter = filter_from_texts(request.query_params)
         limit, before = page_bounds(request.query_params)
         search = deliveries.PageSearch(delivery_filter, limit, before)
         while not search.is_complete:

@@ -4,16 +4,16 @@ For ``app``; the results are arguments of ``control.deliveries``.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from starlette.requests import Request
 
 from aintandem_notify.control.deliveries import MAX_BATCH, MAX_PAGE_SIZE
+from aintandem_notify.control.delivery_filters import FILTER_KEYS, filter_from_texts
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
 from aintandem_notify.foundation.untrusted_json import read_json
-from aintandem_notify.store import DeliveryFilter, DeliveryState
+from aintandem_notify.store import DeliveryFilter
 
 MAX_BODY_BYTES: Final = 65_536
 """Maximum size of a request's body."""
@@ -22,8 +22,6 @@ BODY_TIMEOUT_S: Final = 10.0
 DEFAULT_PAGE_SIZE: Final = 50
 """Deliveries on a page if the query has no ``limit``."""
 
-FILTER_KEYS: Final = frozenset({"destination", "project", "task", "state", "since", "until"})
-"""The keys of a filter."""
 PAGE_KEYS: Final = FILTER_KEYS | {"limit", "before"}
 """The keys of a query for a page."""
 
@@ -56,28 +54,13 @@ async def read_json_object(request: Request) -> dict[str, Any]:
     return value
 
 
-def filter_from_query(values: Mapping[str, Any]) -> DeliveryFilter:
-    """Returns the filter of destination, project, task, state (several with commas), since, until (ISO 8601).
-
-    An empty value is refused: it is more likely a mistake than a wish for all.
-    """
-    return DeliveryFilter(
-        destination=_text(values, "destination"),
-        project=_text(values, "project"),
-        task=_text(values, "task"),
-        states=_states(values),
-        since=_time(values, "since"),
-        until=_time(values, "until"),
-    )
-
-
 def filter_from_body(body: Mapping[str, Any]) -> DeliveryFilter:
     """Returns the filter in a body. An empty body is refused: it is more likely a mistake."""
     if unknown := body.keys() - FILTER_KEYS:
         raise RequestRefused(f"unknown: {_join(unknown)}; a filter has {_join(FILTER_KEYS)}")
     if not body:
         raise RequestRefused(f"name ids, or a filter of {_join(FILTER_KEYS)}")
-    return filter_from_query(body)
+    return filter_from_texts(body)
 
 
 def references_from_body(body: Mapping[str, Any]) -> list[str] | None:
@@ -108,18 +91,6 @@ def _join(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _text(values: Mapping[str, Any], name: str) -> str | None:
-    """Returns None if the key is missing."""
-    if name not in values:
-        return None
-    value = values[name]
-    if not isinstance(value, str):
-        raise RequestRefused(f"{name} should be a text")
-    if not value:
-        raise RequestRefused(f"{name} is empty; leave it out if it does not matter")
-    return value
-
-
 def _texts(body: Mapping[str, Any], name: str) -> list[str]:
     texts = body[name]
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
@@ -129,14 +100,6 @@ def _texts(body: Mapping[str, Any], name: str) -> list[str]:
     return texts
 
 
-def _states(values: Mapping[str, Any]) -> tuple[DeliveryState, ...]:
-    text = _text(values, "state")
-    names = [] if text is None else text.split(",")
-    if not set(names) <= set(DeliveryState):
-        raise RequestRefused(f"state should be {', '.join(DeliveryState)}, or several of these")
-    return tuple(DeliveryState(name) for name in dict.fromkeys(names))
-
-
 def _number(values: Mapping[str, str], name: str) -> int | None:
     value = values.get(name)
     if value is None:
@@ -144,14 +107,3 @@ def _number(values: Mapping[str, str], name: str) -> int | None:
     if not (value.isascii() and value.isdigit() and len(value) <= 18):
         raise RequestRefused(f"{name} should be a whole number")
     return int(value)
-
-
-def _time(values: Mapping[str, Any], name: str) -> datetime | None:
-    text = _text(values, name)
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise RequestRefused(f"{name} should be a time, as 2026-03-01T12:00:00Z") from None
