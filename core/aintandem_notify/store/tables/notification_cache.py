@@ -35,10 +35,8 @@ class NotificationCache:
         self,
         max_notifications: int = MAX_NOTIFICATIONS,
         max_characters: int = MAX_CHARACTERS,
-        *,
-        evict_oldest: bool = False,
     ) -> None:
-        self.evict_oldest = evict_oldest
+        self.evict_oldest = False
         self._max_notifications = max_notifications
         self._max_characters = max_characters
         self._by_destination: dict[str, _DestinationCache] = {}
