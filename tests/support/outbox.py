@@ -190,7 +190,7 @@ def queue_up(
         changes = JournalChanges()
         latest: dict[Any, Run] = {}
         for queued in events:
-            run = advance(None, queued).run if queued.run_id else None
+            run = advance(None, queued) if queued.run_id else None
             if run is not None and run.ref not in latest and not store.journal.latest_runs([run.ref]):
                 latest[run.ref] = run
                 changes.new_runs.append(run)

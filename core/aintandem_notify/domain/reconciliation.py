@@ -201,7 +201,7 @@ def _diff_of_ended(run: Run, observed: Observation, gap: Gap, now: datetime) -> 
         opening = _opening_event(observed, now)
         if observed.ref.kind is Family.SANDBOX and observed.started_at is None:
             # It may have failed before it started. Only the new attempt is certain.
-            return _apply_end(advance(run, opening[0]).run, _end_event(observed, now), observed, gap, now)
+            return _apply_end(advance(run, opening[0]), _end_event(observed, now), observed, gap, now)
         return _apply_end(run, (*opening, *_end_event(observed, now)), observed, gap, now)
     if observed.state is run.state or _is_same_end(run, observed):
         return NO_DIFF
@@ -231,7 +231,7 @@ def _apply_end(run: Run, events: tuple[Event, ...], observed: Observation, gap: 
     has_event, too_old = observed.state in _event_types(observed), _is_too_old(observed, gap, now)
     if too_old or not has_event:
         for event in events:
-            run = advance(run, event).run
+            run = advance(run, event)
         if run.state is not observed.state:
             run = replace(run, state=observed.state, ended_at=_end_time(observed, now))
         return RunDiff(run=run, changed=not (too_old and has_event), too_old=too_old and has_event)

@@ -149,13 +149,6 @@ class Run:
         return max(0.0, (self.ended_at - self.started_at).total_seconds())
 
 
-class Transition(NamedTuple):
-    """The attempt after an event. ``repeated``: the attempt had already ended in the same state."""
-
-    run: Run
-    repeated: bool
-
-
 def run_ref(event: Event) -> RunRef | None:
     """The run that the event is about; None for events about no run."""
     run_id = event.run_id
@@ -164,12 +157,12 @@ def run_ref(event: Event) -> RunRef | None:
     return RunRef(event.project_id, event.family, run_id)
 
 
-def advance(latest: Run | None, event: Event) -> Transition:
+def advance(latest: Run | None, event: Event) -> Run:
     """The attempt after ``event``, given the latest known attempt (None: never seen).
 
     The event must be about a run (``run_ref`` is not None). A queued or started event after a terminal state
-    begins the next attempt. The same terminal state twice is a repetition, even if the timestamps differ. So a
-    live event and the same event made from REST count once.
+    begins the next attempt. The same terminal state twice is a repetition, even if the timestamps differ: then
+    ``latest`` itself is returned. So a live event and the same event made from REST count once.
     """
     target = STATE_AFTER.get(event.type)
     if latest is None or event.run_id is None:
@@ -180,10 +173,10 @@ def advance(latest: Run | None, event: Event) -> Transition:
     elif event.type in OPENING_TYPES:
         latest = Run(*latest.ref, attempt=latest.attempt + 1, name=latest.name, created_at=event.timestamp)
     elif target is latest.state:
-        return Transition(latest, repeated=True)
+        return latest
     elif target not in TERMINAL_STATES:
         target = None  # late: only an opening event begins a new attempt after an end
-    return Transition(_replace(latest, _changes(latest, event, target)), repeated=False)
+    return _replace(latest, _changes(latest, event, target))
 
 
 def apply_progress(latest: Run | None, events: Sequence[Event]) -> Run:
@@ -192,7 +185,7 @@ def apply_progress(latest: Run | None, events: Sequence[Event]) -> Run:
     The same as ``advance`` with each of them, in one step: they come by the thousand and change no state.
     """
     if latest is None:
-        latest, events = advance(None, events[0]).run, events[1:]
+        latest, events = advance(None, events[0]), events[1:]
     changes: dict[str, Any] = {}
     pieces = [event.output for event in events if isinstance(event, TaskOutputEvent)]
     if len(pieces) < len(events):

@@ -144,7 +144,7 @@ def sample_run(event: Event) -> Run | None:
     if run_ref(event) is None:
         return None
     if event.type in OPENING_TYPES:
-        return advance(None, event).run
+        return advance(None, event)
     history = {
         Family.TASK: ("task_started", "step_progress", "output"),
         Family.WORKFLOW: ("workflow_execution_started", "workflow_phase_started"),
@@ -158,8 +158,8 @@ def sample_run(event: Event) -> Run | None:
     before = event.timestamp - timedelta(seconds=SAMPLE_DURATION)
     run = None
     for earlier in history:
-        run = advance(run, sample_event(earlier, **identity, timestamp=before)).run
-    return advance(run, event).run
+        run = advance(run, sample_event(earlier, **identity, timestamp=before))
+    return advance(run, event)
 
 
 def sample_notification(event: Event | str = "task_completed", /, **changes: Any) -> Notification:

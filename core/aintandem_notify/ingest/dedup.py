@@ -3,9 +3,10 @@
 Nothing of this is stored: after a restart, the socket does not repeat events that were sent before.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from aintandem_notify.domain.events import Event
@@ -68,13 +69,39 @@ class Synthesized:
 NOTHING_SYNTHESIZED: Final = Synthesized()
 
 
-def is_repetition(run: Run, event: Event, synthesized: Synthesized) -> bool:
-    """Whether a live event repeats one that catching up has made from REST; ``run`` is the latest attempt.
+class Arrival(Enum):
+    """How an event relates to the latest attempt of its run."""
 
-    Ends need no check here: ``runs.advance`` recognises a repeated end at any time.
+    LIVE = auto()
+    """It is news: it changes the run."""
+    LATE = auto()
+    """It is news of the time before the attempt's end: the run stays as it is."""
+    DUPLICATE = auto()
+    """It was known already, from the socket or from REST."""
+
+
+def classify(run: Run | None, event: Event, made: Sequence[Synthesized]) -> Arrival:
+    """The relation of an event to ``run``, the latest attempt; None if no attempt is known.
+
+    ``made``: the events that catching up has made for this attempt, for the one before it, and so on; empty for an
+    event that catching up makes itself.
     """
+    if run is None:
+        return Arrival.LIVE
+    is_same_end = run.state in TERMINAL_STATES and STATE_AFTER.get(event.type) is run.state
+    if made:
+        if any(entry.is_end_repeated_by(event) for entry in made) or _is_repetition(run, event, made[0]):
+            return Arrival.DUPLICATE
+        if _is_late(run, event, made[0]):
+            # It is none of the untimed ends, so if there are any, it happened before them.
+            return Arrival.LATE if made[0].ends or not is_same_end else Arrival.DUPLICATE
+    return Arrival.DUPLICATE if is_same_end else Arrival.LIVE
+
+
+def _is_repetition(run: Run, event: Event, synthesized: Synthesized) -> bool:
+    """Whether a live event, but no end, repeats one that catching up has made from REST."""
     if event.type in OPENING_TYPES:
-        return is_late(run, event, synthesized) or (
+        return _is_late(run, event, synthesized) or (
             run.state not in TERMINAL_STATES and not synthesized.types.isdisjoint(OPENING_TYPES)
         )
     return (
@@ -84,7 +111,7 @@ def is_repetition(run: Run, event: Event, synthesized: Synthesized) -> bool:
     )
 
 
-def is_late(run: Run, event: Event, synthesized: Synthesized) -> bool:
+def _is_late(run: Run, event: Event, synthesized: Synthesized) -> bool:
     """Whether a live event is older than the end that catching up has made from REST."""
     if run.state not in TERMINAL_STATES:
         return False

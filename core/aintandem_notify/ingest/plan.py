@@ -26,12 +26,12 @@ from aintandem_notify.domain.runs import (
 )
 from aintandem_notify.ingest.dedup import (
     NOTHING_SYNTHESIZED,
+    Arrival,
     AttemptRef,
     RecentChanges,
     Synthesized,
     UntimedEnd,
-    is_late,
-    is_repetition,
+    classify,
 )
 from aintandem_notify.store import JournalChanges
 
@@ -328,10 +328,10 @@ class _Planner:
         return self._plan
 
     def _journal(self, event: Event, ref: RunRef | None, project: Project | None) -> None:
-        run, repeated = (None, False) if ref is None else self._advance(ref, event)
+        run, arrival = (None, Arrival.LIVE) if ref is None else self._advance(ref, event)
         routed = (
             self._route(event, run, project, self._now)
-            if not repeated and self._router.may_notify(event.type)
+            if arrival is not Arrival.DUPLICATE and self._router.may_notify(event.type)
             else ()
         )
         changes = self._plan.changes
@@ -341,42 +341,31 @@ class _Planner:
         if routed or event.type not in PROGRESS_TYPES:
             changes.events.append(event)
 
-    def _advance(self, ref: RunRef, event: Event) -> tuple[Run, bool]:
+    def _advance(self, ref: RunRef, event: Event) -> tuple[Run, Arrival]:
         self._apply_progress(ref)
         latest = self._latest(ref)
-        if latest is None or event.caught_up or not self._any_synthesized():
-            return self._advance_unless_known(ref, latest, event, NOTHING_SYNTHESIZED)
-        attempt = (ref, latest.attempt)
-        synthesized = self._synthesized_for(attempt)
-        if (remaining := synthesized.after(event)) is not synthesized:
-            self._plan.synthesized[attempt] = remaining
-        if synthesized.is_end_repeated_by(event) or self._repeats_earlier_end(ref, latest.attempt, event):
-            return latest, True
-        return self._advance_unless_known(ref, latest, event, synthesized)
-
-    def _advance_unless_known(
-        self, ref: RunRef, latest: Run | None, event: Event, synthesized: Synthesized
-    ) -> tuple[Run, bool]:
-        known = None if synthesized is NOTHING_SYNTHESIZED else latest  # nearly always None
-        if known is not None and is_repetition(known, event, synthesized):
-            return known, True
-        run, repeated = advance(latest, event)
-        if known is not None and is_late(known, event, synthesized):
-            # The caller has checked that the event repeats no untimed end. So if there are any, it happened before
-            # them and is new, even if the run has ended in the same state.
-            return run, repeated and not synthesized.ends
-        if not repeated:
+        arrival = classify(latest, event, self._take_made(ref, latest, event))
+        if latest is not None and arrival is Arrival.DUPLICATE:
+            return latest, arrival
+        run = advance(latest, event)
+        if arrival is Arrival.LIVE:
             self._set_run(ref, run)
-        return run, repeated
+        return run, arrival
 
-    def _repeats_earlier_end(self, ref: RunRef, attempt: int, event: Event) -> bool:
-        """Whether a live event repeats a synthesized end of an earlier attempt; REST has shown a later attempt."""
-        for before in range(attempt - 1, max(0, attempt - MAX_ATTEMPTS_BACK - 1), -1):
-            synthesized = self._synthesized_for((ref, before))
-            if synthesized.is_end_repeated_by(event):
-                self._plan.synthesized[ref, before] = synthesized.after(event)
-                return True
-        return False
+    def _take_made(self, ref: RunRef, latest: Run | None, event: Event) -> Sequence[Synthesized]:
+        """The argument ``made`` of ``classify``. Of an end that the event reports no other event can be news."""
+        if latest is None or event.caught_up or not self._any_synthesized():
+            return ()  # nearly always
+        oldest = max(1, latest.attempt - MAX_ATTEMPTS_BACK)
+        made = [(ref, attempt) for attempt in range(latest.attempt, oldest - 1, -1)]
+        entries = [self._synthesized_for(attempt) for attempt in made]
+        for attempt, entry in zip(made, entries, strict=True):
+            is_repeated = entry.is_end_repeated_by(event)
+            if is_repeated or attempt == made[0]:
+                self._plan.synthesized |= {attempt: rest} if (rest := entry.after(event)) is not entry else {}
+            if is_repeated:
+                break
+        return entries
 
     def _apply_progress(self, ref: RunRef) -> None:
         if progress := self._progress.pop(ref, None):

@@ -131,8 +131,8 @@ class RunTracker:
         if ref is None:
             return lambda: [_line(event, None, project)]
         known = self._tracked.get(ref) or self._ended.get(ref)
-        run, repeated = advance(known.run if known else None, event)
-        if repeated:
+        run = advance(known.run if known else None, event)
+        if known and run is known.run:
             return list
         label = known.label if known and known.run.name == run.name else self._label(run)
         message = known.message if known else ""

@@ -48,7 +48,7 @@ def test_output_is_redacted_with_its_run_as_by_itself(pieces: list[str]) -> None
     run = None
     for piece in pieces:
         event = TaskOutputEvent(timestamp=NOW, project_id="p", task_id="t", output=piece)
-        run = advance(run, event).run
+        run = advance(run, event)
         before = run.output_tail.removesuffix(piece) if run.output_tail.endswith(piece) else ""
         assert redact_event_context((event, run, PROJECT)) == one_by_one(event, before, run)
 
@@ -56,14 +56,14 @@ def test_output_is_redacted_with_its_run_as_by_itself(pieces: list[str]) -> None
 def test_a_context_without_secrets_stays_the_same_object() -> None:
     register_secret(SECRET)
     event = TaskCompletedEvent(timestamp=NOW, project_id="p", task_id="t")
-    context = event, advance(None, event).run, PROJECT
+    context = event, advance(None, event), PROJECT
     assert redact_event_context(context) is context
 
 
 def test_a_secret_in_any_part_of_a_context_is_removed() -> None:
     register_secret(SECRET)
     event = TaskCompletedEvent(timestamp=NOW, project_id="p", task_id="t")
-    run = advance(None, event).run
+    run = advance(None, event)
     for run_texts, name in (
         ({"name": SECRET}, "p"),
         ({"step": SECRET}, "p"),

@@ -1,5 +1,6 @@
 """Duplicates are recognised: the runs that live events have changed, and the synthesized events."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,11 +10,11 @@ from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.ingest.dedup import (
     MAX_LATENESS_S,
     NOTHING_SYNTHESIZED,
+    Arrival,
     RecentChanges,
     Synthesized,
     UntimedEnd,
-    is_late,
-    is_repetition,
+    classify,
 )
 from support.outbox import NOW, event
 
@@ -32,36 +33,69 @@ def failed(before: float) -> UntimedEnd:
     return UntimedEnd("task_failed", NOW + timedelta(seconds=before))
 
 
+RUNNING_AGAIN = replace(RUNNING, attempt=2)
+COMPLETED = replace(ENDED, state=RunState.COMPLETED, ended_at=None)
+TWICE = Synthesized(ends=(failed(8), UntimedEnd("task_completed", NOW + timedelta(seconds=20))))
+LIVE, LATE, DUPLICATE = Arrival.LIVE, Arrival.LATE, Arrival.DUPLICATE
+
+
 @pytest.mark.parametrize(
-    ("run", "live", "entry", "again", "late"),
+    ("run", "live", "made", "arrival"),
     [
-        (RUNNING, event("task_started", at=1), synthesized("task_started"), True, False),
-        (RUNNING, event("task_queued", at=-1), synthesized("task_started"), True, False),
-        (RUNNING, event("task_started", at=1), NOTHING_SYNTHESIZED, False, False),
-        (RUNNING, event("task_failed", at=1), synthesized("task_started"), False, False),
-        (ENDED, event("task_started", at=1), synthesized("task_failed"), True, True),
-        (ENDED, event("task_started", at=10), synthesized("task_failed"), False, False),
-        (ENDED, event("task_started", at=1), NOTHING_SYNTHESIZED, False, False),
-        (ENDED, event("task_completed", at=5), synthesized("task_failed"), False, True),
-        (ENDED, event("task_failed", at=11), synthesized("task_failed"), False, False),
-        # Its end has no time in REST, but had happened at 8 by the orchestrator's clock.
-        (ENDED, event("task_started", at=7), synthesized("task_queued", before=8), True, True),
-        (ENDED, event("task_started", at=8), synthesized("task_queued", before=8), False, False),
-        (ENDED, event("task_completed", at=7), synthesized("task_queued", before=8), False, True),
-        (ENDED, event("task_started", at=7), synthesized(before=8, begun=True), False, False),
-        (RUNNING, event("task_completed", at=7), synthesized(before=8), False, False),
+        (None, event("task_failed", at=1), [], LIVE),
+        # Nothing was caught up: only the same end is known.
+        (RUNNING, event("task_started", at=1), [], LIVE),
+        (RUNNING, event("task_failed", at=1), [], LIVE),
+        (ENDED, event("task_failed", at=99), [], DUPLICATE),
+        (ENDED, event("task_completed", at=1), [], LIVE),
+        (ENDED, event("task_started", at=1), [], LIVE),
+        (ENDED, event("output", at=1), [], LIVE),
+        (RUNNING, event("task_started", at=1), [NOTHING_SYNTHESIZED], LIVE),
+        (ENDED, event("task_started", at=1), [NOTHING_SYNTHESIZED], LIVE),
+        (ENDED, event("task_failed", at=99), [NOTHING_SYNTHESIZED], DUPLICATE),
+        # A start was caught up.
+        (RUNNING, event("task_started", at=1), [synthesized("task_started")], DUPLICATE),
+        (RUNNING, event("task_queued", at=-1), [synthesized("task_started")], DUPLICATE),
+        (RUNNING, event("task_failed", at=1), [synthesized("task_started")], LIVE),
+        # An end was caught up: it happened at 10.
+        (ENDED, event("task_started", at=1), [synthesized("task_failed")], DUPLICATE),
+        (ENDED, event("task_started", at=10), [synthesized("task_failed")], LIVE),
+        (ENDED, event("task_completed", at=5), [synthesized("task_failed")], LATE),
+        (ENDED, event("output", at=5), [synthesized("task_failed")], LATE),
+        (ENDED, event("output", at=11), [synthesized("task_failed")], LIVE),
+        (ENDED, event("task_failed", at=5), [synthesized("task_failed")], DUPLICATE),
+        (ENDED, event("task_failed", at=11), [synthesized("task_failed")], DUPLICATE),
+        # The end has no time in REST, but had happened at 8 by the orchestrator's clock.
+        (ENDED, event("task_started", at=7), [synthesized("task_queued", before=8)], DUPLICATE),
+        (ENDED, event("task_started", at=8), [synthesized("task_queued", before=8)], LIVE),
+        (ENDED, event("task_completed", at=7), [synthesized("task_queued", before=8)], LATE),
+        (ENDED, event("task_failed", at=7), [synthesized(before=8)], DUPLICATE),
+        (ENDED, event("task_failed", at=9), [synthesized(before=8)], DUPLICATE),
+        (ENDED, event("task_started", at=7), [synthesized(before=8, begun=True)], LIVE),
+        (RUNNING, event("task_failed", at=7), [synthesized(before=8)], DUPLICATE),
+        (RUNNING, event("task_completed", at=7), [synthesized(before=8)], LIVE),
+        # It failed before 8, then completed before 20. A failure between the two is news of that time.
+        (COMPLETED, event("task_completed", at=19), [TWICE], DUPLICATE),
+        (COMPLETED, event("task_failed", at=7), [TWICE], DUPLICATE),
+        (COMPLETED, event("task_failed", at=9), [TWICE], LATE),
+        (COMPLETED, event("task_completed", at=7), [TWICE], LATE),
+        # It reports an end of the attempt before.
+        (RUNNING_AGAIN, event("task_failed", at=7), [NOTHING_SYNTHESIZED, synthesized(before=8)], DUPLICATE),
+        (RUNNING_AGAIN, event("task_failed", at=9), [NOTHING_SYNTHESIZED, synthesized(before=8)], LIVE),
     ],
 )
-def test_live_events_after_catching_up(run: Run, live: Event, entry: Synthesized, again: bool, late: bool) -> None:
-    assert (is_repetition(run, live, entry), is_late(run, live, entry)) == (again, late)
+def test_every_relation_of_an_event_to_its_run(
+    run: Run | None, live: Event, made: list[Synthesized], arrival: Arrival
+) -> None:
+    assert classify(run, live, made) is arrival
 
 
 def test_a_synthesized_pause_is_repeated_only_while_it_lasts() -> None:
     ref = RunRef("p", Family.WORKFLOW, "e1")
     paused = event("workflow_execution_paused", executionId="e1", workflowId="w")
-    entry = synthesized("workflow_execution_paused")
-    assert is_repetition(Run(*ref, state=RunState.PAUSED), paused, entry)
-    assert not is_repetition(Run(*ref, state=RunState.RUNNING), paused, entry)
+    made = [synthesized("workflow_execution_paused")]
+    assert classify(Run(*ref, state=RunState.PAUSED), paused, made) is DUPLICATE
+    assert classify(Run(*ref, state=RunState.RUNNING), paused, made) is LIVE
 
 
 @pytest.mark.parametrize(

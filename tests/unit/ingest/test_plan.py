@@ -86,7 +86,7 @@ def test_known_and_repeated_events() -> None:
 
 
 def test_a_run_that_is_stored_moves_and_a_new_attempt_is_new() -> None:
-    stored = advance(None, event("task_started")).run
+    stored = advance(None, event("task_started"))
     done = planned(event("task_failed"), event("task_started", at=1), runs={stored.ref: stored})
     assert [(run.attempt, run.state) for run in done.changes.updated_runs] == [(1, "failed")]
     assert [(run.attempt, run.state) for run in done.changes.new_runs] == [(2, "running")]

@@ -40,7 +40,7 @@ def test_any_field_may_hold_anything(router: Router, kind: str) -> None:
         for value in ODD:
             event = parse_frame(json.dumps(usual | {name: value}), "p", NOW)
             if isinstance(event, Event):
-                run = advance(None, event).run if run_ref(event) else None
+                run = advance(None, event) if run_ref(event) else None
                 for routed in router.route(event, run, PROJECT, NOW):
                     rendered += bool(routed.notification.model_dump_json(exclude={"previous"}))
     assert rendered
