@@ -12,7 +12,7 @@ from aintandem_notify.errors import MembershipLost
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.store.health import StoreStatus
-from aintandem_notify.store.sharing.sole_owner import SoleOwner
+from aintandem_notify.store.sharing.membership import SoleOwner
 from aintandem_notify.store.store import Store
 
 T = TypeVar("T")

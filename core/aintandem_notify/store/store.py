@@ -20,10 +20,9 @@ from aintandem_notify.store.health import (
     after_failure,
     after_success,
 )
-from aintandem_notify.store.sharing.membership import Membership
+from aintandem_notify.store.sharing.membership import Membership, SoleOwner
 from aintandem_notify.store.sharing.shared_backlog import SharedBacklog
 from aintandem_notify.store.sharing.shared_outbox import SharedOutbox
-from aintandem_notify.store.sharing.sole_owner import SoleOwner
 from aintandem_notify.store.tables.backlog import Backlog
 from aintandem_notify.store.tables.delivery_admin import DeliveryQueries
 from aintandem_notify.store.tables.gates import Gates

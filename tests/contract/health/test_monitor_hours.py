@@ -31,7 +31,8 @@ from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_
 from aintandem_notify.orchestrator.rest.records import ProjectList, ProjectRecord
 from aintandem_notify.orchestrator.watch.fleet import Watcher, run_fleet
 from aintandem_notify.orchestrator.watch.project import watch_project
-from aintandem_notify.orchestrator.watch.settings import StatusObserver, WatchSettings
+from aintandem_notify.orchestrator.watch.settings import WatchSettings
+from aintandem_notify.orchestrator.watch.status import StatusObserver
 from aintandem_notify.plugins import InstanceState, InstanceStatus
 from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.rules import Router

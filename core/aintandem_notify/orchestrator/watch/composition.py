@@ -29,7 +29,8 @@ from aintandem_notify.orchestrator.rest.client import OrchestratorApi
 from aintandem_notify.orchestrator.watch.fleet import Fleet, Watcher, run_fleet
 from aintandem_notify.orchestrator.watch.project import watch_project
 from aintandem_notify.orchestrator.watch.project_lookup import ProjectLookup
-from aintandem_notify.orchestrator.watch.settings import EventSink, StatusObserver, WatchSettings
+from aintandem_notify.orchestrator.watch.settings import EventSink, WatchSettings
+from aintandem_notify.orchestrator.watch.status import StatusObserver
 
 MAX_EVENT_CHARACTERS: Final = 2**18
 """Most characters of an event as JSON; the texts of a longer event are truncated before it is stored."""

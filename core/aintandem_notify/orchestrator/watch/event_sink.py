@@ -10,7 +10,7 @@ from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.backoff import full_jitter
 from aintandem_notify.orchestrator.watch.settings import WatchSettings
-from aintandem_notify.orchestrator.watch.status_tracker import StatusTracker
+from aintandem_notify.orchestrator.watch.status import StatusTracker
 
 
 class RetryingSink:

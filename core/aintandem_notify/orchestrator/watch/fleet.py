@@ -24,8 +24,7 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import redact_start
 from aintandem_notify.orchestrator.link.states import ConnectionState
 from aintandem_notify.orchestrator.rest.records import ProjectList, ProjectRecord
-from aintandem_notify.orchestrator.watch.settings import StatusObserver
-from aintandem_notify.orchestrator.watch.status import DiscoveryStatus, ProjectStatus
+from aintandem_notify.orchestrator.watch.status import DiscoveryStatus, ProjectStatus, StatusObserver
 
 RESTART_DELAY_S: Final = 1.0
 RESTART_MAX_DELAY_S: Final = 60.0

@@ -53,8 +53,8 @@ from aintandem_notify.orchestrator.link.states import ConnectionState, Signal
 from aintandem_notify.orchestrator.link.websocket import Link
 from aintandem_notify.orchestrator.watch.event_sink import RetryingSink
 from aintandem_notify.orchestrator.watch.handover import ConnectionHandover, open_handover
-from aintandem_notify.orchestrator.watch.settings import StatusObserver, WatchSettings
-from aintandem_notify.orchestrator.watch.status_tracker import StatusTracker
+from aintandem_notify.orchestrator.watch.settings import WatchSettings
+from aintandem_notify.orchestrator.watch.status import StatusObserver, StatusTracker
 
 RENEW_RETRY_S: Final = 30.0
 """Pause before another try to renew a token, while the link continues with the old one."""

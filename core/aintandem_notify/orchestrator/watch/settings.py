@@ -19,7 +19,6 @@ from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.reconnect_policy import ConnectionTrouble, ReconnectSettings
 from aintandem_notify.orchestrator.protocol.address import SocketTarget
 from aintandem_notify.orchestrator.watch.handover import Connect
-from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
 EventSink = Callable[[Project, Sequence[Event]], Awaitable[None]]
 """Stores a project's events. Returns when they are stored; raises StoreError if they cannot be stored now.
@@ -29,8 +28,6 @@ CatchUpFactory = Callable[[Project, EventBuffer, datetime], CatchUp]
 """Creates the ``CatchUp`` of a project, from the buffer of its live events and the time its link opened."""
 IsKnown = Callable[[str], Awaitable[bool]]
 """Whether the REST API knows a project. Raises ApiError or HttpFailed if it cannot say so now."""
-StatusObserver = Callable[[ProjectStatus], None]
-"""Gets each new status of a project; must return at once."""
 
 
 class TokenSource(Protocol):

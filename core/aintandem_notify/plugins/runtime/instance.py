@@ -29,13 +29,13 @@ from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.discovery.registry import Hook, Registry
 from aintandem_notify.plugins.runtime.calls import (
     CallIncident,
+    DeliveryCalls,
     HookCall,
     HookResult,
     HookRunner,
     run_sync,
     run_with_deadline,
 )
-from aintandem_notify.plugins.runtime.delivery_calls import DeliveryCalls
 from aintandem_notify.plugins.runtime.lifespan import TEAR_DOWN_S, BackgroundTasks, has_own_init, run_in_lifespan
 from aintandem_notify.plugins.runtime.live_hooks import LiveHooks, LiveQueue
 from aintandem_notify.plugins.runtime.states import STABLE_AFTER_S, InstanceState, InstanceStatus, transition_after

@@ -1,8 +1,8 @@
-"""One agent's membership in a shared store: joining, renewing the lease, owning projects. SQL for PostgreSQL only.
+"""An agent as the owner of its store, alone or as a member of a group. SQL for PostgreSQL only.
 
-The agent's row in ``agents`` is its fence: every transaction begins by checking it. Any agent that finds the row
-expired deletes it and releases its projects and claims. After that no transaction of the expired agent succeeds.
-Times are the database's.
+A member joins, renews its lease, and owns projects. Its row in ``agents`` is its fence: every transaction begins
+by checking it. Any agent that finds the row expired deletes it and releases its projects and claims. After that no
+transaction of the expired agent succeeds. Times are the database's.
 
 An advisory lock of the session holds the agent's name (``node``). A restarted agent takes its projects and claims
 back at once, and a second agent of the same name is refused. ``sharing.lease`` renews the lease at intervals.
@@ -21,7 +21,6 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
 from aintandem_notify.errors import MembershipLost, StoreError
-from aintandem_notify.store.sharing.sole_owner import SoleOwner
 
 LEASE_S: Final = 10.0
 """Seconds after its last renewal until an agent is considered dead."""
@@ -113,6 +112,45 @@ class ConfiguredDestination:
 
     variant: str
     local: bool = False
+
+
+class SoleOwner:
+    """An agent that shares its store with no other; ``Membership`` overrides this for one that may."""
+
+    id: str | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether this agent has joined the agents of a shared store."""
+        return False
+
+    @property
+    def may_send(self) -> bool:
+        """Whether no other agent can have taken over this agent's claims."""
+        return True
+
+    def fence(self) -> None:
+        """Locks this agent's row until the transaction ends; raises MembershipLost if it expired or is gone."""
+
+    def peers(self) -> Sequence[Peer]:
+        """All members that no agent has removed yet, ordered by id."""
+        return ()
+
+    def owns(self, project_id: str) -> bool:  # noqa: ARG002
+        """Whether this agent may store the project's events."""
+        return True
+
+    def placement(self, destination: str) -> tuple[str | None, str | None]:  # noqa: ARG002
+        """The hash of the settings and the only agent that a delivery to it is meant for; None for any."""
+        return None, None
+
+    def variant(self, destination: str) -> str:  # noqa: ARG002
+        """The hash of the destination's settings; empty if the store is not shared, or it is not configured."""
+        return ""
+
+    def now(self, fallback: datetime) -> datetime:
+        """In a shared store, the database's time at the start of the transaction; else ``fallback``."""
+        return fallback
 
 
 @dataclass(slots=True)

@@ -19,8 +19,7 @@ from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator.link.states import ConnectionState
 from aintandem_notify.orchestrator.rest.records import ProjectList, ProjectRecord
 from aintandem_notify.orchestrator.watch.fleet import Fleet, Watcher, resolve, run_fleet
-from aintandem_notify.orchestrator.watch.settings import StatusObserver
-from aintandem_notify.orchestrator.watch.status import DiscoveryStatus, ProjectStatus
+from aintandem_notify.orchestrator.watch.status import DiscoveryStatus, ProjectStatus, StatusObserver
 
 CONNECTION = ConnectionConfig()
 

@@ -27,8 +27,7 @@ from aintandem_notify.orchestrator.link import frames
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.reconnect_policy import ConnectionTrouble
 from aintandem_notify.orchestrator.link.states import ConnectionState
-from aintandem_notify.orchestrator.watch.status import ProjectStatus
-from aintandem_notify.orchestrator.watch.status_tracker import StatusTracker
+from aintandem_notify.orchestrator.watch.status import ProjectStatus, StatusTracker
 from support.planned_links import FOR_EVER, PROJECT, Plan, World
 
 
