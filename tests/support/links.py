@@ -10,10 +10,11 @@ import trio.testing
 from trio_websocket import WebSocketConnection, wrap_server_stream
 
 from aintandem_notify.errors import OrchestratorError
-from aintandem_notify.foundation.clock import SystemClock, TrioClock
+from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.orchestrator.link.websocket import Frame, Link, LinkSettings, open_link, stream_opener
 from aintandem_notify.orchestrator.protocol.address import Endpoint, SocketTarget, socket_target
 from support.raw_orchestrator import RawOrchestrator, RawSocket, open_raw_orchestrator
+from support.trio_clock import TrioClock
 
 CANARY = "canary-4f1d"
 

@@ -14,7 +14,6 @@ from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.domain.events import ConnectionErrorEvent, Event
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import ApiError, HttpFailed, LinkLost, OrchestratorError, StoreError
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator.auth.login_status import LoginStatus
 from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
@@ -25,6 +24,7 @@ from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_
 from aintandem_notify.orchestrator.watch.project import watch_project
 from aintandem_notify.orchestrator.watch.settings import WatchSettings
 from aintandem_notify.orchestrator.watch.status import ProjectStatus
+from support.trio_clock import TrioClock
 
 PROJECT = Project(id="p", name="Sales")
 FOR_EVER = math.inf

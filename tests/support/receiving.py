@@ -19,13 +19,13 @@ from outcome import Error, Value
 from aintandem_notify.api import HttpAnswer, HttpClient, HttpFailed, Notification, Plugin, PluginConfig
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.delivery.dispatcher import DestinationStatus
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import DeliveryFilter, Storage, Store
 from support.http_server import open_servers
 from support.nasty.wire import Then, WireAnswer
 from support.outbox import NOW, event, inside, memory, queue_up
 from support.plugin_bench import open_plugin
+from support.trio_clock import TrioClock
 
 DAY_S = 86_400.0
 NAME = "test.bench"

@@ -8,13 +8,13 @@ from typing import Any
 import trio
 from trio_websocket import WebSocketConnection
 
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.simulator.wire.fault_proxy import FaultProxy
 from aintandem_notify.simulator.wire.subscriptions import Subscriptions
 from aintandem_notify.simulator.world.tokens import TokenIssuer
 from aintandem_notify.simulator.world.world import World
 from support.plain_client import open_socket
+from support.trio_clock import TrioClock
 
 
 @contextmanager

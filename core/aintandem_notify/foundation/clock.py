@@ -12,8 +12,6 @@ import time
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, Protocol
 
-import trio
-
 MAX_AHEAD: Final = timedelta(hours=1)
 """The largest jump ahead of the machine's clock that ``capped_now`` follows at once, while the agent runs.
 
@@ -59,25 +57,6 @@ class SystemClock:
     def capped_now(self) -> datetime:
         """As ``now``, but at most ``MAX_AHEAD`` beyond the time that has passed since this clock was made."""
         return capped(self.now(), started=self._started, elapsed_s=_elapsed_s() - self._started_s)
-
-
-class TrioClock:
-    """Wall-clock time that follows trio's clock; under ``autojump_clock`` it jumps with it.
-
-    Only usable inside ``trio.run``.
-    """
-
-    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
-        self._start = start
-        self._origin = trio.current_time()
-
-    def now(self) -> datetime:
-        """The time, aware UTC."""
-        return self._start + timedelta(seconds=trio.current_time() - self._origin)
-
-    def capped_now(self) -> datetime:
-        """As ``now``: nobody sets this clock."""
-        return self.now()
 
 
 def local_time(moment: datetime, zone: tzinfo | None = None) -> datetime:

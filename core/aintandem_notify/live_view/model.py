@@ -118,12 +118,8 @@ class RunTracker:
                 )
                 self._track(_TrackedRun(run, project, self._label(run)))
 
-    def lines_for(self, event: Event, project: Project) -> list[DisplayLine]:
-        """The lines for ``event``, the oldest first; none for a duplicate."""
-        return self.record_event(event, project)()
-
     def record_event(self, event: Event, project: Project) -> Callable[[], list[DisplayLine]]:
-        """Update the run of ``event``, and return a function that makes its lines.
+        """Update the run of ``event``, and return a function that makes its lines; none for a duplicate.
 
         The function may run in any thread, since a long event takes time.
         """

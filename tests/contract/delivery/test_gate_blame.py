@@ -19,11 +19,12 @@ from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, judge, open_dispatcher
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, HttpFailed, RetryLater
-from aintandem_notify.foundation.clock import Clock, TrioClock
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.plugins.border import DeadlineExceeded, NoConnection
 from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import DeliveryRow, DeliveryState, Storage, Store
 from support.outbox import NOW, delivery_rows, event, inside, memory, queue_up
+from support.trio_clock import TrioClock
 
 NAME, OTHER = "slack.a", "file_log.b"
 DAY = 86_400.0

@@ -17,9 +17,10 @@ from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_disp
 from aintandem_notify.delivery.gate import GateState
 from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.errors import DestinationBroken, DestinationGone, Rejected, RetryLater
-from aintandem_notify.foundation.clock import Clock, TrioClock
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.store import GateRow, Storage
 from support.outbox import NOW, FakeHost, SetClock, event, inside, memory, queue_up
+from support.trio_clock import TrioClock
 
 NAME = "slack.a"
 WEEK = 7 * 86_400.0

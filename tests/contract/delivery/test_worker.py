@@ -17,7 +17,6 @@ from aintandem_notify.delivery.dispatcher import CANCEL_GRACE_S
 from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.ingest import Ingest, open_ingest
 from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import Storage, open_storage
@@ -32,6 +31,7 @@ from support.outbox import (
     memory,
     queue_up,
 )
+from support.trio_clock import TrioClock
 
 pytestmark = pytest.mark.usefixtures("any_store")
 

@@ -12,9 +12,9 @@ from trio.testing import MockClock
 from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, open_dispatcher
 from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected, RetryLater
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.store import Storage, Store
 from support.outbox import NOW, Answer, FakeHost, event, inside, queue_up
+from support.trio_clock import TrioClock
 
 FIRST, OTHER = "slack.team", "slack.other"
 WEEK = 7 * 86_400.0

@@ -9,10 +9,10 @@ from trio.testing import MockClock
 
 from aintandem_notify.delivery import DestinationSettings, open_dispatcher
 from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.plugins.border import PluginCodeFailed
 from aintandem_notify.store import Store, open_storage
 from support.outbox import NOW, Answer, FakeHost, event, inside, queue_up
+from support.trio_clock import TrioClock
 
 WEEK = 7 * 86_400.0
 

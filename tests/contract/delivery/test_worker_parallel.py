@@ -19,11 +19,11 @@ from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import Storage, Store
 from aintandem_notify.store.tables.outbox import WINDOW
 from support.outbox import NOW, delivery_rows, event, inside, memory, queue_up
+from support.trio_clock import TrioClock
 
 NAME = "webhook.a"
 DAY = 86_400.0

@@ -9,9 +9,9 @@ from trio.testing import MockClock
 
 from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, open_dispatcher
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.store import Storage, Store
 from support.outbox import NOW, FakeHost, event, new_store, queue_up
+from support.trio_clock import TrioClock
 
 pytestmark = pytest.mark.usefixtures("any_store")
 

@@ -19,9 +19,10 @@ from trio.testing import MockClock
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected, RetryLater, StoreError
-from aintandem_notify.foundation.clock import Clock, TrioClock
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.store import Storage, Store
 from support.outbox import NOW, Answer, FakeHost, SetClock, claim_all, event, inside, memory, new_store, queue_up
+from support.trio_clock import TrioClock
 
 pytestmark = pytest.mark.usefixtures("any_store")
 

@@ -16,7 +16,6 @@ from aintandem_notify.delivery import DestinationCondition
 from aintandem_notify.delivery.gate import GateState
 from aintandem_notify.domain.events import DestinationParkedEvent, LoginFailedEvent
 from aintandem_notify.domain.health import HealthState
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.health.conditions import Facts
 from aintandem_notify.health.monitor import HealthMonitor, open_monitor
 from aintandem_notify.ingest import Ingest, open_ingest
@@ -25,6 +24,7 @@ from aintandem_notify.rules import Router
 from aintandem_notify.store import DeliveryState, Storage, Store
 from support.outbox import NOW, inside
 from support.routing import config, destination, rule
+from support.trio_clock import TrioClock
 
 SLACK, FILE, HOOK = destination("slack.team"), destination("file_log.a"), destination("webhook.ops")
 

@@ -19,7 +19,6 @@ from aintandem_notify.domain.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.domain.health import HealthState, ReasonId
 from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.errors import AuthenticationFailed, DestinationBroken, HttpFailed, LinkLost
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.health import monitor as monitors
 from aintandem_notify.health.conditions import Facts
 from aintandem_notify.health.monitor import HealthMonitor, open_monitor
@@ -39,6 +38,7 @@ from aintandem_notify.rules import Router
 from aintandem_notify.store import LivenessReport, Storage, Store, TransactionPurpose
 from support.outbox import NOW, event, inside
 from support.routing import config, destination
+from support.trio_clock import TrioClock
 
 AFTER_S = 120.0
 CHECK_S = 20.0

@@ -10,11 +10,11 @@ from sqlalchemy import func, select
 from trio.testing import MockClock
 
 from aintandem_notify.errors import StoreError
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.maintenance import open_pruning, pruning
 from aintandem_notify.store import DeliveryState, PruneLimits, Settlement, Storage, Store
 from aintandem_notify.store.engine import schema
 from support.outbox import NOW, claim_all, event, inside, queue_up
+from support.trio_clock import TrioClock
 
 T = TypeVar("T")
 DAY_S = 86_400.0

@@ -11,7 +11,6 @@ import trio.testing
 
 from aintandem_notify.api import DestinationBroken, DestinationGone, HttpAnswer, HttpFailed, Rejected, RetryLater
 from aintandem_notify.domain.events import EVENT_TYPES
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.log import register_secret
 from aintandem_notify.testing import sample_event, sample_notification
 from aintandem_notify_webhook import MAX_ANSWER_BYTES, Config, Webhook
@@ -22,6 +21,7 @@ from support.http_server import Endless, Raw, Reply, Reset, gzip_bomb
 from support.nasty import pages
 from support.plugin_bench import ScriptedHttp, open_plugin
 from support.receivers import WEBHOOK_SECRET, WebhookReceiver, open_webhook_receiver
+from support.trio_clock import TrioClock
 
 DELIVERED: Final = [200, 201, 202, 204, 206, 299]
 REDIRECTS: Final = [300, 301, 302, 303, 304, 307, 308]

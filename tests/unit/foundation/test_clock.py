@@ -4,7 +4,8 @@ import pytest
 import trio
 import trio.testing
 
-from aintandem_notify.foundation.clock import MAX_AHEAD, SystemClock, TrioClock, capped
+from aintandem_notify.foundation.clock import MAX_AHEAD, SystemClock, capped
+from support.trio_clock import TrioClock
 
 STARTED = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

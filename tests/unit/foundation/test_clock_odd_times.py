@@ -94,7 +94,7 @@ def test_an_event_is_reported_with_any_time(value: object) -> None:
     assert isinstance(event, Event)
     assert event.timestamp.tzinfo is UTC
     assert isinstance(restore_event(event.wire()), Event)
-    assert [one.details for one in RunTracker().lines_for(event, PROJECT)] == [("boom",)]
+    assert [one.details for one in RunTracker().record_event(event, PROJECT)()] == [("boom",)]
 
 
 @pytest.mark.parametrize(
@@ -190,5 +190,5 @@ def test_a_log_line_is_written_in_any_zone(name: str) -> None:
 def test_numbers_beyond_all_sense_are_shown_in_a_line(fields: dict[str, object]) -> None:
     event = parse_frame(json.dumps({"taskId": "t", "projectId": "p", **fields}), "p", NOW)
     assert isinstance(event, Event)
-    (line,) = RunTracker().lines_for(event, PROJECT)
+    (line,) = RunTracker().record_event(event, PROJECT)()
     assert len(line.text) < 100

@@ -14,7 +14,7 @@ from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.domain.samples import sample_event
 from aintandem_notify.live_view import model
-from aintandem_notify.live_view.model import DETAIL_LINES, RunTracker, output_lines
+from aintandem_notify.live_view.model import DETAIL_LINES, DisplayLine, RunTracker, output_lines
 
 PROJECT = Project(id="project-123", name="Sales")
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -25,8 +25,12 @@ def make_event(event_type: str, *, seconds: int = 0, **fields: Any) -> Event:
     return EVENT_TYPES[event_type].from_wire(wire, NOON + timedelta(seconds=seconds))
 
 
+def lines(tracker: RunTracker, event: Event) -> list[DisplayLine]:
+    return tracker.record_event(event, PROJECT)()
+
+
 def texts(tracker: RunTracker, *events: Event) -> list[str]:
-    return [line.text for event in events for line in tracker.lines_for(event, PROJECT)]
+    return [line.text for event in events for line in lines(tracker, event)]
 
 
 def test_a_task_from_its_queue_to_its_end() -> None:
@@ -44,7 +48,7 @@ def test_a_task_from_its_queue_to_its_end() -> None:
     assert bar.since == NOON + timedelta(seconds=1)
     artifact = {"path": "out/report.pdf", "type": "pdf", "size": 12_000}
     assert texts(tracker, make_event("artifact", artifact=artifact)) == ['Task "Analyse" made report.pdf, 12.0 KB']
-    (end,) = tracker.lines_for(make_event("task_failed", error="no such file\nat line 3", seconds=61), PROJECT)
+    (end,) = lines(tracker, make_event("task_failed", error="no such file\nat line 3", seconds=61))
     assert (end.text, end.details) == ('Task "Analyse" failed after 1 min', ("no such file", "at line 3"))
     assert end.severity is Severity.ERROR
     assert tracker.bars() == ()
@@ -52,8 +56,8 @@ def test_a_task_from_its_queue_to_its_end() -> None:
 
 def test_output_is_lines_under_the_name_of_its_task() -> None:
     tracker = RunTracker()
-    tracker.lines_for(make_event("task_started", task="Analyse"), PROJECT)
-    (line,) = tracker.lines_for(make_event("output", output="one\r\ntwo\n"), PROJECT)
+    lines(tracker, make_event("task_started", task="Analyse"))
+    (line,) = lines(tracker, make_event("output", output="one\r\ntwo\n"))
     assert (line.label, line.is_output, line.text, line.details) == ("Analyse", True, "one", ("two",))
 
 
@@ -68,7 +72,7 @@ def test_a_repeated_end_is_shown_once_and_a_late_event_brings_no_bar_back() -> N
     assert texts(tracker, make_event("task_completed"), make_event("task_completed", seconds=9)) == [
         'Task "Analyse" completed after 0 ms'
     ]
-    (late,) = tracker.lines_for(make_event("output", output="bye"), PROJECT)
+    (late,) = lines(tracker, make_event("output", output="bye"))
     assert (late.label, late.text) == ("Analyse", "bye")
     assert tracker.bars() == ()
     texts(tracker, make_event("task_started", seconds=20))
@@ -150,14 +154,14 @@ def test_a_running_task_gets_a_bar_unless_it_is_known_or_ended() -> None:
 
 
 def test_a_long_error_keeps_its_beginning_and_its_end() -> None:
-    (end,) = RunTracker().lines_for(make_event("task_failed", error="\n".join(map(str, range(40)))), PROJECT)
+    (end,) = lines(RunTracker(), make_event("task_failed", error="\n".join(map(str, range(40)))))
     assert len(end.details) == DETAIL_LINES
     assert (end.details[0], end.details[4], end.details[-1]) == ("0", "[… 29 more lines]", "39")
 
 
 @pytest.mark.parametrize("event_type", [name for name in EVENT_TYPES if EVENT_TYPES[name].family in WIRE_FAMILIES])
 def test_every_type_has_a_line(event_type: str) -> None:
-    (line,) = RunTracker().lines_for(sample_event(event_type, timestamp=NOON, projectId="project-123"), PROJECT)
+    (line,) = lines(RunTracker(), sample_event(event_type, timestamp=NOON, projectId="project-123"))
     assert line.text
 
 
@@ -171,10 +175,10 @@ def test_output_of_a_task_cannot_control_the_terminal(text: str) -> None:
         make_event("artifact", artifact={"path": text}),
         make_event("task_failed", error=text),
     ]
-    lines = [line for event in events[:-1] for line in tracker.lines_for(event, PROJECT)]
+    shown = [line for event in events[:-1] for line in lines(tracker, event)]
     visible = [word for bar in tracker.bars() for word in (bar.label, bar.step, bar.message)]
-    lines += tracker.lines_for(events[-1], PROJECT)
-    visible += [word for line in lines for word in (line.text, line.label, *line.details)]
+    shown += lines(tracker, events[-1])
+    visible += [word for line in shown for word in (line.text, line.label, *line.details)]
     assert not [word for word in visible if {*word} & {*map(chr, range(32)), *map(chr, range(127, 160)), "\u202e"}]
 
 
@@ -186,10 +190,10 @@ def test_a_secret_that_a_task_writes_in_pieces_is_shown_in_none() -> None:
     log.register_secret("Xq7vLm2Rt9Kp4Zs8")
     tracker = RunTracker()
     pieces = ["in with Xq7vLm", "2R", "t9Kp4Zs8 now\n", "x" * 3990 + "Xq7vLm2Rt9Kp4Zs8"]
-    lines = texts(tracker, *(make_event("output", output=piece, seconds=at) for at, piece in enumerate(pieces)))
-    (failed,) = tracker.lines_for(make_event("task_failed", seconds=9), PROJECT)
-    visible = "\n".join([*lines, failed.text, *failed.details])
-    assert lines[:3] == ["in with [redacted]", "[redacted]", "[redacted] now"]
+    shown = texts(tracker, *(make_event("output", output=piece, seconds=at) for at, piece in enumerate(pieces)))
+    (failed,) = lines(tracker, make_event("task_failed", seconds=9))
+    visible = "\n".join([*shown, failed.text, *failed.details])
+    assert shown[:3] == ["in with [redacted]", "[redacted]", "[redacted] now"]
     assert not [part for part in ("Xq7v", "Lm2R", "t9Kp", "4Zs8") if part in visible]
 
 

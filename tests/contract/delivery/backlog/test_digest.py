@@ -15,10 +15,10 @@ from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.domain.events import Event
 from aintandem_notify.errors import HttpFailed, RetryLater
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.store import Storage, Store
 from support.fault_counts import Counts, Record
 from support.outbox import NOW, FakeHost, event, inside, memory, queue_up
+from support.trio_clock import TrioClock
 
 pytestmark = pytest.mark.usefixtures("any_store")
 

@@ -16,10 +16,10 @@ from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_disp
 from aintandem_notify.domain.events import DestinationParkedEvent
 from aintandem_notify.domain.notification import Notification, agent_thread
 from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import JournalChanges, Storage, Store
 from support.outbox import NOW, FakeHost, event, inside, memory, notification, queue_up
+from support.trio_clock import TrioClock
 
 pytestmark = pytest.mark.usefixtures("any_store")
 

@@ -8,11 +8,11 @@ import trio.testing
 from trio_websocket import WebSocketConnection
 
 from aintandem_notify.errors import LinkLost
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator.link.handshake import HandshakeStream
 from aintandem_notify.orchestrator.link.websocket import MAX_BATCH_FRAMES, LinkSettings, open_link
 from aintandem_notify.orchestrator.protocol.address import Endpoint, socket_target
 from support.links import end_of, in_memory, texts
+from support.trio_clock import TrioClock
 
 CANARY = "canary-4f1d"
 

@@ -13,11 +13,11 @@ from trio.testing import MockClock
 
 from aintandem_notify.api import DestinationBroken, Plugin, PluginConfig, PluginNotReady, hookimpl
 from aintandem_notify.errors import PluginError
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.plugins import InstanceState
 from aintandem_notify.plugins.runtime.lifespan import TEAR_DOWN_S
 from aintandem_notify.plugins.runtime.states import RETRY_PAUSES_S, STABLE_AFTER_S
 from support.hosting import Bench, good, hosting, notification, task_failed
+from support.trio_clock import TrioClock
 
 LOADED, RETRYING, FAILED, STOPPED = (
     InstanceState.LOADED,

@@ -23,7 +23,6 @@ from aintandem_notify.client.lifetime import ClientLifetime
 from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.domain.events import Family
 from aintandem_notify.errors import Disconnected, HttpFailed, LinkGivenUp, LinkLost, ProjectGone
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator import WatchSettings
 from aintandem_notify.orchestrator.auth.login_status import LoginStatus
 from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin
@@ -32,6 +31,7 @@ from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_
 from aintandem_notify.orchestrator.watch.project import LAST_COMMIT_S
 from aintandem_notify.orchestrator.watch.settings import EventSink
 from support.raw_orchestrator import event_text
+from support.trio_clock import TrioClock
 
 TOKEN = Token("T", TokenOrigin.STATIC)
 

@@ -15,7 +15,6 @@ from aintandem_notify.domain.notification import Severity
 from aintandem_notify.domain.observation import Observation, OpenRun
 from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.errors import ApiError, AuthenticationFailed, Forbidden, HttpFailed, NotFound, ServerTrouble
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.ingest import Ingest
 from aintandem_notify.orchestrator.catch_up import catch_up as catching_up
 from aintandem_notify.orchestrator.catch_up import event_buffer
@@ -30,6 +29,7 @@ from aintandem_notify.orchestrator.catch_up.rest_snapshot import PageReconciler,
 from aintandem_notify.rules.default_texts import severity
 from support.ingesting import open_bench
 from support.outbox import NOW, PROJECT, claim_all, event, memory
+from support.trio_clock import TrioClock
 
 REF = RunRef("p", Family.TASK, "t1")
 

@@ -15,11 +15,11 @@ from aintandem_notify.config import ConnectionConfig, ProjectConfig
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.runs import MAX_NAME_CHARACTERS
 from aintandem_notify.errors import ConfigError, HttpFailed, Problem
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator.link.states import ConnectionState
 from aintandem_notify.orchestrator.rest.records import ProjectList, ProjectRecord
 from aintandem_notify.orchestrator.watch.fleet import Fleet, Watcher, resolve, run_fleet
 from aintandem_notify.orchestrator.watch.status import DiscoveryStatus, ProjectStatus, StatusObserver
+from support.trio_clock import TrioClock
 
 CONNECTION = ConnectionConfig()
 

@@ -21,7 +21,6 @@ from aintandem_notify.errors import (
     ProjectGone,
     StoreError,
 )
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator.auth.login_status import LoginStatus
 from aintandem_notify.orchestrator.link import frames
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
@@ -29,6 +28,7 @@ from aintandem_notify.orchestrator.link.reconnect_policy import ConnectionTroubl
 from aintandem_notify.orchestrator.link.states import ConnectionState
 from aintandem_notify.orchestrator.watch.status import ProjectStatus, StatusTracker
 from support.planned_links import FOR_EVER, PROJECT, Plan, World
+from support.trio_clock import TrioClock
 
 
 def task(number: int) -> str:

@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.simulator.world.tokens import TokenIssuer, read, sign
+from support.trio_clock import TrioClock
 
 KEY = b"k" * 32
 
