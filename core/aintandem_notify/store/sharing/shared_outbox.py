@@ -33,7 +33,7 @@ from aintandem_notify.store.tables import outbox
 from aintandem_notify.store.tables.bulk_statement import BulkStatement
 from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
 from aintandem_notify.store.tables.notification_cache import NotificationCache
-from aintandem_notify.store.tables.outbox import Outbox
+from aintandem_notify.store.tables.outbox import Outbox, exists_for_each
 
 deliveries_c: Final = schema.deliveries.c
 earlier_c: Final = schema.deliveries.alias("earlier_open").c
@@ -70,7 +70,7 @@ _UNDER_WAY: Final = bindparam("under_way", type_=ARRAY(BigInteger))
 _FIRST_OF_THREADS: Final = {
     name: query.with_for_update(**SKIP_LOCKED)
     for name, query in outbox.first_of_threads(
-        ~exists().where(_EARLIER_IN_THREAD), lambda column: column == any_(_UNDER_WAY), CLAIMABLE
+        ~exists_for_each(_EARLIER_IN_THREAD), lambda column: column == any_(_UNDER_WAY), CLAIMABLE
     ).items()
 }
 
@@ -87,14 +87,14 @@ def _claimed(query: Any) -> Any:
 
 
 _CLAIM_FIRST_OF_THREADS: Final = {name: _claimed(query) for name, query in _FIRST_OF_THREADS.items()}
-_IS_BEHIND_OTHERS: Final = exists().where(
+_IS_BEHIND_OTHERS: Final = exists_for_each(
     _EARLIER_IN_THREAD, ~and_(_is_unclaimed_or_ours(earlier_c), _is_for_this_agent(earlier_c))
 )
 _DUE_MANY: Final = outbox.DUE_DELIVERIES.where(CLAIMABLE, ~_IS_BEHIND_OTHERS).with_for_update(**SKIP_LOCKED)
 # A delivery that another agent is claiming now still looks unclaimed; later ones of its thread must wait.
 _OUT_OF_ORDER: Final = select(deliveries_c.id).where(
     deliveries_c.id.in_(bindparam("ids", expanding=True)),
-    exists().where(_EARLIER_IN_THREAD, earlier_c.id.not_in(bindparam("ids", expanding=True))),
+    exists_for_each(_EARLIER_IN_THREAD, earlier_c.id.not_in(bindparam("ids", expanding=True))),
 )
 _SET_CLAIM: Final = update(schema.deliveries).where(deliveries_c.id.in_(bindparam("ids", expanding=True)))
 _RELEASE_CLAIMS: Final = (

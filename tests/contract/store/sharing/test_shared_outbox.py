@@ -2,8 +2,10 @@
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from aintandem_notify.errors import MembershipLost
 from aintandem_notify.store import Claim, DeliveryState, PruneLimits, PruneResult, Settlement, Store
@@ -206,3 +208,22 @@ def test_a_long_queue_of_another_agent_hides_none_of_this_one(
         return store.outbox.claim(HERE, limit=9, now=NOW, horizon=NOW, under_way=[])
 
     assert [one.notification.title for one in inside(claim)(second)] == ["task_failed b"]
+
+
+ROWS_READ = (
+    "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
+    " WHERE relname = 'deliveries'"
+)
+
+
+@pytest.mark.parametrize("parameters", [{"under_way": []}, {"under_way": [], "after": 0}, {}], ids=str)
+def test_a_claim_reads_each_row_a_few_times_before_the_database_has_statistics(
+    join: Join, parameters: dict[str, Any]
+) -> None:
+    agent, queued = join("one"), 600
+    queue_up([event("task_failed", run=f"t{number % 5}", at=number) for number in range(queued)], [HERE])(agent)
+    with agent.transaction():
+        claims = agent.outbox.claim(HERE, limit=9, now=NOW, horizon=NOW, **parameters)
+        (rows_read,) = agent._connection.execute(text(ROWS_READ)).one()
+    assert claims
+    assert rows_read < 5 * queued
