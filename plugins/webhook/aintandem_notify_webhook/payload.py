@@ -4,6 +4,8 @@ import json
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 from aintandem_notify.api import Notification, Run
 
 MAX_PLAIN_VALUE_CHARACTERS: Final = 1000
@@ -19,8 +21,11 @@ def encode(notification: Notification) -> bytes:
         "timestamp": _time(notification.occurred_at),
         "data": notification_values(notification),
     }
-    # A lone surrogate cannot be sent; a question mark in its place can.
-    return _ENCODER.encode(body).encode("utf-8", "replace")
+    try:
+        return msgspec.json.encode(body)  # takes a tenth of the time of Python's own
+    except (UnicodeEncodeError, OverflowError):
+        # A lone surrogate cannot be sent; a question mark in its place can. An integer may have any size.
+        return _ENCODER.encode(body).encode("utf-8", "replace")
 
 
 def notification_values(notification: Notification) -> dict[str, Any]:
