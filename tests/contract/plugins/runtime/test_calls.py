@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import trio
 from outcome import Error, Value
-from trio.testing import MockClock
+from structlog.testing import capture_logs
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aintandem_notify.api import (
     DestinationBroken,
@@ -317,6 +318,34 @@ async def test_a_task_that_no_deadline_ends_shows_and_fails_until_it_is_over(aut
         assert bench.failures == [(name, "deliver has been running for 330 s")]
         await trio.sleep(700)
         assert bench.status(name).state is InstanceState.LOADED
+
+
+async def test_a_call_that_outlives_its_instance_is_reported_all_the_same(autojump_clock: MockClock) -> None:
+    with capture_logs() as entries:
+        async with hosting(bad=answering(deaf)) as bench, trio.open_nursery() as nursery:
+            name = await bench.load("bad", timeout=30.0)
+            nursery.start_soon(bench.host.deliver, name, [notification()])
+            await wait_all_tasks_blocked()
+            await bench.host.stop(name)
+            assert bench.status(name).state is InstanceState.STOPPED
+            entries.clear()
+    assert [entry["event"] for entry in entries] == ["a hook is stuck", "an overdue hook has ended"]
+    assert bench.failures == []
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_call_counts_from_its_own_start_also_while_others_run(
+    autojump_clock: MockClock, count: int
+) -> None:
+    with capture_logs() as entries:
+        async with hosting(bad=answering(deaf)) as bench, trio.open_nursery() as nursery:
+            name = await bench.load("bad", timeout=30.0, parallel=count)
+            entries.clear()
+            for _ in range(count):
+                nursery.start_soon(bench.host.deliver, name, [notification()])
+                await trio.sleep(20)
+    stuck = [entry["elapsed_s"] for entry in entries if entry["event"] == "a hook is stuck"]
+    assert stuck == [330] * count
 
 
 async def test_facts_may_name_a_file_of_other_bytes(autojump_clock: MockClock) -> None:
