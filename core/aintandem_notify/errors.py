@@ -111,7 +111,7 @@ class ConfigError(AInTandemNotifyError):
     """The configuration is wrong. ``str()`` has one line for each problem and never a secret."""
 
     def __init__(self, problems: Sequence[Problem], source: str = "config") -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)
         self.source = source
         super().__init__("\n".join(problem.describe(source) for problem in self.problems))
 
@@ -222,7 +222,7 @@ class ApiError(OrchestratorError):
         self.message = message
         self.status = status
         self.code = code
-        self.details = dict(details or {})
+        self.details: dict[str, object] = dict(details or {})
         super().__init__(f"{message} (HTTP {status}{f', {code}' if code else ''})")
 
 
@@ -235,7 +235,7 @@ class NotLoggedIn(AuthenticationFailed):
 
     def __init__(self, message: str = "nobody is logged in; call client.auth.login first") -> None:
         super().__init__(message, status=401)
-        self.args = (message,)  # no request was made, so there is no HTTP status to name
+        self.args: tuple[object, ...] = (message,)  # no request was made, so there is no HTTP status to name
 
 
 class Forbidden(ApiError):
@@ -286,7 +286,7 @@ class TaskEnded(AInTandemNotifyError):
         self.project_id = project_id
         self.task_id = task_id
         self.reason = reason
-        self.events = tuple(events)
+        self.events: tuple[TaskEvent | UnknownEvent, ...] = tuple(events)
         super().__init__(f"task {task_id} {verb}{f': {reason}' if reason else ''}")
 
 

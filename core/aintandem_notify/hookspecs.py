@@ -17,8 +17,8 @@ from aintandem_notify.domain.notification import Notification
 PROJECT: Final = "aintandem_notify"
 """Our name in pluggy and in the entry points."""
 
-hookspec = pluggy.HookspecMarker(PROJECT)
-hookimpl = pluggy.HookimplMarker(PROJECT)
+hookspec: Final = pluggy.HookspecMarker(PROJECT)
+hookimpl: Final = pluggy.HookimplMarker(PROJECT)
 
 Receipt = Mapping[str, Any]
 """Facts that a destination stores about a delivery; JSON values only."""

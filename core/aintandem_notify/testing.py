@@ -95,7 +95,7 @@ class ScriptedHttp:
     """Replaces ``context.http``: returns prepared answers in order, and records the requests in ``asked``."""
 
     def __init__(self, *answers: HttpAnswer | HttpFailed) -> None:
-        self.answers = deque(answers)
+        self.answers: deque[HttpAnswer | HttpFailed] = deque(answers)
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
         """The method, URL and other arguments of each request."""
 

@@ -44,13 +44,13 @@ class Agent:
         clock: Clock,
         member: LeaseHolder | None = None,
     ) -> None:
-        self.loaded = loaded
+        self.loaded: LoadedConfig = loaded
         self._member = member
         self._ingest = ingest
         self._host = host
         self._dispatcher = dispatcher
         self._clock = clock
-        self.phase = "starting"
+        self.phase: str = "starting"
         self.last_block: Callable[[], Block | None] = lambda: None
         """Returns the last time that the event loop was blocked; None if it never was, or if nobody watches it."""
         self._fleet: Fleet | None = None

@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from aintandem_notify.cli.echo import echo, echo_json
-from aintandem_notify.cli.options import terminal_width
+from aintandem_notify.cli.options import Decorator, terminal_width
 from aintandem_notify.cli.prompts import confirm
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_CONFIG = "config.toml"
 
-json_option = click.option(
+json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, for scripts; errors are sentences on stderr."
 )
 """The option ``--json``."""

@@ -9,7 +9,7 @@ import threading
 import traceback
 from io import StringIO
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import click
 
@@ -48,6 +48,8 @@ def _for_stderr(text: str) -> str:
 
 class PrintableError(click.ClickException):
     """Wraps an error of click, whose text may repeat any argument."""
+
+    exit_code: ClassVar[int]
 
     def __init__(self, error: click.ClickException) -> None:
         super().__init__(error.message)

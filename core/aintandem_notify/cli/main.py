@@ -124,7 +124,7 @@ def commands() -> None:
     """
 
 
-for command in (
+for _command in (
     init.init,
     run.run,
     check.check,
@@ -138,7 +138,7 @@ for command in (
     schema.schema,
     simulate.simulate,
 ):
-    commands.add_command(command)
+    commands.add_command(_command)
 
 
 def _describe_os_error(error: OSError) -> str:

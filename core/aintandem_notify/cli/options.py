@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import click
 
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-config_argument = click.argument(
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Adds an argument or option to a command."""
+
+config_argument: Decorator = click.argument(
     "config", metavar="[CONFIG]", type=click.Path(path_type=Path), default="config.toml", required=False
 )
 """The configuration file; by default ``config.toml`` in the working directory."""
 
-plugins_dir_option = click.option(
+plugins_dir_option: Decorator = click.option(
     "--plugins-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default="plugins",

@@ -48,7 +48,7 @@ class Answers:
     ) -> None:
         self.projects = projects
         self.plugins = plugins
-        self.settings = dict(settings)
+        self.settings: dict[tuple[str, str], str] = dict(settings)
         self.is_interactive = is_interactive
         options = {"url": url, "username": username, "password": password, "token": token}
         self._known = {name: value for name, value in options.items() if value is not None}

@@ -30,7 +30,7 @@ class ClientLifetime:
     """
 
     def __init__(self) -> None:
-        self.is_closing = False
+        self.is_closing: bool = False
         self._is_closed = False
         self._calls: set[trio.CancelScope] = set()
         self._no_calls_left = trio.Event()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Final, Literal, get_type_hints
+from typing import Annotated, ClassVar, Final, Literal, get_type_hints
 
 import platformdirs
 from pydantic import (
@@ -66,7 +66,7 @@ _GLOB_CHARACTERS: Final = frozenset("*?[")
 class Table(BaseModel):
     """Base of our own tables of the config."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 NonEmptyText = Annotated[str, Field(min_length=1)]

@@ -1,6 +1,6 @@
 """The keys that every plugin instance has, and the base of each plugin's own model."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import (
     BaseModel,
@@ -50,7 +50,7 @@ DigestOver = Annotated[
 class PluginConfig(BaseModel):
     """One ``[plugins.<type>.<name>]`` table. Plugins add their own keys in a subclass."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     enabled: StrictBool = Field(True, description="false ignores the instance, as if it had no table")
     events: Annotated[tuple[EventGlob, ...], Field(min_length=1)] | None = Field(

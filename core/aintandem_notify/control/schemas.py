@@ -6,7 +6,7 @@ escape these, but pydantic's parser refuses the escapes. Both directions therefo
 
 import json
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,7 +18,7 @@ from aintandem_notify.store import DeliveryState
 class ResponseModel(BaseModel):
     """Base of all responses. Ignores unknown fields, which another version may have added."""
 
-    model_config = ConfigDict(frozen=True, from_attributes=True, extra="ignore")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, from_attributes=True, extra="ignore")
 
     def to_json(self, indent: int | None = None) -> str:
         """Returns JSON that can be encoded and printed."""

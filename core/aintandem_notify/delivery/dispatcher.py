@@ -34,7 +34,7 @@ CANCEL_GRACE_S: Final = 2.0
 """Seconds that a cancelled delivery gets to end. A plugin that shields itself or runs in a thread may need longer.
 """
 
-log = get_logger(__name__)
+log: Final = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

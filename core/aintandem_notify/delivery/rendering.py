@@ -18,7 +18,7 @@ MAX_PLAIN_TITLE: Final = 150
 MAX_PLAIN_BODY: Final = 1000
 """Characters in the last try, as plain text; short enough for any destination's limits."""
 
-log = get_logger(__name__)
+log: Final = get_logger(__name__)
 
 INSTEAD_OF: Final = "Instead of"
 """The name of the field with the original destination of a notification that the fallback took over."""

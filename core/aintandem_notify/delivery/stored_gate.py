@@ -20,7 +20,7 @@ _UNTIL: Final = {
 }
 """Completes "held back until …" in the log, by the state."""
 
-log = get_logger(__name__)
+log: Final = get_logger(__name__)
 
 AddressHash = Callable[[bytes], str]
 """Returns a hash of a destination's address and credentials, made with the given salt of the store."""
@@ -50,7 +50,7 @@ class StoredGate:
         self._has_looked_for_pause = False
         self._interval_s = interval_s
         self._was_read = False
-        self.value = Gate()
+        self.value: Gate = Gate()
         """The gate of the last commit."""
 
     def was_read(self) -> bool:

@@ -32,7 +32,7 @@ from aintandem_notify.store import Claim, Storage, Store, TransactionPurpose
 STORE_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 30.0)
 """Pauses in seconds between tries of a failing store; the last repeats."""
 
-log = get_logger(__name__)
+log: Final = get_logger(__name__)
 
 
 class Worker:
@@ -54,7 +54,7 @@ class Worker:
         address_hash: AddressHash | None = None,
     ) -> None:
         self.settings = settings
-        self.draining = False
+        self.draining: bool = False
         self._storage = storage
         self._host = host
         self._clock = clock

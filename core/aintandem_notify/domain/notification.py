@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from msgspec import json
 from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, PlainValidator
@@ -86,7 +86,7 @@ class Notification(BaseModel):
     run. ``project`` is None for agent events except ``feed_gap``.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     id: str
     thread: str

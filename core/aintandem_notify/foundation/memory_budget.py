@@ -21,7 +21,7 @@ class MemoryShare:
     """
 
     def __init__(self, budget: "MemoryBudget") -> None:
-        self.size = 0
+        self.size: int = 0
         self._budget = budget
 
     async def grow_to(self, size: int) -> None:
@@ -46,7 +46,7 @@ class MemoryBudget:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.used = 0
+        self.used: int = 0
         self._waiters: deque[_Waiter] = deque()
 
     @contextmanager

@@ -46,8 +46,8 @@ class Body(httpx.AsyncByteStream):
     """
 
     def __init__(self, content: bytes) -> None:
-        self.size = len(content)
-        self.is_taken = False
+        self.size: int = len(content)
+        self.is_taken: bool = False
         self._content = content
 
     def __aiter__(self) -> AsyncIterator[bytes]:

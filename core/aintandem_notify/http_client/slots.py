@@ -17,7 +17,7 @@ class IdleConnection:
         close: Callable[[httpcore.AsyncConnectionInterface], Awaitable[None]],
     ) -> None:
         self.connection = connection
-        self.since_s = trio.current_time()
+        self.since_s: float = trio.current_time()
         self._group = group
         self._slots = slots
         self._close = close

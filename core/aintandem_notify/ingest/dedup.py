@@ -129,8 +129,8 @@ class RecentChanges:
     """
 
     def __init__(self, max_runs: int) -> None:
-        self.transaction_no = 0
-        self.now_s = 0.0
+        self.transaction_no: int = 0
+        self.now_s: float = 0.0
         self._max_runs = max_runs
         self._changed_in: dict[RunRef, int] = {}
         """By run: the number of the transaction that changed it last."""

@@ -49,7 +49,7 @@ MAX_REPORTED: Final = 200
 RETRY_S: Final = 5.0
 """Seconds until agent events that could not be stored are tried again."""
 
-log = get_logger(__name__)
+log: Final = get_logger(__name__)
 
 Publish = Callable[[Event, Project | None], None]
 Wake = Callable[[Iterable[str]], None]

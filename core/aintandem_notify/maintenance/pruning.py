@@ -27,7 +27,7 @@ MAX_BUSY_PAUSES: Final = 20
 """Pauses that a step waits while others wait for the store. There is a limit because a store that is always busy
 grows the most."""
 
-log = get_logger(__name__)
+log: Final = get_logger(__name__)
 
 
 @asynccontextmanager

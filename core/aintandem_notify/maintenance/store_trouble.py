@@ -16,7 +16,7 @@ from aintandem_notify.store import Storage, Store, StoreState, StoreStatus
 RECHECK_INTERVAL_S: Final = 5.0
 """Seconds between two checks of a store in trouble."""
 
-log = get_logger(__name__)
+log: Final = get_logger(__name__)
 
 Commit = Callable[[None, Sequence[Event]], Awaitable[None]]
 

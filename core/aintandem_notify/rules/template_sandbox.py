@@ -31,7 +31,7 @@ _UNCHARGED_TYPES: Final = (Context, EvalContext, Environment)  # Jinja2 passes t
 class Sandbox(ImmutableSandboxedEnvironment):
     """The Jinja2 environment. Render inside ``render_budget()``."""
 
-    intercepted_binops = frozenset({"*", "**", "%", "//", "+"})
+    intercepted_binops: frozenset[str] = frozenset({"*", "**", "%", "//", "+"})
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """As Jinja2; None if it is missing."""

@@ -34,11 +34,11 @@ class LeaseHolder:
         self.storage = storage
         self.membership = membership
         self.node = node
-        self.projects_hash = ""
+        self.projects_hash: str = ""
         """A hash of the configured projects; empty while no project is known."""
         self.peers: Sequence[Peer] = ()
         """The members at the last renewal, this agent included."""
-        self.join_count = 0
+        self.join_count: int = 0
         """Number of joins; projects of an earlier membership may belong to others by now."""
         self.unwatched: UnwatchedProjects | None = None
         """The wanted projects that no agent has a place for, in the last round; None if there are none."""

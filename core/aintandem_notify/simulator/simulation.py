@@ -1,6 +1,7 @@
 """The simulator's Python interface: its address, its world, and its faults on demand."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 import trio
@@ -43,10 +44,10 @@ class Simulator:
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
-        self.tasks = Tasks(self.world)
-        self.workflows = Workflows(self.world)
-        self.sandboxes = Sandboxes(self.world)
-        self.started_at = self.world.clock.now()
+        self.tasks: Tasks = Tasks(self.world)
+        self.workflows: Workflows = Workflows(self.world)
+        self.sandboxes: Sandboxes = Sandboxes(self.world)
+        self.started_at: datetime = self.world.clock.now()
 
     @property
     def port(self) -> int:

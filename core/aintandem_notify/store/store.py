@@ -60,7 +60,7 @@ class Store:
         self._status = self._initial_status()
         self._connection = self._database.connection
         self._notification_cache = notification_cache or NotificationCache()
-        self.membership = SoleOwner()
+        self.membership: SoleOwner = SoleOwner()
         self.outbox: Outbox
         self.backlog: Backlog
         if self._database.may_be_shared:
@@ -70,11 +70,11 @@ class Store:
         else:
             self.outbox = Outbox(self._connection, self._notification_cache)
             self.backlog = Backlog(self._connection, self._notification_cache, self.membership.placement)
-        self.journal = Journal(self._connection, self._notification_cache, self.membership.placement)
-        self.gates = Gates(self._connection)
-        self.retention = Retention(self._connection)
-        self.health_episodes = HealthEpisodes(self._connection)
-        self.delivery_queries = DeliveryQueries(self._connection, self._notification_cache)
+        self.journal: Journal = Journal(self._connection, self._notification_cache, self.membership.placement)
+        self.gates: Gates = Gates(self._connection)
+        self.retention: Retention = Retention(self._connection)
+        self.health_episodes: HealthEpisodes = HealthEpisodes(self._connection)
+        self.delivery_queries: DeliveryQueries = DeliveryQueries(self._connection, self._notification_cache)
 
     @property
     def name(self) -> str:

@@ -22,7 +22,7 @@ from aintandem_notify.cli.control_options import (
     show_table,
 )
 from aintandem_notify.cli.echo import echo, echo_lines
-from aintandem_notify.cli.options import EXIT_FAILED, config_argument
+from aintandem_notify.cli.options import EXIT_FAILED, Decorator, config_argument
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,10 +34,10 @@ STATES = ("queued", "delivered", "dead", "folded")
 RETRIED = ("dead", "folded")
 DROPPED = ("queued",)
 
-arguments = names_argument("[CONFIG] ID")
-many_ids_arguments = names_argument("[CONFIG] [ID]...")
-yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
-all_option = click.option(
+arguments: Decorator = names_argument("[CONFIG] ID")
+many_ids_arguments: Decorator = names_argument("[CONFIG] [ID]...")
+yes_option: Decorator = click.option("--yes", is_flag=True, help="Do not ask first.")
+all_option: Decorator = click.option(
     "--all", "everything", is_flag=True, help="All, of any destination, run, state and time."
 )
 

@@ -16,12 +16,12 @@ from aintandem_notify.cli.control_options import (
     show_table,
 )
 from aintandem_notify.cli.echo import echo
-from aintandem_notify.cli.options import config_argument
+from aintandem_notify.cli.options import Decorator, config_argument
 
 if TYPE_CHECKING:
     from aintandem_notify.control.schemas import DestinationResponse
 
-many_names = names_argument("[CONFIG] NAME...")
+many_names: Decorator = names_argument("[CONFIG] NAME...")
 
 
 @click.group(epilog="Example:  aintandem-notify destinations pause config.toml slack.team")

@@ -75,11 +75,11 @@ class Channel:
 
     def __init__(self, project_id: str, context: ChannelContext) -> None:
         self.project_id = project_id
-        self.is_kept_open = False
+        self.is_kept_open: bool = False
         self._pending_connects = 0
         self._waiter_count = 0
-        self.connection_count = 0
-        self.history = EventHistory(context.history_limit)
+        self.connection_count: int = 0
+        self.history: EventHistory = EventHistory(context.history_limit)
         self._context = context
         self._index: SubscriberIndex[SubscriberQueue] = SubscriberIndex()
         self._listeners: list[Listener] = []
@@ -88,7 +88,7 @@ class Channel:
         self._listeners_see_connected = False
         self._already_distributed: Sequence[Event] = ()
         self._state_changed = trio.Event()
-        self.state = ConnectionState.DISCONNECTED
+        self.state: ConnectionState = ConnectionState.DISCONNECTED
 
     @asynccontextmanager
     async def open(self, queue: SubscriberQueue) -> AsyncIterator[None]:

@@ -31,10 +31,10 @@ class SubscriberQueue:
     ) -> None:
         if buffer is not None and buffer < 1:
             raise ValueError("buffer should be at least 1, or None")
-        self.event_filter = event_filter
+        self.event_filter: SubscriptionFilter = event_filter
         self.is_persistent = persistent
-        self.dropped = 0
-        self.is_discarded = False
+        self.dropped: int = 0
+        self.is_discarded: bool = False
         self._max_buffered = buffer
         self._waiting: list[Event] = []
         self._arrived = trio.Event()
@@ -137,8 +137,8 @@ class RunQueue(SubscriberQueue):
     ) -> None:
         super().__init__(event_filter, buffer=buffer, persistent=persistent)
         self.needs_end = needs_end
-        self.attempts = 0
-        self.has_ended = False
+        self.attempts: int = 0
+        self.has_ended: bool = False
         self.lookup_scope: trio.CancelScope | None = None
         self._looked_up_type: str | None = None
 

@@ -17,7 +17,7 @@ from aintandem_notify.store import Storage, Store
 CHECK_INTERVAL_S: Final = 60.0
 """Seconds between two checks; short ages are checked more often."""
 
-log = get_logger(__name__)
+log: Final = get_logger(__name__)
 
 
 async def expire_waiting(

@@ -182,5 +182,5 @@ class UnknownEvent(Event):
                 print(kind, fields)
     """
 
-    identity = Event.identity | {"type"}
+    identity: ClassVar[frozenset[str]] = Event.identity | {"type"}
     type: TypeName  # type: ignore[misc]  # the others have one type for all, so that it costs nothing

@@ -1,7 +1,8 @@
 """The 20 event types that arrive over a project's socket, as the orchestrator's guide describes them."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from aintandem_notify.domain.events.base import Event, Family, UnknownEvent
 from aintandem_notify.domain.events.field_types import (
@@ -19,7 +20,7 @@ class TaskEvent(Event):
     """Base of the 8 task events."""
 
     family = Family.TASK
-    identity = Event.identity | {"task_id"}
+    identity: ClassVar[frozenset[str]] = Event.identity | {"task_id"}
     project_id: Id
     task_id: Id
 
@@ -169,7 +170,7 @@ class WorkflowEvent(Event):
     """Base of the 8 workflow events."""
 
     family = Family.WORKFLOW
-    identity = Event.identity | {"execution_id"}
+    identity: ClassVar[frozenset[str]] = Event.identity | {"execution_id"}
     project_id: Id
     execution_id: Id
     workflow_id: Id
@@ -288,10 +289,10 @@ class SandboxEvent(Event):
     """Base of the 4 sandbox events."""
 
     family = Family.SANDBOX
-    identity = Event.identity | {"sandbox_id"}
+    identity: ClassVar[frozenset[str]] = Event.identity | {"sandbox_id"}
     project_id: Id
     # The orchestrator's container layer says containerId where its progress layer says sandboxId.
-    other_names = MappingProxyType({"sandbox_id": ("containerId",)})
+    other_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({"sandbox_id": ("containerId",)})
     sandbox_id: Id
 
     @property

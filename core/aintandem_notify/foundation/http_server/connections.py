@@ -30,9 +30,9 @@ class ClientConnection:
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
-        self.idle_since = trio.current_time()
-        self.is_authenticated = False
-        self.active_requests = 0
+        self.idle_since: float = trio.current_time()
+        self.is_authenticated: bool = False
+        self.active_requests: int = 0
 
     @property
     def may_close(self) -> bool:

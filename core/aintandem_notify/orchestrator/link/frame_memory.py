@@ -28,7 +28,7 @@ class FrameMemory:
     """The memory that all links of one program share."""
 
     def __init__(self) -> None:
-        self.large = MemoryBudget(LARGE_MESSAGES_BYTES)
+        self.large: MemoryBudget = MemoryBudget(LARGE_MESSAGES_BYTES)
         self.buffered = 0
 
     @property
@@ -41,7 +41,7 @@ class LinkMemory:
     """One link's part of the memory. ``is_waiting`` is true while it waits for room for a large message."""
 
     def __init__(self, memory: FrameMemory) -> None:
-        self.is_waiting = False
+        self.is_waiting: bool = False
         self._closed = False
         self._memory = memory
         self._arriving: MemoryShare | None = None

@@ -34,9 +34,9 @@ class FrameReader:
     ) -> None:
         self._max_length = max_length
         self._max_quick = MAX_QUICK_BYTES if max_length is None else min(MAX_QUICK_BYTES, max_length)
-        self.frames = 0
-        self.size = 0
-        self.events = 0
+        self.frames: int = 0
+        self.size: int = 0
+        self.events: int = 0
         self.flaws: Counter[str] = Counter()
         self._project_id = project_id
         self._clock = clock

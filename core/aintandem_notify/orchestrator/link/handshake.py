@@ -51,11 +51,11 @@ class HandshakeStream(trio.abc.Stream):
     """
 
     def __init__(self, stream: trio.abc.Stream, *, limit: int) -> None:
-        self.last_received_at = trio.current_time()
-        self.idle = False
+        self.last_received_at: float = trio.current_time()
+        self.idle: bool = False
         self.error: OrchestratorError | None = None
-        self.message_bytes = 0
-        self.close_sent = False
+        self.message_bytes: int = 0
+        self.close_sent: bool = False
         self.on_idle: Callable[[], None] | None = None
         self._stream = stream
         self._limit = limit

@@ -45,9 +45,9 @@ class TextFrameReader:
     def __init__(
         self, take: Callable[[list[bytes]], bool], *, limit: int, portion_frames: int = PORTION_FRAMES
     ) -> None:
-        self.is_full = False
-        self.may_hold_control = False
-        self.expected_size = limit
+        self.is_full: bool = False
+        self.may_hold_control: bool = False
+        self.expected_size: int = limit
         self._take = take
         self._limit = limit
         self._portion_frames = portion_frames

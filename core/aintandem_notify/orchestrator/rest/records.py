@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, NamedTuple, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, TypeVar, cast
 
 from pydantic import AliasChoices, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -40,7 +40,7 @@ Timestamp = Annotated[AwareDatetime | None, BeforeValidator(_parse_time)]
 class Record(BaseModel):
     """Base of the records. Unknown fields are kept; a known field with a wrong type is None."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="allow", alias_generator=to_camel, populate_by_name=True, coerce_numbers_to_str=True
     )
 

@@ -80,8 +80,8 @@ class Instance:
         on_change: Callable[[], None],
     ) -> None:
         self.config = config
-        self.name = config.name
-        self.state = InstanceState.LOADING
+        self.name: str = config.name
+        self.state: InstanceState = InstanceState.LOADING
         self._reason: str | None = None
         self._since = services.clock.now()
         self._descriptor = descriptor

@@ -56,8 +56,8 @@ class LiveQueue:
     """The queued events for the live hooks of one instance."""
 
     def __init__(self, live_hooks: Iterable[str], event_filter: EventFilter | None) -> None:
-        self.hooks = hooks_by_family(live_hooks)
-        self.dropped = 0
+        self.hooks: dict[Family, tuple[str, ...]] = hooks_by_family(live_hooks)
+        self.dropped: int = 0
         self._filter = event_filter
         self._waiting: deque[Event] = deque()
         self._used_slots = 0

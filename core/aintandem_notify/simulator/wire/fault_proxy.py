@@ -31,7 +31,7 @@ class PausableListener:
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
-        self.port = port
+        self.port: int = port
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._bound = self._bind()
         self.port = self._bound.getsockname()[1]

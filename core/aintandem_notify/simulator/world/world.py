@@ -83,7 +83,7 @@ class World:
         self.spawn = spawn
         self.projects: dict[str, ProjectRecord] = {}
         self.history: deque[dict[str, Any]] = deque(maxlen=HISTORY_LIMIT)
-        self.emitted = 0
+        self.emitted: int = 0
         """Events sent since the start, with or without subscribers."""
         self._seed = seed
         self._plans: dict[str, int] = {}

@@ -31,14 +31,14 @@ class Reserve:
     """
 
     def __init__(self, store: Path, size: int) -> None:
-        self.path = store.with_name(f"{store.name}-reserve")
+        self.path: Path = store.with_name(f"{store.name}-reserve")
         self._size = size
         self._closed = False
         self._is_new = not self.path.exists()
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            self.is_locked = self._lock(store)
-            self.is_suspect = os.read(self._file, len(_SUSPECT_MARK)) == _SUSPECT_MARK
+            self.is_locked: bool = self._lock(store)
+            self.is_suspect: bool = os.read(self._file, len(_SUSPECT_MARK)) == _SUSPECT_MARK
         except BaseException:
             os.close(self._file)
             raise

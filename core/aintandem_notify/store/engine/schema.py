@@ -33,8 +33,8 @@ def to_microseconds(moment: datetime) -> int:
 class UtcTimestamp(TypeDecorator[datetime]):
     """An aware time, stored as whole microseconds since 1970: exact, sortable, and the same in every database."""
 
-    impl = BigInteger
-    cache_ok = True
+    impl: type[BigInteger] = BigInteger
+    cache_ok: bool | None = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
         """Microseconds since 1970. Raises TypeError for a time without a zone."""

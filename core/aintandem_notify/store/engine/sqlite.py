@@ -73,7 +73,9 @@ class SqliteDatabase:
 
     def __init__(self, url: str | Path, *, reserve_bytes: int = 0, quarantines_damaged: bool = True) -> None:
         self._path = sqlite_path_of(url)
-        self.reserve = None if self._path is None else _lock_file(self._path, reserve_bytes)
+        self.reserve: Reserve | None = None if self._path is None else _lock_file(self._path, reserve_bytes)
+        self.connection: Connection
+        self.name: str
         try:
             self.connection, self.name = _connect_or_quarantine(url, self._path, self.reserve, quarantines_damaged)
         except BaseException:

@@ -35,7 +35,7 @@ from aintandem_notify.store.tables.notification_cache import NotificationCache
 WINDOW: Final = 1000
 """Queued deliveries that are read at most to find the first ones of threads."""
 
-log = get_logger(__name__)
+log: Final = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,10 +72,10 @@ class PostgresDatabase:
 
     def __init__(self, url: str) -> None:
         parsed = parse_postgres_url(url)
-        self.name = display_name_of(url)
+        self.name: str = display_name_of(url)
         self.reserve: Reserve | None = None  # the server's disk is not managed by us
         with translate_errors(self.name):
-            self.connection = engine_for(parsed).connect()
+            self.connection: Connection = engine_for(parsed).connect()
             try:
                 require_usable(self.connection, parsed)
                 self._upgrade_schema()
