@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from support.configs import CANARY
+from support.measuring import coverage_variables
 
 
 class AgentProcess:
@@ -114,6 +115,7 @@ async def open_agent(
         "HOME": str(cwd),
         "XDG_STATE_HOME": str(cwd / "state"),
         "PYTHONWARNINGS": "error",
+        **coverage_variables(),
         **(environ or {}),
     }
     variables = {name: value for name, value in surroundings.items() if value is not None}

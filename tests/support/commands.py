@@ -9,6 +9,7 @@ from pathlib import Path
 import trio
 
 from support.configs import CANARY
+from support.measuring import coverage_variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,13 @@ async def run_command(
     ``support.nasty.process``. Checks that the output has no traceback and not the password of ``write_config``.
     Warnings are errors.
     """
-    surroundings = {"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONWARNINGS": "error", **(environ or {})}
+    surroundings = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(cwd),
+        "PYTHONWARNINGS": "error",
+        **coverage_variables(),
+        **(environ or {}),
+    }
     with trio.fail_after(seconds):
         done = await trio.run_process(
             ["sh", "-c", shell, "sh", sys.executable, "-m", "aintandem_notify", *map(str, arguments)],
