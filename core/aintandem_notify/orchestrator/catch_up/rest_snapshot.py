@@ -33,6 +33,8 @@ MAX_TASKS: Final = 5000
 """Tasks of one project that are read; older ones are reported as unavailable."""
 MAX_PAGES: Final = 500
 """Responses about one project's tasks, if the server sends smaller pages than requested."""
+MAX_REPEATS: Final = 2
+"""Times that a server may send a page again: one without paging does so each time, another one by chance."""
 PAGE_DIVISOR: Final = 4
 """The page size is divided by this if a response is too large."""
 UNLISTED_BATCH_SIZE: Final = 50
@@ -152,8 +154,8 @@ class SnapshotReader:
         self, project_id: str, known: Sequence[OpenRun], oldest: datetime, reconciler: PageReconciler
     ) -> Snapshot:
         listed: set[str] = set()
-        offset = requested = pages = too_large = 0
-        size = PAGE_SIZE
+        offset = requested = pages = too_large = repeats = 0
+        size, ids = PAGE_SIZE, list[str]()
         unavailable: list[str] = []
         while True:
             requested, pages = requested + size, pages + 1
@@ -171,13 +173,17 @@ class SnapshotReader:
                     raise
                 size = max(1, size // PAGE_DIVISOR)
                 continue
-            if new and is_beyond:
+            ids, previous = [task.id for task in page], ids
+            repeats = repeats + 1 if ids == previous and not new else 0
+            if not page or repeats == MAX_REPEATS:
+                break
+            if is_beyond:
                 unavailable.append(f"tasks beyond the {len(listed)} newest")
                 break
             listed |= new
+            # A page may hold nothing new although the list goes on: tasks that began meanwhile have moved it.
             offset += len(page)
-            # A server without paging sends the same page again.
-            if not new or is_page_older_than(page, oldest):
+            if is_page_older_than(page, oldest):
                 break
         if too_large:
             unavailable.append(f"{too_large} tasks that are too large to be read")

@@ -32,6 +32,25 @@ async def test_all_pages_are_read(page_size: int | None) -> None:
         assert [name for _, name, _ in notified.of("task_failed")] == [f"t{n}" for n in range(250)]
 
 
+@pytest.mark.parametrize(("newer", "offset"), [(30, 100), (100, 100), (100, 200), (150, 200), (230, 200)])
+async def test_tasks_that_begin_meanwhile_and_move_the_pages_hide_none(newer: int, offset: int) -> None:
+    """The page at ``offset`` may then hold only tasks of earlier pages, or be the one before once more."""
+    async with open_bench() as bench, bench.agent() as notified:
+        socket = await begin(bench, notified)
+        ended = [task(f"t{n}", "failed", startedAt=now(), completedAt=now()) for n in range(450)]
+        begun = [task(f"later{n}", "queued") for n in range(newer)]
+
+        def answer(request: HttpRequest) -> Any:
+            rows = ended if int(request.query["offset"]) < offset else begun + ended
+            return pages(rows, 100)(request)
+
+        bench.raw.rest[TASKS] = answer
+        await socket.reset()
+        await notified.until("feed_gap")
+        assert {name for _, name, _ in notified.of("task_failed")} == {f"t{n}" for n in range(450)}
+        assert not notified.gaps[0].incomplete
+
+
 async def test_an_endless_list_is_read_up_to_a_limit_and_the_rest_is_reported_as_unavailable() -> None:
     async with open_bench() as bench, bench.agent() as notified:
         socket = await begin(bench, notified)
