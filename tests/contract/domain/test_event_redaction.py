@@ -13,7 +13,7 @@ from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
 from aintandem_notify.domain.runs import RunRef, RunState
-from aintandem_notify.log import REDACTED, register_secret
+from aintandem_notify.log import REDACTED, may_hold_secret, register_secret
 from aintandem_notify.rules import Router, default_texts, formats
 from aintandem_notify.store import DeliveryFilter, Storage
 from aintandem_notify.store.tables import outbox
@@ -188,8 +188,12 @@ async def test_only_what_another_process_rendered_is_searched_for_secrets(
     source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched: list[str] = []
-    search = outbox.may_hold_secret
-    monkeypatch.setattr(outbox, "may_hold_secret", lambda text: [searched.append(text), search(text)][1])
+
+    def search(text: str) -> bool:
+        searched.append(text)
+        return may_hold_secret(text)
+
+    monkeypatch.setattr(outbox, "may_hold_secret", search)
     async with memory() as storage, open_bench(storage, router()) as bench:
         await bench.ingest.commit(PROJECT, [event("task_failed", error="no")])
         await prepare(storage, source)

@@ -133,8 +133,7 @@ class CatchUp:
         self._progress = _Progress()
         self._pending: list[Family] = list(RUN_KINDS)
         self._is_reported = False
-        self._scope = trio.CancelScope()
-        self._ended = trio.Event()
+        self._running: tuple[trio.CancelScope, trio.Event] | None = trio.CancelScope(), trio.Event()
         self.on_trouble: Callable[[str | None], None] = lambda _reason: None
         """Gets the reason after each try that failed, and None once nothing is missing."""
 
@@ -143,13 +142,16 @@ class CatchUp:
 
         From then on, ``stored_until`` returns the time before which no event is missing.
         """
+        assert self._running is not None  # noqa: S101  # it runs once
+        scope, ended = self._running
         try:
-            with self._scope:
+            with scope:
                 await self._catch_up()
-                del self._progress  # this object lives as long as the link
                 self._coordinator.mark_up_to_date(self._project.id, stored_until)
         finally:
-            self._ended.set()
+            ended.set()
+            self._running = None
+            del self._progress, self._log  # this object lives as long as the link
 
     def on_event(self, event: Event) -> None:
         """Note an event that has just arrived over the link: its timestamp is the orchestrator's time."""
@@ -157,8 +159,10 @@ class CatchUp:
 
     async def stop(self) -> bool:
         """Stop, because the link ends. Returns whether catching up was complete."""
-        self._scope.cancel()
-        await self._ended.wait()
+        if self._running is not None:
+            scope, ended = self._running
+            scope.cancel()
+            await ended.wait()
         return self._coordinator.mark_ended(self._project.id)
 
     async def mark_seen(self, until: datetime) -> None:

@@ -10,12 +10,14 @@ The library hides facts that a link needs:
 
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from secrets import token_bytes
 from typing import Final
 
 import trio
+from trio_websocket import WebSocketConnection
+from wsproto import WSConnection
 
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.orchestrator.link.close_codes import TOO_BIG, error_for_status
@@ -59,7 +61,7 @@ class HandshakeStream(trio.abc.Stream):
         self.on_idle: Callable[[], None] | None = None
         self._stream = stream
         self._limit = limit
-        self._open = trio.Event()
+        self._open: trio.Event | None = trio.Event()
         self._head: bytearray | None = bytearray()
         self._after_head = b""
         self._text_frames: TextFrameReader | None = None
@@ -76,7 +78,9 @@ class HandshakeStream(trio.abc.Stream):
     ) -> None:
         """Begin to decode frames: from now on ``text_frames`` gets the bytes first, then the library."""
         self._text_frames, self._wait_for_room, self._reserve = text_frames, wait_for_room, reserve
-        self._open.set()
+        if self._open is not None:
+            self._open.set()
+            self._open = None  # a stream lives as long as its link, and there are thousands
 
     def on_message(self) -> None:
         """Record that a whole message was decoded; bytes that arrive now belong to the next one."""
@@ -102,7 +106,7 @@ class HandshakeStream(trio.abc.Stream):
             self._for_library = passed
 
     async def _next(self, max_bytes: int | None) -> bytes | bytearray:
-        if self._head is None and not self._open.is_set():
+        if self._head is None and self._open is not None:
             # Frames that the library got before ``start_frames`` would come out after frames that bypass it.
             await self._open.wait()
         if self._after_head:
@@ -179,7 +183,7 @@ class HandshakeStream(trio.abc.Stream):
         nothing itself.
         """
         await self._stream.aclose()
-        if not self._open.is_set():
+        if self._open is not None:
             raise LinkLost("the server broke the WebSocket handshake", 1002)
 
 
@@ -198,3 +202,17 @@ def _check_head(head: bytearray, arrived: bytes | bytearray) -> bytearray | None
     if len(head) > MAX_HEAD_BYTES:
         raise LinkLost("the answer to the handshake does not end", 1002)
     return head
+
+
+class _HandshakeIsOver:
+    """Takes the place of the library's own handshake."""
+
+    def events(self) -> Sequence[object]:
+        return ()
+
+
+def forget_handshake(websocket: WebSocketConnection) -> None:
+    """Drop the library's parser of HTTP and all headers. It would keep them for as long as the link is open."""
+    protocol: WSConnection = websocket._wsproto  # noqa: SLF001  # nothing else leads there
+    if protocol.connection is not None:
+        protocol.handshake = _HandshakeIsOver()  # type: ignore[assignment]  # only its events are asked for

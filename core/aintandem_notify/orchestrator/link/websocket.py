@@ -23,7 +23,7 @@ from aintandem_notify.foundation.exception_groups import collapse_group
 from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS, error_for_close
 from aintandem_notify.orchestrator.link.dial import TlsContext, open_stream
 from aintandem_notify.orchestrator.link.frame_memory import FrameMemory, LinkMemory
-from aintandem_notify.orchestrator.link.handshake import HandshakeStream
+from aintandem_notify.orchestrator.link.handshake import HandshakeStream, forget_handshake
 from aintandem_notify.orchestrator.link.heartbeat import (
     PING,
     PONG,
@@ -172,6 +172,7 @@ async def _connect(target: SocketTarget, settings: LinkSettings, nursery: trio.N
                     max_message_size=MAX_MESSAGE_SIZE,
                     receive_buffer_size=RECEIVE_BUFFER_SIZE,
                 )
+            forget_handshake(websocket)
             return _WebSocketLink(websocket, handshake, settings, nursery)
         except BaseException as error:  # also if cancelled: nobody else knows the stream yet
             if isinstance(error, trio.Cancelled):

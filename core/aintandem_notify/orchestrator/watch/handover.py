@@ -57,6 +57,7 @@ class ConnectionHandover:
             async with self._connect(target) as link:
                 self.links.append(link)
                 task_status.started(link)
+                del task_status  # it holds a nursery of trio, and this task lives as long as the link
                 await link.run()
         except OrchestratorError:
             # The error of a link that is not needed any more is ignored, also before it is finished.

@@ -4,6 +4,7 @@ import gc
 import json
 from pathlib import Path
 
+import h11
 import pytest
 import trio
 import trio.testing
@@ -110,6 +111,22 @@ async def test_frames_arrive_in_order_and_in_batches() -> None:
         await socket.send_binary(b"\x00\xff")
         await socket.send_text("ü")
         assert await receive(link, 2) == [BinaryFrame(b"\x00\xff"), "ü".encode()]
+
+
+def http_parsers() -> set[h11.Connection]:
+    """The parsers of HTTP that clients hold."""
+    gc.collect()
+    parsers = [found for found in gc.get_objects() if isinstance(found, h11.Connection)]
+    return {parser for parser in parsers if parser.our_role is h11.CLIENT}
+
+
+async def test_an_open_link_keeps_nothing_of_its_handshake() -> None:
+    """The parser of HTTP and the headers would take 3 KB for each of thousands of links."""
+    before = http_parsers()
+    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
+        await socket.send_text("after the handshake")
+        assert texts(await receive(link, 1)) == ["after the handshake"]
+        assert http_parsers() <= before
 
 
 async def test_frames_before_the_end_are_handed_over_first() -> None:

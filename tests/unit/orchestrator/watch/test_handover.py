@@ -1,5 +1,6 @@
 """Two links of one project: the previous one may end badly, and the one in use goes on."""
 
+import gc
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -62,3 +63,22 @@ async def test_an_error_of_the_previous_link_does_not_end_the_one_in_use(
 
     with pytest.raises(LinkLost, match="present"):
         await hand_over()
+
+
+async def test_an_open_link_keeps_no_nursery_of_its_opening() -> None:
+    """It would take a kilobyte for each of thousands of links."""
+
+    @asynccontextmanager
+    async def connect(_: SocketTarget) -> AsyncIterator[Link]:
+        yield BreakingLink("never")
+
+    def nurseries() -> int:
+        gc.collect()
+        return sum(isinstance(found, trio.Nursery) for found in gc.get_objects())
+
+    async with open_handover(connect) as handover, trio.open_nursery() as beside:
+        before = nurseries()
+        await handover.open(TARGET)
+        await trio.testing.wait_all_tasks_blocked()
+        assert nurseries() == before
+        beside.cancel_scope.cancel()
