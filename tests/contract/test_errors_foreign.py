@@ -16,7 +16,7 @@ from sqlalchemy import DateTime, Integer, String, bindparam, select
 
 from aintandem_notify.client.token_stores import KeyringTokens
 from aintandem_notify.errors import ConfigError, StatementFailed, StoreError, TokenStoreError
-from aintandem_notify.ingest.writer import is_store_failure
+from aintandem_notify.ingest.releases import is_store_failure
 from aintandem_notify.rules import JinjaRuleLanguage
 from aintandem_notify.store import Store
 from aintandem_notify_desktop_notify.bus import Bus, BusLost

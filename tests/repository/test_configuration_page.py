@@ -42,13 +42,14 @@ def schema_of(section: str) -> dict[str, Any]:
 
     schema = json_schema([Type()])
     if section == "Top of the file":
-        tables = {*(re.sub(r"\W", "", other) for other in TABLES), "plugins"}
+        tables = {*(re.sub(r"\W", "", other.partition(".")[0]) for other in TABLES), "plugins"}
         return {"properties": {key: item for key, item in schema["properties"].items() if key not in tables}}
     if section.startswith("`[plugins"):
         instance: dict[str, Any] = schema["properties"]["plugins"]["properties"]["x"]["additionalProperties"]
         return instance
-    table = schema["properties"][section.strip("`[]")]
-    definition: dict[str, Any] = schema["definitions"][(table.get("items") or table)["$ref"].rsplit("/", 1)[1]]
+    table = schema["properties"][section.strip("`[]").partition(".")[0]]
+    table = table.get("items") or table.get("additionalProperties") or table
+    definition: dict[str, Any] = schema["definitions"][table["$ref"].rsplit("/", 1)[1]]
     return definition
 
 
@@ -58,6 +59,7 @@ TABLES = [
     "`[[projects]]`",
     "`[plugins.TYPE.NAME]`",
     "`[[rules]]`",
+    "`[quiet.NAME]`",
     "`[connection]`",
     "`[store]`",
     "`[delivery]`",
@@ -98,10 +100,12 @@ def test_every_name_of_conditions_and_texts_is_on_the_page(owner: str) -> None:
 
 def test_the_examples_are_right(tmp_path: Path) -> None:
     environ = {"AINTANDEM_PASSWORD": "pass word", "SLACK_WEBHOOK_URL": "https://hooks.example/x"}
-    config, fallback, rule, texts = BLOCKS
+    config, fallback, rule, stages, texts = BLOCKS
     assert load_text(tmp_path, config, environ).instances
     with_rule = f"{config}[plugins.file_log.ops]\npath = 'x'\n{rule.replace('webhook.ops', 'file_log.ops')}"
     assert load_text(tmp_path, with_rule, environ).rules
+    night = '[quiet.night]\nfrom = "22:00"\nto = "07:00"\ntz = "Europe/Berlin"\n'
+    assert load_text(tmp_path, f"{config}{stages}{night}", environ).rules
     ops = "[plugins.file_log.ops]\npath = 'x'\n"
     plain = config[: config.index("[plugins")] + fallback.replace("webhook.ops", "file_log.ops") + ops
     assert load_text(tmp_path, plain, environ).instances["slack.team"].settings.fallback == "file_log.ops"

@@ -27,6 +27,11 @@ def test_the_example_needs_nothing_around_it() -> None:
 def test_every_key_of_the_agent_stands_in_it() -> None:
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     named = set(re.findall(r"^(?:# )?([a-z_]+) = |^(?:# )?\[+(\w+)", "\n".join(lines), re.MULTILINE))
+    named |= {
+        (key, "")
+        for inline in re.findall(r"\{(.*?)\}", "\n".join(lines))
+        for key in re.findall(r"(\w+) =", inline)
+    }
     schema = json_schema([])
     keys = {key for model in schema["definitions"].values() for key in model.get("properties", ())}
     assert {*keys, *schema["properties"]} - {key or table for key, table in named} == set()
@@ -39,7 +44,7 @@ def test_everything_in_comments_is_right_too(tmp_path: Path) -> None:
     path.write_text("\n".join(line for line in uncommented if not line.startswith(EITHER_OR)), encoding="utf-8")
     loaded = load(path, environ=ENVIRON)
     assert len(loaded.config.instances) == 6
-    assert len(loaded.config.rules) == 2
+    assert len(loaded.config.rules) == 3
     assert loaded.config.connection.proxy is not None
     assert loaded.router.warnings() == [
         "slack.ops gets only the agent's own warnings and errors; no rule names it, and events is not set"

@@ -137,6 +137,7 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
             destinations=lambda: dispatcher.snapshot(scene.configured),
             pausable=dispatcher.names,
             in_flight=dispatcher.in_flight,
+            silences_changed=lambda: None,
             wake=dispatcher.wake,
             pause=dispatcher.pause,
             resume=dispatcher.resume,

@@ -69,6 +69,20 @@ _BY_TYPE: dict[str, dict[str, Any]] = {
         "oldest": "2026-01-05T22:00:00Z",
         "newest": "2026-01-05T23:58:00Z",
     },
+    "digest": {
+        "instance": "slack.team",
+        "heldBy": "group",
+        "label": "Sales pipeline, train",
+        "count": 12,
+        "types": {"task_failed": 10, "sandbox_error": 1, "gpu_warmed": 1},
+        "titles": ['Task "train" failed', 'Task "test" failed'],
+        "rules": ["failures"],
+        "projects": ["p1"],
+        "failedRuns": 11,
+        "openRuns": 2,
+        "oldest": "2026-01-05T22:00:00Z",
+        "newest": "2026-01-05T23:58:00Z",
+    },
 }
 _NAMES = {Family.TASK: "data-analysis", Family.WORKFLOW: "nightly-report", Family.SANDBOX: "sb-1"}
 

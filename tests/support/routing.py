@@ -36,7 +36,8 @@ def watcher(name: str, **settings: Any) -> InstanceConfig:
 
 def rule(name: str, events: str, notify: str, **more: Any) -> RuleConfig:
     """A rule; ``events`` and ``notify`` are separated by spaces."""
-    return RuleConfig(name=name, events=tuple(events.split()), notify=tuple(notify.split()), **more)
+    recipients = notify if notify == "nobody" else tuple(notify.split())
+    return RuleConfig(name=name, events=tuple(events.split()), notify=recipients, **more)
 
 
 def config(*parts: InstanceConfig | RuleConfig, console_url: str | None = None) -> Config:

@@ -27,6 +27,7 @@ from aintandem_notify.orchestrator import DiscoveryStatus, Fleet, ProjectStatus,
 from aintandem_notify.plugins import InstanceState, PluginHost
 from aintandem_notify.plugins.config_loading import LoadedConfig
 from aintandem_notify.sharing import LeaseHolder, address_hash_of, projects_hash_of
+from aintandem_notify.stages.pipeline import StagePolicy
 
 _log = log.get_logger("agent")
 
@@ -62,6 +63,8 @@ class Agent:
         config = self.loaded.config
         self._fleet = fleet
         fleet.expect(config.projects)
+        self._use_rules(self.loaded)
+        self._ingest.releases.begin(fleet.is_up_to_date)
         await self._publish_destinations()
         for instance in instance_settings(self.loaded).values():
             await self._start_instance(instance)
@@ -106,6 +109,10 @@ class Agent:
         """Returns the destinations that the rules choose for an event of the agent."""
         routed = self._ingest.router.route(event, None, None, self._clock.now())
         return tuple(name for item in routed for name in item.destinations)
+
+    def look_again(self) -> None:
+        """Notes that silences have changed: held notifications may be due."""
+        self._ingest.look_again()
 
     def discovery(self) -> DiscoveryStatus:
         """Returns the state of the search for projects that globs match."""
@@ -163,7 +170,7 @@ class Agent:
             await self._dispatcher.stop(name, new.config.delivery.drain_timeout)
             await self._host.stop(name)
         await self._publish_destinations()
-        self._ingest.router = new.router
+        self._use_rules(new)
         for name in (*changes.restarted, *changes.started):
             await self._start_instance(after[name])
         await self._dispatcher.unpark_all()
@@ -179,6 +186,9 @@ class Agent:
     def projects_hash(self) -> str:
         """Returns a hash of the configured projects."""
         return projects_hash_of(self.loaded.config)
+
+    def _use_rules(self, loaded: LoadedConfig) -> None:
+        self._ingest.use(loaded.router, StagePolicy.of(loaded.config), loaded.router.route_behind)
 
     async def _publish_destinations(self) -> None:
         """Stores this agent's destinations and their settings for the other agents, before any of them is used."""

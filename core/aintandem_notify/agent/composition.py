@@ -209,6 +209,7 @@ def _access(
         pausable=dispatcher.names,
         in_flight=dispatcher.in_flight,
         wake=dispatcher.wake,
+        silences_changed=agent.look_again,
         pause=dispatcher.pause,
         resume=dispatcher.resume,
         reload=agent.reload,

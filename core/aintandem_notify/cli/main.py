@@ -13,20 +13,8 @@ from typing import Any
 import click
 
 from aintandem_notify import __version__
-from aintandem_notify.cli.commands import (
-    check,
-    deliveries,
-    destinations,
-    init,
-    plugins,
-    reload,
-    run,
-    schema,
-    simulate,
-    status,
-    tail,
-    test,
-)
+from aintandem_notify.cli.commands import check, init, plugins, run, schema, simulate, tail, test
+from aintandem_notify.cli.control_commands import deliveries, destinations, reload, silences, status
 from aintandem_notify.cli.echo import PrintableError, echo, echo_lines, install_excepthooks
 from aintandem_notify.cli.options import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.cli.process_exit import end_process
@@ -134,6 +122,7 @@ for _command in (
     reload.reload,
     deliveries.deliveries,
     destinations.destinations,
+    silences.silences,
     plugins.plugins,
     schema.schema,
     simulate.simulate,

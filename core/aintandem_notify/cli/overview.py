@@ -8,7 +8,8 @@ from aintandem_notify.config import Config, ProjectConfig
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.log import redact
 from aintandem_notify.rules import Route
-from aintandem_notify.rules.effective_rules import AGENT_RULE, DEFAULT_RULE
+from aintandem_notify.rules.effective_rules import AGENT_RULE, DEFAULT_RULE, NO_STAGES, resolve_rules
+from aintandem_notify.stages.descriptions import quiet_destinations, when_told
 
 BUILTIN_RULES: Final[Mapping[str, str]] = {
     DEFAULT_RULE: "every end, as there are no rules",
@@ -26,6 +27,7 @@ def config_lines(config: Config, width: int | None = None) -> Iterator[str]:
         ("projects", ", ".join(map(_project_text, config.projects))),
         ("plugins", ", ".join(config.instances) or "none"),
     ]
+    rows += [("quiet hours", f"{name}: {words}") for name, words in quiet_destinations(config)]
     yield from table_lines(rows, width)
 
 
@@ -50,13 +52,17 @@ def routing_lines(config: Config, routes: Sequence[Route], width: int | None = N
     for route in routes:
         group = _Group(route.rule, route.destinations, route.projects, route.when)
         groups.setdefault(group, {}).setdefault(route.severity, []).append(route.event_type)
+    stages = {rule.name: rule.stages for rule in resolve_rules(config)}
     order = {rule.name: number for number, rule in enumerate(config.rules)}
     for group in sorted(groups, key=lambda group: order.get(group.rule, len(order))):
         rule = group.rule if group.rule in order else BUILTIN_RULES.get(group.rule, group.rule)
-        yield from hanging_lines(f"{rule}: ", f"to {', '.join(group.destinations)}", width)
+        recipients = ", ".join(group.destinations) or "nobody, and no rule behind it is asked"
+        yield from hanging_lines(f"{rule}: ", f"to {recipients}", width)
         if group.projects:
             yield from hanging_lines("  only in projects  ", ", ".join(group.projects), width)
         if group.when:
             yield from hanging_lines("  only when  ", " ".join(group.when.split()), width)
+        if words := when_told(stages.get(group.rule, NO_STAGES), config.quiet):
+            yield from hanging_lines("  told  ", words, width)
         worst_first = sorted(groups[group].items(), key=lambda item: -item[0].rank)
         yield from table_lines([(f"  {severity}", ", ".join(types)) for severity, types in worst_first], width)

@@ -12,7 +12,6 @@ from aintandem_notify.config.models import (
     LogConfig,
     OrchestratorConfig,
     ProjectConfig,
-    RuleConfig,
     StoreConfig,
     state_file,
     store_location,
@@ -20,6 +19,7 @@ from aintandem_notify.config.models import (
 from aintandem_notify.config.moved_store import NewStore, new_store, note_config_path
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.config.plugin_tables.catalog import PluginCatalog, PluginType
+from aintandem_notify.config.rule_config import GroupConfig, QuietConfig, RuleConfig, ThrottleConfig
 from aintandem_notify.config.schema import json_schema
 from aintandem_notify.config.types.outbound import DIRECT, Outbound
 from aintandem_notify.config.types.values import (
@@ -42,6 +42,7 @@ __all__ = [
     "DeliveryConfig",
     "Duration",
     "FilePath",
+    "GroupConfig",
     "HealthConfig",
     "InstanceConfig",
     "LogConfig",
@@ -53,11 +54,13 @@ __all__ = [
     "PluginConfig",
     "PluginType",
     "ProjectConfig",
+    "QuietConfig",
     "Rate",
     "RuleConfig",
     "RuleLanguage",
     "Secret",
     "StoreConfig",
+    "ThrottleConfig",
     "ValidationContext",
     "format_duration",
     "json_schema",

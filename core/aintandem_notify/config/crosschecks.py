@@ -8,10 +8,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from aintandem_notify.config.findings import Finding, did_you_mean, nearest
+from pydantic import ValidationError
+
+from aintandem_notify.config.findings import Finding, Place, did_you_mean, nearest
 from aintandem_notify.config.models import ConnectionConfig, OrchestratorConfig
 from aintandem_notify.config.plugin_tables.reading import PluginTables
+from aintandem_notify.config.rule_config import NOBODY, QuietConfig
 from aintandem_notify.config.types.addresses import SIMULATOR
+from aintandem_notify.config.types.clock_times import WEEKDAYS
 from aintandem_notify.config.types.values import parse_duration
 
 _NEED_EVENTS: Final = ("projects", "when", "severity", "mention")
@@ -25,7 +29,10 @@ _FOR_DESTINATIONS_ONLY: Final = (
     "fallback_after",
     "digest_over",
     "parallel",
+    "quiet",
 )
+_STAGES: Final = ("settle", "once_per", "cooldown", "group", "throttle", "quiet")
+_TEXTS: Final = ("severity", "mention", "title", "body")
 
 
 def check(document: Mapping[str, Any], plugins: PluginTables) -> list[Finding]:
@@ -38,7 +45,10 @@ def check(document: Mapping[str, Any], plugins: PluginTables) -> list[Finding]:
         *_rule_names(rules, plugins),
         *(finding for index, rule in enumerate(rules) for finding in _notify(index, rule, plugins)),
         *_fallbacks(plugins),
-        *_keys_without_effect(rules, plugins),
+        *_quiet_names(document, rules, plugins),
+        *_endless_quiet(document),
+        *_keys_of_rules_for_nobody(rules),
+        *_keys_without_effect([rule for rule in rules if rule.get("notify") != NOBODY], plugins),
     ]
 
 
@@ -134,7 +144,49 @@ def _notify(index: int, rule: Mapping[str, Any], plugins: PluginTables) -> Itera
             yield Finding(("rules", index, "notify", position), f"{name} is listed twice")
 
 
+def _quiet_names(
+    document: Mapping[str, Any], rules: list[Mapping[str, Any]], plugins: PluginTables
+) -> Iterator[Finding]:
+    """Checks that the quiet hours that rules and instances name exist."""
+    raw = document.get("quiet")
+    tables = raw if isinstance(raw, Mapping) else {}
+    uses: list[tuple[Place, object]] = [
+        (("rules", index, "quiet"), rule.get("quiet")) for index, rule in enumerate(rules)
+    ]
+    uses += [
+        (("plugins", *name.split("."), "quiet"), plugins.value(name, "quiet"))
+        for name in plugins.tables
+        if name in plugins.enabled
+    ]
+    for place, name in uses:
+        if isinstance(name, str) and name and name not in tables:
+            hint = did_you_mean(name, tables) or f"; add a table [quiet.{name}] with from, to and tz"
+            yield Finding(place, f"there are no quiet hours called {name}{hint}")
+
+
+def _endless_quiet(document: Mapping[str, Any]) -> Iterator[Finding]:
+    """Reports quiet hours that begin anew when they end, every day of the week."""
+    raw = document.get("quiet")
+    for name, table in raw.items() if isinstance(raw, Mapping) else ():
+        try:
+            config = QuietConfig.model_validate(table)
+        except ValidationError:
+            continue
+        if config.start == config.end and len(config.days) == len(WEEKDAYS):
+            yield Finding(("quiet", name), "never ends: from and to are the same, on every day; name some days")
+
+
+def _keys_of_rules_for_nobody(rules: list[Mapping[str, Any]]) -> Iterator[Finding]:
+    for index, rule in enumerate(rules):
+        if rule.get("notify") == NOBODY:
+            for key in (*_TEXTS, *_STAGES):
+                if key in rule:
+                    yield Finding(("rules", index, key), f'has no effect: notify = "{NOBODY}" tells nobody')
+
+
 def _destination_problem(name: str, plugins: PluginTables) -> str | None:
+    if name == NOBODY:
+        return f'write notify = "{NOBODY}", without a list'
     if name not in plugins.declared:
         partial_matches = [known for known in plugins.declared if name in known.split(".")]
         hint = f"; did you mean {partial_matches[0]}?" if partial_matches else did_you_mean(name, plugins.declared)

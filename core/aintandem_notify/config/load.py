@@ -17,18 +17,19 @@ from aintandem_notify import log
 from aintandem_notify.config import crosschecks
 from aintandem_notify.config.findings import Finding, Place, did_you_mean, dotted, toml_type
 from aintandem_notify.config.models import (
+    NAMED_TABLES,
     OPTIONAL_TABLES,
     TABLE_LISTS,
     TOP_LEVEL_KEYS,
     Config,
     OrchestratorConfig,
     StoreConfig,
-    Table,
     store_location,
 )
 from aintandem_notify.config.moved_store import NewStore, new_store
 from aintandem_notify.config.plugin_tables.catalog import PluginCatalog
 from aintandem_notify.config.plugin_tables.reading import read_plugin_tables
+from aintandem_notify.config.rule_config import Table
 from aintandem_notify.config.types.addresses import SIMULATOR
 from aintandem_notify.config.types.files import read_bounded
 from aintandem_notify.config.types.values import RuleLanguage, ValidationContext
@@ -114,6 +115,8 @@ def read_document(
         add(name, *validate(model, document.get(name, {}), (name,), context))
     for name, model in TABLE_LISTS.items():
         add(name, *_read_list(model, document.get(name, []), name, context))
+    for name, model in NAMED_TABLES.items():
+        add(name, *_read_named(model, document.get(name, {}), name, context))
     add("plugins_dir", *_read_plugins_dir(document, context.base_dir))
     plugins = read_plugin_tables(document.get("plugins", {}), context, catalog, tables["plugins_dir"])
     findings += plugins.findings
@@ -219,6 +222,21 @@ def _read_list(
     return (
         tuple(table for table, _ in results if table is not None),
         [finding for _, table_findings in results for finding in table_findings],
+    )
+
+
+def _read_named(
+    model: type[Table], raw: object, name: str, context: ValidationContext
+) -> tuple[dict[str, Table], list[Finding]]:
+    """The tables ``[quiet.night]`` by their names."""
+    if not isinstance(raw, Mapping):
+        return {}, [Finding((name,), f"should be a table, not {toml_type(raw)}; write [{name}.NAME]")]
+    if raw and not any(isinstance(value, Mapping) for value in raw.values()):
+        return {}, [Finding((name,), f"has no name; write [{name}.NAME], where NAME is a name you choose")]
+    results = {key: validate(model, item, (name, key), context) for key, item in raw.items()}
+    return (
+        {key: table for key, (table, _) in results.items() if table is not None},
+        [finding for _, findings in results.values() for finding in findings],
     )
 
 

@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal, get_type_hints
+from typing import Annotated, Final, Literal, get_type_hints
 
 import platformdirs
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     WithJsonSchema,
@@ -25,6 +23,7 @@ from pydantic import (
 from aintandem_notify import log
 from aintandem_notify.config.findings import Place
 from aintandem_notify.config.plugin_config import PluginConfig
+from aintandem_notify.config.rule_config import NonEmptyText, QuietConfig, RuleConfig, Table
 from aintandem_notify.config.types.addresses import (
     OFF,
     SIMULATOR,
@@ -43,8 +42,6 @@ from aintandem_notify.config.types.addresses import (
 from aintandem_notify.config.types.outbound import Outbound
 from aintandem_notify.config.types.values import (
     Duration,
-    EventGlob,
-    Expression,
     FilePath,
     PositiveDuration,
     Secret,
@@ -52,7 +49,6 @@ from aintandem_notify.config.types.values import (
 )
 from aintandem_notify.domain.events import DOT_SEGMENTS, MAX_ID_CHARACTERS
 from aintandem_notify.domain.health import UNREADY_BY_DEFAULT, ReasonId
-from aintandem_notify.domain.notification import Severity
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.postgres_urls import POSTGRES_SCHEMES
 from aintandem_notify.log import LogFormat, LogLevel
@@ -61,15 +57,6 @@ STORE_SUFFIX: Final = ".sqlite3"
 _MAX_STEM_BYTES: Final = 200
 """Bytes; a file name has 255 on most systems, and our longest suffix has 50."""
 _GLOB_CHARACTERS: Final = frozenset("*?[")
-
-
-class Table(BaseModel):
-    """Base of our own tables of the config."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-NonEmptyText = Annotated[str, Field(min_length=1)]
 
 
 class OrchestratorConfig(Table):
@@ -117,34 +104,6 @@ class ProjectConfig(Table):
     def is_glob(self) -> bool:
         """True if ``id`` is a glob over the projects that the orchestrator lists."""
         return not _GLOB_CHARACTERS.isdisjoint(self.id)
-
-
-class RuleConfig(Table):
-    """``[[rules]]``: sends events to destinations, under a condition and with texts of its own."""
-
-    name: NonEmptyText = Field(description="the name of the rule; must be unique")
-    events: Annotated[tuple[EventGlob, ...], Field(min_length=1)] = Field(
-        description="globs over event types, or over family/type if they contain a slash"
-    )
-    projects: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
-        None, description="globs over project id and name; by default every project"
-    )
-    when: Expression | None = Field(
-        None, description="a Jinja2 expression over event, run and project; the rule applies if it is true"
-    )
-    notify: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        description="destinations, as slack.team", examples=[["slack.team"]]
-    )
-    severity: Severity | None = Field(
-        None, description="the severity of the notifications; by default that of the event type"
-    )
-    mention: tuple[Template, ...] = Field(
-        (),
-        description="people to mention, for destinations that support it; each is a Jinja2 template",
-        examples=[["here"], ["{{ event.wire.owner }}"]],
-    )
-    title: Template | None = Field(None, description="a Jinja2 template; every event type has a good default")
-    body: Template | None = Field(None, description="a Jinja2 template; every event type has a good default")
 
 
 def _reconnect_attempts(value: object) -> int | None:
@@ -389,6 +348,7 @@ class Config:
     projects: tuple[ProjectConfig, ...]
     instances: Mapping[str, InstanceConfig] = field(default_factory=dict)
     rules: tuple[RuleConfig, ...] = ()
+    quiet: Mapping[str, QuietConfig] = field(default_factory=dict)
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     delivery: DeliveryConfig = field(default_factory=DeliveryConfig)
@@ -406,7 +366,8 @@ OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
 }
 """The tables that a document may leave out. These names follow from the fields of ``Config``."""
 TABLE_LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}
-TOP_LEVEL_KEYS: Final = ("plugins_dir", "orchestrator", "projects", "plugins", "rules", *OPTIONAL_TABLES)
+NAMED_TABLES: Final[Mapping[str, type[Table]]] = {"quiet": QuietConfig}
+TOP_LEVEL_KEYS: Final = ("plugins_dir", "orchestrator", *TABLE_LISTS, *NAMED_TABLES, "plugins", *OPTIONAL_TABLES)
 """The keys at the top of a document."""
 
 

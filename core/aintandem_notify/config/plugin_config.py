@@ -72,6 +72,9 @@ class PluginConfig(BaseModel):
     mention: tuple[str, ...] = Field(
         (), description="people that the instance's own rule mentions; each is a Jinja2 template"
     )
+    quiet: str | None = Field(
+        None, description="the name of a table [quiet.NAME]: hours in which notifications wait"
+    )
     timeout: PositiveDuration = Field(30.0, description="how long one delivery or hook call may take")
     rate: Rate | None = Field(None, description='the largest rate of deliveries, as "1/s"; unlimited by default')
     parallel: Annotated[StrictInt, Field(ge=1, le=MAX_PARALLEL)] | None = Field(

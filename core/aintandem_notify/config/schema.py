@@ -16,10 +16,9 @@ from aintandem_notify.config.models import (
     OPTIONAL_TABLES,
     OrchestratorConfig,
     ProjectConfig,
-    RuleConfig,
-    Table,
 )
 from aintandem_notify.config.plugin_tables.catalog import PluginType
+from aintandem_notify.config.rule_config import QuietConfig, RuleConfig, Table
 from aintandem_notify.config.types.secret import is_secret
 from aintandem_notify.config.types.values import (
     DURATION_PATTERN,
@@ -55,6 +54,10 @@ _Document = create_model(
     orchestrator=OrchestratorConfig,
     projects=(list[ProjectConfig], Field(min_length=1)),
     rules=(list[RuleConfig], Field(default_factory=list)),
+    quiet=(
+        dict[str, QuietConfig],
+        Field(default_factory=dict, description="hours in which notifications wait, by names you choose"),
+    ),
     **_OPTIONAL,
 )
 

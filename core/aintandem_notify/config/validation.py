@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from aintandem_notify.config.findings import Finding, Place, did_you_mean, nearest, toml_type
@@ -160,9 +161,14 @@ def _keys_at(model: type[BaseModel], place: Place) -> tuple[str, ...]:
         if current is None:
             return ()
         if isinstance(part, str):
-            field = current.model_fields.get(part)
+            field = _fields(current).get(part)
             current = None if field is None else _model_within(field.annotation)
-    return () if current is None else tuple(current.model_fields)
+    return () if current is None else tuple(_fields(current))
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields by the names that a config writes: ``from`` is no name in Python."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _model_within(annotation: object) -> type[BaseModel] | None:

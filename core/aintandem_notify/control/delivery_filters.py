@@ -30,16 +30,16 @@ def filter_from_texts(values: Mapping[str, Any]) -> DeliveryFilter:
     An empty value is refused: it is more likely a mistake than a wish for all.
     """
     return DeliveryFilter(
-        destination=_text(values, "destination"),
-        project=_text(values, "project"),
-        task=_text(values, "task"),
+        destination=text_of(values, "destination"),
+        project=text_of(values, "project"),
+        task=text_of(values, "task"),
         states=_states(values),
-        since=_time(values, "since"),
-        until=_time(values, "until"),
+        since=time_of(values, "since"),
+        until=time_of(values, "until"),
     )
 
 
-def _text(values: Mapping[str, Any], name: str) -> str | None:
+def text_of(values: Mapping[str, Any], name: str) -> str | None:
     """Returns None if the key is missing."""
     if name not in values:
         return None
@@ -52,15 +52,15 @@ def _text(values: Mapping[str, Any], name: str) -> str | None:
 
 
 def _states(values: Mapping[str, Any]) -> tuple[DeliveryState, ...]:
-    text = _text(values, "state")
+    text = text_of(values, "state")
     names = [] if text is None else text.split(",")
     if not set(names) <= set(DeliveryState):
         raise RequestRefused(f"state should be {', '.join(DeliveryState)}, or several of these")
     return tuple(DeliveryState(name) for name in dict.fromkeys(names))
 
 
-def _time(values: Mapping[str, Any], name: str) -> datetime | None:
-    text = _text(values, name)
+def time_of(values: Mapping[str, Any], name: str) -> datetime | None:
+    text = text_of(values, name)
     if text is None:
         return None
     try:

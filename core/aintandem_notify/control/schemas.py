@@ -106,6 +106,24 @@ class DestinationListResponse(ResponseModel):
     destinations: tuple[DestinationResponse, ...]
 
 
+class SilenceResponse(ResponseModel):
+    """A silence; ``matchers`` has a glob for each name, ``held`` is the number of notifications that it holds."""
+
+    id: str
+    matchers: dict[str, str]
+    begins_at: datetime
+    expires_at: datetime
+    owner: str
+    reason: str
+    held: int = 0
+
+
+class SilenceListResponse(ResponseModel):
+    """Silences: those that are active, or those that were just ended."""
+
+    silences: tuple[SilenceResponse, ...]
+
+
 class StoreResponse(ResponseModel):
     """The store's name, and the reason why it does not work (None: it works)."""
 

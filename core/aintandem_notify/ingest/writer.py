@@ -6,7 +6,7 @@ plan, and deals with failures of the store.
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -18,7 +18,7 @@ from aintandem_notify.domain.events import AgentEvent, ConnectionConnectedEvent,
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.observation import ObservationBatch, OpenRun, ReconcileResult, WatchState
 from aintandem_notify.domain.runs import Run, RunRef, run_ref
-from aintandem_notify.errors import StatementFailed, StoreError
+from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.ingest.batch_limits import (
     MAX_EVENTS,
@@ -30,8 +30,11 @@ from aintandem_notify.ingest.batch_limits import (
 )
 from aintandem_notify.ingest.dedup import RecentChanges
 from aintandem_notify.ingest.plan import EventRouter, Plan, Submission, plan, split_in_half, unrouted_progress
+from aintandem_notify.ingest.releases import HeldReleases, is_store_failure
 from aintandem_notify.ingest.run_cache import RunCache
+from aintandem_notify.ingest.staging import Reroute
 from aintandem_notify.log import get_logger
+from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.store import Storage, Store, StoreState, TransactionPurpose
 
 MAX_CACHED_RUNS: Final = 4000
@@ -77,7 +80,7 @@ class _Pending:
 
 
 class Ingest:
-    """Stores events and their deliveries. ``router`` may be replaced at any time; the next transaction uses it."""
+    """Stores events and their deliveries, and releases those that the stages of the rules hold."""
 
     def __init__(
         self,
@@ -89,7 +92,8 @@ class Ingest:
         wake: Wake,
         max_runs: int,
     ) -> None:
-        self.router = router
+        self.router: EventRouter = router
+        self.releases = HeldReleases(storage, clock)
         self._storage = storage
         self._clock = clock
         self._hooks = hooks
@@ -103,6 +107,17 @@ class Ingest:
         self._last_commit_failed = False
         self._journal_limit = MAX_JOURNALED
         self._reported: set[tuple[str, str]] = set()
+
+    def use(self, router: EventRouter, policy: StagePolicy, reroute: Reroute) -> None:
+        """Apply these rules from the next transaction on, also to held notifications."""
+        self.router = router
+        self.releases.policy, self.releases.reroute = policy, reroute
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Note that the silences have changed: held notifications may be due now."""
+        self.releases.changed()
+        self._submitted.set()
 
     async def commit(self, project: Project | None, events: Sequence[Event]) -> None:
         """Returns when the events, all of one project, are on disk with all their effects.
@@ -174,11 +189,12 @@ class Ingest:
 
     async def _run(self) -> None:
         while True:
-            while not self._pending and not self._announced:
+            while not self._pending and not self._announced and (pause_s := self.releases.seconds_to_next()) > 0:
                 if self._closing:
                     return
-                await self._submitted.wait()
-                self._submitted = trio.Event()
+                with trio.move_on_after(pause_s):
+                    await self._submitted.wait()
+                    self._submitted = trio.Event()
             if not await self._commit_next() and not self._pending:
                 if self._closing:
                     return
@@ -187,7 +203,14 @@ class Ingest:
                     await self._submitted.wait()
 
     async def _commit_next(self) -> bool:
-        """Run one transaction. False if the store failed."""
+        """Release due holds, then store the next events. False if the store failed."""
+        has_released = False
+        with suppress(StoreError):  # storing events fails in the same way, and logs it
+            if destinations := await self.releases.release():
+                self._wake(destinations)
+            has_released = True
+        if not self._pending and not self._announced:
+            return has_released
         pending = self._take_pending()
         announced = list(self._announced)
         self._announced.clear()
@@ -323,6 +346,8 @@ class Ingest:
             )
             if self._hooks.listening():
                 planned.new_events = _redact(planned.new_events, cache.runs)
+            if not without_texts:  # otherwise the stages may be the cause
+                self.releases.admit(store, planned.changes, now)
             cached = store.journal.write(planned.changes, now)
             if self._last_commit_failed:
                 planned.due_destinations.update(store.outbox.queues())
@@ -349,11 +374,6 @@ class Ingest:
         if self._hooks.listening():
             for event, project in stored_plan.new_events:
                 self._hooks.publish(event, project)
-
-
-def is_store_failure(error: Exception) -> bool:
-    """Whether the store as a whole fails, and not one event."""
-    return isinstance(error, StoreError) and not isinstance(error, StatementFailed)
 
 
 def _with_owned_seen_until(owns: Callable[[str], bool], submission: Submission) -> Submission:

@@ -100,6 +100,67 @@ def _backlog_summary(context: EventContext) -> str:
     return "\n".join(filter(None, (kinds, about, waited)))
 
 
+_DIGEST_TITLES: Final[Mapping[str, str]] = {
+    "throttle": "More: {counts}",
+    "quiet": "During {label}: {counts}",
+    "silence": "While silenced: {counts}",
+}
+_MAX_PHRASES: Final = 3
+
+
+def _digest_title(context: EventContext) -> str:
+    event, _, project = context
+    phrases = [_counted(name, count) for name, count in (event_field(event, "types") or {}).items()]
+    if len(phrases) > _MAX_PHRASES:
+        phrases[_MAX_PHRASES - 1 :] = [f"{len(phrases) - _MAX_PHRASES + 1} other kinds of events"]
+    projects = event_field(event, "projects") or ()
+    place = f" in {len(projects)} projects" if len(projects) > 1 else f" in {project.name}" if project else ""
+    template = _DIGEST_TITLES.get(event_field(event, "held_by") or "", "{counts}")
+    return template.format(
+        counts=(", ".join(phrases) or "several notifications") + place,
+        label=event_field(event, "label") or "quiet hours",
+    )
+
+
+def _counted(event_type: str, count: int) -> str:
+    """The number of events of a type in words: ``12 tasks failed``."""
+    for noun, prefix in (("task", "task_"), ("workflow", "workflow_execution_"), ("sandbox", "sandbox_")):
+        verb = event_type.removeprefix(prefix)
+        if verb in _PAST_VERBS and event_type.startswith(prefix):
+            nouns = noun if count == 1 else "sandboxes" if noun == "sandbox" else f"{noun}s"
+            return f"{count} {nouns} {_PAST_VERBS[verb]}"
+    return f"{count} × {event_type.replace('_', ' ')}"
+
+
+_PAST_VERBS: Final[Mapping[str, str]] = {
+    **{verb: verb for verb in ("failed", "completed", "cancelled", "started", "queued", "created", "stopped")},
+    **{verb: verb for verb in ("paused", "resumed")},
+    "error": "with an error",
+}
+
+
+def _digest_body(context: EventContext) -> str:
+    event = context[0]
+    titles, count = event_field(event, "titles") or (), event_field(event, "count") or 0
+    lines = [f"• {title}" for title in titles]
+    if count > len(titles):
+        lines.append(f"… and {count - len(titles)} more")
+    failed, still_open = event_field(event, "failed_runs") or 0, event_field(event, "open_runs") or 0
+    if failed:
+        lines.append(_still_open(failed, still_open))
+    return "\n".join(lines)
+
+
+def _still_open(failed: int, still_open: int) -> str:
+    if failed == 1:
+        return "It has not succeeded since." if still_open else "It has succeeded since."
+    if not still_open:
+        return f"All {failed} runs have succeeded since."
+    if still_open == failed:
+        return f"None of the {failed} runs has succeeded since."
+    return f"{still_open} of {failed} runs {'has' if still_open == 1 else 'have'} not succeeded since."
+
+
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
@@ -169,6 +230,8 @@ DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
     "destination_recovered": DefaultText(_SUCCESS, "Notifications to {instance} work again", _reason),
     "store_degraded": DefaultText(_ERROR, "AInTandem Notify has trouble with its store", _reason),
     "backlog_folded": DefaultText(_INFO, "{count} notifications in one", _backlog_summary, ("Oldest", "Newest")),
+    # The notification has the highest severity of those that it stands for.
+    "digest": DefaultText(_INFO, "{digest}", _digest_body, ("Group", "Oldest", "Newest")),
     # A warning at the most: see ``severity``.
     "feed_gap": DefaultText(
         _WARNING,
@@ -269,6 +332,7 @@ _TITLE_NAMES: Final[Mapping[str, Callable[[EventContext], str]]] = {
     "lasted": lambda context: formats.duration(event_field(context[0], "seconds") or 0.0),
     "type": lambda context: context[0].type,
     "count": lambda context: str(event_field(context[0], "count") or 0),
+    "digest": _digest_title,
     "step": lambda context: _step_and_status(context[0]),
     "artifact": lambda context: PurePosixPath(artifact_fact("path")(context) or "").name or "a file",
     "phase": lambda context: event_field(context[0], "phase") or event_field(context[0], "phase_id") or "",

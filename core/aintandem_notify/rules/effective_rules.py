@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aintandem_notify.config.models import Config, InstanceConfig, RuleConfig
+from aintandem_notify.config.models import Config, InstanceConfig
 from aintandem_notify.config.plugin_config import PluginConfig
+from aintandem_notify.config.rule_config import GroupConfig, RuleConfig, ThrottleConfig
 from aintandem_notify.domain.events import EVENT_TYPES, Family
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.domain.runs import TERMINAL_TYPES
@@ -26,14 +27,32 @@ AGENT_WARNING_TYPES: Final = frozenset(
     for name, model in EVENT_TYPES.items()
     if model.family is Family.AGENT and DEFAULT_TEXTS[name].severity.rank >= Severity.WARNING.rank
 )
-"""The agent's own events that go to every destination unless a rule names them."""
+"""The agent's own events that go to every destination unless a rule takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages of a rule as in the config, None for those that it has not."""
+
+    settle: float | None = None
+    once_per: str | None = None
+    cooldown: float | None = None
+    group: GroupConfig | None = None
+    throttle: ThrottleConfig | None = None
+    quiet: str | None = None
+
+
+NO_STAGES: Final = Stages()
+"""The stages of a rule that has none: it tells at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class EffectiveRule:
     """A rule with its globs resolved.
 
-    ``types`` are the known types; ``unknown_globs`` match types that this version does not know.
+    ``types`` are the known types; ``unknown_globs`` match types that this version does not know. A rule without
+    ``destinations`` keeps its events from all later rules. One that ``is_default`` is only asked about an event
+    that no rule before it took. ``stages`` decide when its notifications are told.
     """
 
     name: str
@@ -48,6 +67,8 @@ class EffectiveRule:
     body: str | None = None
     min_severity: Severity | None = None
     """Events whose default severity is lower are skipped; None skips none."""
+    is_default: bool = False
+    stages: Stages = NO_STAGES
 
     @property
     def is_conditional(self) -> bool:
@@ -64,12 +85,16 @@ def resolve_rules(config: Config) -> tuple[EffectiveRule, ...]:
     destinations = [instance for instance in config.instances.values() if instance.delivers]
     configured = [_from_config(rule) for rule in config.rules]
     implied = [_from_instance(instance) for instance in destinations if instance.common.events is not None]
-    rules = [*configured, *implied] or list(_defaults(destinations))
-    named_types = frozenset[str]().union(*(rule.types for rule in rules))
-    agent_types = AGENT_WARNING_TYPES - named_types
-    if agent_types and destinations:
+    rules = [*configured, *implied]
+    if not any(rule.destinations for rule in rules):
+        rules += _defaults(destinations)
+    if destinations:
         all_names = tuple(instance.name for instance in destinations)
-        rules.append(EffectiveRule(AGENT_RULE, agent_types, all_names, min_severity=Severity.WARNING))
+        rules.append(
+            EffectiveRule(
+                AGENT_RULE, AGENT_WARNING_TYPES, all_names, min_severity=Severity.WARNING, is_default=True
+            )
+        )
     return tuple(rules)
 
 
@@ -85,6 +110,7 @@ def _from_config(rule: RuleConfig) -> EffectiveRule:
         mention=rule.mention,
         title=rule.title,
         body=rule.body,
+        stages=Stages(rule.settle, rule.once_per, rule.cooldown, rule.group, rule.throttle, rule.quiet),
     )
 
 

@@ -82,6 +82,9 @@ FACTS: Final[Mapping[str, Callable[[EventContext], str | None]]] = {
     "Version": _field_text("version"),
     "Not heard from": _field_time("blind_from"),
     "Heard again": _field_time("blind_until"),
+    "Group": lambda context: (
+        event_field(context[0], "label") if event_field(context[0], "held_by") == "group" else None
+    ),
     "Oldest": _field_time("oldest"),
     "Newest": _field_time("newest"),
     "Happened": lambda context: (

@@ -26,7 +26,7 @@ _MISREAD: Final = (
 class Route:
     """The destinations of one event type by one rule; ``projects`` and ``when`` are as in the config.
 
-    None means that they do not restrict the rule.
+    None means that they do not restrict the rule. No destinations: nobody is told, and no later rule is asked.
     """
 
     event_type: str
@@ -52,12 +52,14 @@ def _routes_of(event_type: str, rules: Sequence[EffectiveRule]) -> Iterator[Rout
     served: set[str] = set()
     for rule in rules:
         recipients = tuple(name for name in rule.destinations if name not in served)
-        if event_type not in rule.types or not recipients:
+        if event_type not in rule.types or (rule.destinations and not recipients) or (rule.is_default and served):
             continue
         severity = rule.severity or DEFAULT_TEXTS[event_type].severity
         yield Route(event_type, rule.name, recipients, severity, rule.projects, rule.when)
         if not rule.is_conditional:
             served.update(recipients)
+            if not rule.destinations:
+                return
 
 
 def warnings(config: Config, rules: Sequence[EffectiveRule]) -> list[str]:
@@ -114,7 +116,7 @@ def _unwatched_projects(config: Config, rules: Sequence[EffectiveRule]) -> Itera
 def _rules_without_effect(table: Sequence[Route], rules: Sequence[EffectiveRule]) -> Iterator[str]:
     used = {route.rule for route in table}
     for rule in rules:
-        if rule.name not in used:
+        if rule.name not in used and not rule.is_default:
             yield f"rule {rule.name} never sends anything; the rules before it take all of its events"
 
 

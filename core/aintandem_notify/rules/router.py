@@ -4,7 +4,7 @@ Pure: needs no clock, store or socket. The rules of every known type are looked 
 costs only a dict lookup.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -44,7 +44,7 @@ MAX_TITLE_CHARACTERS: Final = 500
 """Characters of a title, also from a template; our limit for one line on a phone."""
 
 HEALTH_RULE: Final = "health"
-"""The name of the rule of notices about the agent's health to destinations that no rule names for them."""
+"""The name of the rule that sends the end of the agent's trouble to whoever got the notice of its begin."""
 
 T = TypeVar("T")
 
@@ -88,9 +88,7 @@ class Router:
         self._rules = resolve_rules(config)
         rules = tuple(map(_CompiledRule.of, self._rules))
         self._by_type = {
-            event_type: matching
-            for event_type in EVENT_TYPES
-            if (matching := tuple(rule for rule in rules if event_type in rule.definition.types))
+            event_type: matching for event_type in EVENT_TYPES if (matching := _for_type(event_type, rules))
         }
         self._destinations = tuple(instance.name for instance in config.instances.values() if instance.delivers)
         self._health_rule = _CompiledRule.of(EffectiveRule(HEALTH_RULE, frozenset(), self._destinations))
@@ -106,7 +104,10 @@ class Router:
             return bool(self._destinations)
         return event_type in self._by_type or (
             bool(self._for_unknown)
-            and any(rule.definition.matches_unknown(event_type) for rule in self._for_unknown)
+            and any(
+                rule.definition.destinations and rule.definition.matches_unknown(event_type)
+                for rule in self._for_unknown
+            )
         )
 
     def route(
@@ -115,9 +116,16 @@ class Router:
         """The notifications for ``event``, at most one for each destination.
 
         ``run`` is the attempt as it is after the event; ``now`` becomes the notification's ``created_at``.
-        A destination gets the notification of the first matching rule that names it.
+        A destination gets the notification of the first matching rule that names it. A matching rule without
+        destinations ends the search.
         """
         return self._route(event, run, project, now, self._build_notification)
+
+    def route_behind(
+        self, rule: str, destination: str, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> list[RoutedNotification]:
+        """As ``route``, but asks only the rules behind ``rule``, and only about ``destination``."""
+        return self._route(event, run, project, now, self._build_notification, behind=(rule, destination))
 
     def route_without_texts(
         self, event: Event, run: Run | None, project: Project | None, now: datetime
@@ -136,25 +144,32 @@ class Router:
         now: datetime,
         build: "_BuildNotification",
         with_conditions: bool = True,
+        behind: tuple[str, str] | None = None,
     ) -> list[RoutedNotification]:
         rules = self._rules_for(event)
         if not rules and not isinstance(event, AgentRecoveredEvent):
             return []
         names = scope(event, run, project)
         served = self._not_notified(event)
+        if behind is not None:
+            name, destination = behind
+            rule_names = [rule.definition.name for rule in rules]
+            rules = rules[rule_names.index(name) + 1 :] if name in rule_names else ()
+            served.update(other for other in self._destinations if other != destination)
         routed: list[RoutedNotification] = []
         for rule in rules:
+            if rule.definition.is_default and routed:
+                break
             recipients = tuple(name for name in rule.definition.destinations if name not in served)
-            if recipients and self._is_match(rule, event, names if with_conditions else None, project):
+            notifies_nobody = not rule.definition.destinations
+            if (recipients or notifies_nobody) and self._is_match(
+                rule, event, names if with_conditions else None, project
+            ):
+                if notifies_nobody:
+                    break
                 served.update(recipients)
                 routed.append(RoutedNotification(build(rule, (event, run, project), names, now), recipients))
-        if isinstance(event, AgentRecoveredEvent) or (
-            isinstance(event, AgentDegradedEvent)
-            and not routed
-            and any(self._is_match(rule, event, names if with_conditions else None, project) for rule in rules)
-        ):
-            # The end goes to all recipients of the begin. Trouble of all destinations that the rules name goes to
-            # the others, since these work.
+        if isinstance(event, AgentRecoveredEvent):  # the end goes to all recipients of the begin
             recipients = tuple(name for name in self._destinations if name not in served)
             if recipients:
                 context = (event, run, project)
@@ -273,6 +288,12 @@ class Router:
             self._logged.add((rule, part))
             reason = formats.one_line(f"{type(error).__name__}: {error}", MAX_TITLE_CHARACTERS)
             self._log.warning("a rule raised an exception", rule=rule, part=part, reason=reason, so=consequence)
+
+
+def _for_type(event_type: str, rules: Sequence[_CompiledRule]) -> tuple[_CompiledRule, ...]:
+    """The rules for a known type; none if nobody is told of it in any case."""
+    matching = tuple(rule for rule in rules if event_type in rule.definition.types)
+    return matching if any(rule.definition.destinations for rule in matching) else ()
 
 
 _BuildNotification = Callable[[_CompiledRule, EventContext, Scope, datetime], Notification]

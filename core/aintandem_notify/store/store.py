@@ -23,6 +23,9 @@ from aintandem_notify.store.health import (
 from aintandem_notify.store.sharing.membership import Membership, SoleOwner
 from aintandem_notify.store.sharing.shared_backlog import SharedBacklog
 from aintandem_notify.store.sharing.shared_outbox import SharedOutbox
+from aintandem_notify.store.stages.held import HeldNotifications
+from aintandem_notify.store.stages.silences import Silences
+from aintandem_notify.store.stages.windows import StageWindows
 from aintandem_notify.store.tables.backlog import Backlog
 from aintandem_notify.store.tables.delivery_admin import DeliveryQueries
 from aintandem_notify.store.tables.gates import Gates
@@ -73,6 +76,9 @@ class Store:
         self.journal: Journal = Journal(self._connection, self._notification_cache, self.membership.placement)
         self.gates: Gates = Gates(self._connection)
         self.retention: Retention = Retention(self._connection)
+        self.held: HeldNotifications = HeldNotifications(self._connection, lambda: self.membership.id)
+        self.stage_windows: StageWindows = StageWindows(self._connection)
+        self.silences: Silences = Silences(self._connection)
         self.health_episodes: HealthEpisodes = HealthEpisodes(self._connection)
         self.delivery_queries: DeliveryQueries = DeliveryQueries(self._connection, self._notification_cache)
 

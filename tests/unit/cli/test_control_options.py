@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from aintandem_notify.cli.commands.deliveries import DROPPED, RETRIED, STATES
+from aintandem_notify.cli.control_commands.deliveries import DROPPED, RETRIED, STATES
 from aintandem_notify.cli.control_options import config_and_name, config_and_names
 from aintandem_notify.control.deliveries import ELIGIBLE_STATES, AdminAction
 from aintandem_notify.store import DeliveryState

@@ -200,7 +200,75 @@ MISTAKES = [
     ("[[projects]]\nid = 12", "6: projects[1].id: should be a text, not a number"),
     # rules; lines 5 and 6 have the destination slack.team
     ("@[[rules]]\nname = 'a'\nevents = ['*']", "7: rules[0].notify: is missing"),
-    ("@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = []", "10: rules[0].notify: should not be empty"),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = []",
+        '10: rules[0].notify: should not be empty; a rule that tells nobody has notify = "nobody"',
+    ),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = 'slack.team'",
+        '10: rules[0].notify: should be a list of destinations, as ["slack.team"], or "nobody"',
+    ),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['nobody']",
+        '10: rules[0].notify[0]: write notify = "nobody", without a list',
+    ),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = 'nobody'\ntitle = 'x'\nsettle = '1m'",
+        (
+            '11: rules[0].title: has no effect: notify = "nobody" tells nobody\n'
+            '12: rules[0].settle: has no effect: notify = "nobody" tells nobody'
+        ),
+    ),
+    # stages
+    *(
+        (f"@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\n{line}", f"11: rules[0].{sentence}")
+        for line, sentence in (
+            ("settle = '32d'", "settle: should be at most 31d: nobody would hear of an event for longer"),
+            ("settle = 5", 'settle: not a duration; write it as "500ms", "10s", "15m", "2h" or "1d"'),
+            ("once_per = '{{'", "once_per: no Jinja2 template: unexpected end"),
+            ("cooldown = '0s'", "cooldown: should be longer than 0s"),
+            ("group = 'task'", "group: should be a table, not a text"),
+            ("group = { by = [] }", "group.by: should not be empty"),
+            ("group = { by = ['task'], wiat = '1s' }", "group.wiat: unknown key; did you mean wait?"),
+            (
+                "group = { by = ['tusk'] }",
+                (
+                    "group.by[0]: should be project, task, workflow, sandbox, rule, type, severity, error, or a "
+                    "template with {{ }}; did you mean task?"
+                ),
+            ),
+            ("throttle = { limit = 0, per = '1m' }", "throttle.limit: should be at least 1"),
+            ("throttle = { limit = 1 }", "throttle.per: is missing"),
+            (
+                "quiet = 'night'",
+                "quiet: there are no quiet hours called night; add a table [quiet.night] with from, to and tz",
+            ),
+        )
+    ),
+    *(
+        (f"[quiet.night]\nfrom = '22:00'\nto = '07:00'\ntz = 'UTC'\n{line}", f"{number}: quiet.night{sentence}")
+        for line, number, sentence in (
+            ("days = 'mon'\nthen = 'digets'", 10, ".then: should be digest, each or drop; did you mean digest?"),
+            ("days = ['monday']", 9, '.days: should be days, as "mon", "mon-fri" or "sat-sun"'),
+            ("days = []", 9, '.days: should be a list of days, as ["mon-fri"]'),
+            ("except = ['fatal']", 9, ".except[0]: should be info, success, warning, error or critical"),
+            ("start = '22:00'", 9, ".start: unknown key"),
+        )
+    ),
+    (
+        "[quiet.night]\nfrom = '22:60'\nto = 7\ntz = 'Berlin'",
+        (
+            '6: quiet.night.from: should be a time of the day, as "22:00"\n'
+            '7: quiet.night.to: should be a time of the day, as "22:00"\n'
+            '8: quiet.night.tz: should be the name of a time zone, as "Europe/Berlin" or "UTC"'
+        ),
+    ),
+    (
+        "[quiet.all]\nfrom = '22:00'\nto = '22:00'\ntz = 'UTC'",
+        "5: quiet.all: never ends: from and to are the same, on every day; name some days",
+    ),
+    ("[quiet]\nfrom = '22:00'", "5: quiet: has no name; write [quiet.NAME], where NAME is a name you choose"),
+    ("[[quiet]]\nfrom = '22:00'", "5: quiet: should be a table, not a list; write [quiet.NAME]"),
     ("@[[rules]]\nname = 'a'\nnotify = ['slack.team']", "7: rules[0].events: is missing"),
     ("@[[rules]]\nevents = ['*']\nnotify = ['slack.team']", "7: rules[0].name: is missing"),
     (

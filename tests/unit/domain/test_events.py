@@ -53,6 +53,7 @@ OWN_EVENTS: list[Event] = [
     events.DestinationParkedEvent(timestamp=NOW, instance="slack.team", reason="revoked"),
     events.DestinationRecoveredEvent(timestamp=NOW, instance="slack.team"),
     events.StoreDegradedEvent(timestamp=NOW, reason="the disk is full"),
+    events.DigestEvent(timestamp=NOW, instance="slack.team", held_by="group", count=2, types={"task_failed": 2}),
     events.BacklogFoldedEvent(
         timestamp=NOW,
         instance="slack.team",
@@ -180,7 +181,7 @@ def test_the_table_knows_every_type_once() -> None:
         Family.WORKFLOW: 8,
         Family.SANDBOX: 4,
         Family.CONNECTION: 3,
-        Family.AGENT: 11,
+        Family.AGENT: 12,
         Family.UNKNOWN: 0,
     }
     for name, model in EVENT_TYPES.items():

@@ -150,6 +150,12 @@ READS = {
         "3 runs changed meanwhile; missed events are reported now.\n1 run ended too long ago to be reported.",
         "Not heard from: 2026-01-05 23:58:00 UTC, Heard again: 2026-01-06 00:00:10 UTC",
     ),
+    "digest": (
+        "info",
+        "10 tasks failed, 1 sandbox with an error, 1 × gpu warmed",
+        ('• Task "train" failed\n• Task "test" failed\n… and 10 more\n2 of 11 runs have not succeeded since.'),
+        "Group: Sales pipeline, train, Oldest: 2026-01-05 22:00:00 UTC, Newest: 2026-01-05 23:58:00 UTC",
+    ),
     "backlog_folded": (
         "info",
         "12 notifications in one",

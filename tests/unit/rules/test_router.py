@@ -153,14 +153,40 @@ def test_a_rule_that_names_the_agents_events_takes_them_over() -> None:
     settings = config(SLACK, FILE, rule("ops", "agent/*", "slack.team"))
     assert recipients(settings, "login_failed") == {"ops": ("slack.team",)}
     assert recipients(settings, "agent_started") == {"ops": ("slack.team",)}
-    assert recipients(settings, "destination_parked") == {}
+    assert recipients(settings, "destination_parked") == {"agent": ("file_log.audit",)}
     settings = config(SLACK, FILE, rule("ops", "login_failed", "slack.team"))
     assert recipients(settings, "login_failed") == {"ops": ("slack.team",)}
     assert recipients(settings, "plugin_failed") == {"agent": ("file_log.audit",)}
 
 
 def test_the_agents_events_are_about_no_project() -> None:
-    assert recipients(config(SLACK, rule("r", "agent/*", "slack.team", projects=("*",))), "login_failed") == {}
+    settings = config(SLACK, rule("r", "agent/*", "slack.team", projects=("*",)))
+    assert recipients(settings, "login_failed") == {"agent": ("slack.team",)}
+    assert recipients(settings, "agent_started") == {}
+
+
+def test_a_rule_for_nobody_ends_the_search() -> None:
+    settings = config(
+        SLACK,
+        FILE,
+        rule("first", "task_failed", "file_log.audit"),
+        rule("quietly", "task_* agent/*", "nobody", when="event.type != 'task_started'"),
+        rule("all", "task/*", "slack.team file_log.audit"),
+    )
+    assert recipients(settings, "task_failed") == {"first": ("file_log.audit",)}
+    assert recipients(settings, "task_completed") == {}
+    assert recipients(settings, "task_started") == {"all": ("slack.team", "file_log.audit")}
+    assert recipients(settings, "login_failed") == {}
+
+
+def test_a_rule_for_nobody_alone_leaves_the_defaults() -> None:
+    settings = config(SLACK, rule("quietly", "task_cancelled", "nobody"))
+    assert recipients(settings, "task_failed") == {"default": ("slack.team",)}
+    assert recipients(settings, "task_cancelled") == {}
+
+
+def test_progress_that_only_a_rule_for_nobody_names_is_not_wanted() -> None:
+    assert not Router(config(SLACK, rule("quietly", "output", "nobody"))).may_notify("output")
 
 
 def test_unknown_events_go_where_they_are_asked_for() -> None:
@@ -291,13 +317,15 @@ def test_trouble_of_all_destinations_that_a_rule_names_is_told_by_the_others() -
     settings = config(SLACK, FILE, HOOK, rule("health", "agent/*", "slack.team"))
     assert recipients(settings, "agent_degraded") == {"health": ("slack.team",)}
     assert recipients(settings, "agent_degraded", excluded=["slack.team"]) == {
-        "health": ("file_log.audit", "webhook.ops")
+        "agent": ("file_log.audit", "webhook.ops")
     }
 
 
-def test_a_rule_that_does_not_match_trouble_keeps_it_from_everybody() -> None:
+def test_trouble_that_no_rule_takes_goes_to_everybody() -> None:
     settings = config(SLACK, FILE, rule("r", "agent_degraded", "slack.team", when="event.failing"))
-    assert recipients(settings, "agent_degraded", failing=False, excluded=["slack.team"]) == {}
+    assert recipients(settings, "agent_degraded", failing=False, excluded=["slack.team"]) == {
+        "agent": ("file_log.audit",)
+    }
     assert recipients(settings, "agent_degraded", failing=True) == {"r": ("slack.team",)}
 
 

@@ -3,8 +3,9 @@
 A store has one owner. Commands therefore ask the running agent, and open the store only where no agent runs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -23,6 +24,8 @@ from aintandem_notify.control.schemas import (
     PauseResponse,
     PluginDetailResponse,
     ReloadResponse,
+    SilenceListResponse,
+    SilenceResponse,
     StatusResponse,
 )
 from aintandem_notify.errors import StoreInUse
@@ -79,6 +82,23 @@ class ControlBackend(Protocol):
         """Pauses or resumes these destinations.
 
         Raises RequestRefused, and has changed nothing, if one of them is unknown.
+        """
+        ...
+
+    def silences(self) -> SilenceListResponse:
+        """Returns the active silences, the next to expire first."""
+        ...
+
+    def add_silence(
+        self, matchers: Mapping[str, str], *, expires_at: datetime, owner: str, reason: str
+    ) -> SilenceResponse:
+        """Adds a silence that begins now."""
+        ...
+
+    def end_silences(self, silence_ids: Sequence[str]) -> SilenceListResponse:
+        """Ends these silences, and returns them.
+
+        Raises RequestRefused, and has changed nothing, if one of them is not active.
         """
         ...
 

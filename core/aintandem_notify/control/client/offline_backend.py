@@ -1,12 +1,12 @@
 """The backend where no agent runs: gives the same responses from the store alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from aintandem_notify.control import deliveries
+from aintandem_notify.control import deliveries, silences
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.peers import peers_of
@@ -19,6 +19,8 @@ from aintandem_notify.control.schemas import (
     DestinationResponse,
     PauseResponse,
     PluginDetailResponse,
+    SilenceListResponse,
+    SilenceResponse,
     StatusResponse,
     StoreResponse,
 )
@@ -124,6 +126,22 @@ class OfflineBackend:
                     DestinationChange(name=name, changed=self._change(name, step)) for name in dict.fromkeys(names)
                 )
             )
+
+    def silences(self) -> SilenceListResponse:
+        """Returns the active silences, the next to expire first."""
+        return silences.list_active(self._store, self._clock.now())
+
+    def add_silence(
+        self, matchers: Mapping[str, str], *, expires_at: datetime, owner: str, reason: str
+    ) -> SilenceResponse:
+        """Adds a silence that begins now."""
+        now = self._clock.now()
+        silence = silences.new_silence(matchers, expires_at=expires_at, owner=owner, reason=reason, now=now)
+        return silences.add(self._store, silence)
+
+    def end_silences(self, silence_ids: Sequence[str]) -> SilenceListResponse:
+        """Ends these silences; the next agent sends the held notifications."""
+        return silences.end(self._store, silence_ids, self._clock.now())
 
     def _change(self, name: str, step: Callable[[Gate], Gate]) -> bool:
         # A shared store has a gate for each variant (hash of settings); a new variant copies a pause from them.

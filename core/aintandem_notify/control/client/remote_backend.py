@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
@@ -22,6 +23,8 @@ from aintandem_notify.control.schemas import (
     PluginDetailResponse,
     ReloadResponse,
     ResponseModel,
+    SilenceListResponse,
+    SilenceResponse,
     StatusResponse,
 )
 from aintandem_notify.errors import HttpFailed
@@ -83,6 +86,26 @@ class RemoteBackend:
         """Pauses or resumes these destinations."""
         path = f"/destinations/{'pause' if paused else 'resume'}"
         return self._call(PauseResponse, "POST", path, {"names": list(names)})
+
+    def silences(self) -> SilenceListResponse:
+        """Returns the active silences, the next to expire first."""
+        return self._call(SilenceListResponse, "GET", "/silences")
+
+    def add_silence(
+        self, matchers: Mapping[str, str], *, expires_at: datetime, owner: str, reason: str
+    ) -> SilenceResponse:
+        """Adds a silence that begins now."""
+        body = {
+            "matchers": dict(matchers),
+            "expires_at": expires_at.isoformat(),
+            "owner": owner,
+            "reason": reason,
+        }
+        return self._call(SilenceResponse, "POST", "/silences", body)
+
+    def end_silences(self, silence_ids: Sequence[str]) -> SilenceListResponse:
+        """Ends these silences, and returns them."""
+        return self._call(SilenceListResponse, "POST", "/silences/end", {"ids": list(silence_ids)})
 
     def health(self, path: str) -> HealthAnswer:
         """Returns the answer at ``/healthz`` or ``/readyz``."""

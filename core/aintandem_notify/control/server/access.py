@@ -44,5 +44,6 @@ class AgentAccess:
     wake: Callable[[Iterable[str]], None]
     pause: Callable[[str], Awaitable[bool]]
     resume: Callable[[str], Awaitable[bool]]
+    silences_changed: Callable[[], None]
     reload: Callable[[], Awaitable[ReloadResult]]
     wait_set_up: Callable[[], Awaitable[None]]

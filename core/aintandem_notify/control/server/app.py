@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aintandem_notify import log
-from aintandem_notify.control import deliveries
+from aintandem_notify.control import deliveries, silences
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.delivery_filters import filter_from_texts
 from aintandem_notify.control.errors import RequestRefused
@@ -31,6 +31,8 @@ from aintandem_notify.control.schemas import (
     PluginDetailResponse,
     ReloadResponse,
     ResponseModel,
+    SilenceListResponse,
+    SilenceResponse,
     StatusResponse,
     printable_json,
 )
@@ -42,10 +44,12 @@ from aintandem_notify.control.server.request_parsing import (
     PAGE_KEYS,
     check_query,
     filter_from_body,
+    ids_from_body,
     names_from_body,
     page_bounds,
     read_json_object,
     references_from_body,
+    silence_from_body,
 )
 from aintandem_notify.control.server.status import liveness, readiness, status_of
 from aintandem_notify.errors import StoreError
@@ -83,6 +87,9 @@ def build_app(access: AgentAccess, *, token: str, address: str) -> ASGIApp:
                 ("POST", "/deliveries/drop", partial(api.apply, AdminAction.DROP)),
                 ("POST", "/destinations/pause", partial(api.set_paused, access.pause)),
                 ("POST", "/destinations/resume", partial(api.set_paused, access.resume)),
+                ("GET", "/silences", api.silences),
+                ("POST", "/silences", api.add_silence),
+                ("POST", "/silences/end", api.end_silences),
                 ("POST", "/reload", api.reload),
             )
         ),
@@ -189,6 +196,28 @@ class _ControlApi:
             except LookupError:  # a reload has removed it meanwhile
                 raise self._unknown_destination_error(name) from None
         return PauseResponse(destinations=tuple(changes))
+
+    async def silences(self, _request: Request) -> SilenceListResponse:
+        """GET /silences"""
+        now = self._access.clock.now()
+        return await self._access.storage.run(lambda store: silences.list_active(store, now))
+
+    async def add_silence(self, request: Request) -> SilenceResponse:
+        """POST /silences, with matchers, expires_at, owner and reason"""
+        silence = silence_from_body(await read_json_object(request), self._access.clock.now())
+        response = await self._access.storage.run(lambda store: silences.add(store, silence))
+        _log.info("silence added by hand", id=silence.id, matchers=dict(silence.matchers), owner=silence.owner)
+        self._access.silences_changed()
+        return response
+
+    async def end_silences(self, request: Request) -> SilenceListResponse:
+        """POST /silences/end, with ids"""
+        silence_ids = ids_from_body(await read_json_object(request))
+        now = self._access.clock.now()
+        response = await self._access.storage.run(lambda store: silences.end(store, silence_ids, now))
+        _log.info("silences ended by hand", ids=silence_ids)
+        self._access.silences_changed()
+        return response
 
     async def reload(self, request: Request) -> ReloadResponse:
         """POST /reload"""

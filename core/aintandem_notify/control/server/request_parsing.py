@@ -4,15 +4,18 @@ For ``app``; the results are arguments of ``control.deliveries``.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from starlette.requests import Request
 
 from aintandem_notify.control.deliveries import MAX_BATCH, MAX_PAGE_SIZE
-from aintandem_notify.control.delivery_filters import FILTER_KEYS, filter_from_texts
+from aintandem_notify.control.delivery_filters import FILTER_KEYS, filter_from_texts, text_of, time_of
 from aintandem_notify.control.errors import RequestRefused
+from aintandem_notify.control.silences import new_silence
 from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
 from aintandem_notify.foundation.untrusted_json import read_json
+from aintandem_notify.stages.silences import Silence
 from aintandem_notify.store import DeliveryFilter
 
 MAX_BODY_BYTES: Final = 65_536
@@ -22,6 +25,8 @@ BODY_TIMEOUT_S: Final = 10.0
 DEFAULT_PAGE_SIZE: Final = 50
 """Deliveries on a page if the query has no ``limit``."""
 
+SILENCE_KEYS: Final = frozenset({"matchers", "expires_at", "owner", "reason"})
+"""The keys of a silence."""
 PAGE_KEYS: Final = FILTER_KEYS | {"limit", "before"}
 """The keys of a query for a page."""
 
@@ -77,6 +82,29 @@ def names_from_body(body: Mapping[str, Any]) -> list[str]:
     if body.keys() != {"names"}:
         raise RequestRefused('name the destinations, and nothing else, as {"names": ["slack.team"]}')
     return _texts(body, "names")
+
+
+def ids_from_body(body: Mapping[str, Any]) -> list[str]:
+    """Returns the ids of silences in a body."""
+    if body.keys() != {"ids"}:
+        raise RequestRefused('name the ids, and nothing else, as {"ids": ["3f9a2b1c"]}')
+    return _texts(body, "ids")
+
+
+def silence_from_body(body: Mapping[str, Any], now: datetime) -> Silence:
+    """Returns the silence of matchers, expires_at (ISO 8601), owner and reason."""
+    if unknown := body.keys() - SILENCE_KEYS:
+        raise RequestRefused(f"unknown: {_join(unknown)}; a silence has {_join(SILENCE_KEYS)}")
+    matchers = body.get("matchers")
+    if not isinstance(matchers, dict) or not all(isinstance(glob, str) for glob in matchers.values()):
+        raise RequestRefused('matchers should be an object of globs, as {"task": "train-*"}')
+    expires_at = time_of(body, "expires_at")
+    if expires_at is None:
+        raise RequestRefused("expires_at is missing: the time at which the silence ends")
+    texts = {name: text_of(body, name) or "" for name in ("owner", "reason") if body.get(name) != ""}
+    return new_silence(
+        matchers, expires_at=expires_at, owner=texts.get("owner", ""), reason=texts.get("reason", ""), now=now
+    )
 
 
 def page_bounds(query: Mapping[str, str]) -> tuple[int, int | None]:

@@ -15,6 +15,7 @@ from aintandem_notify.domain.events.local_events import (
     ConnectionErrorEvent,
     DestinationParkedEvent,
     DestinationRecoveredEvent,
+    DigestEvent,
     FeedGapEvent,
     LoginFailedEvent,
     PluginFailedEvent,
@@ -78,6 +79,7 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = {
     "store_degraded": StoreDegradedEvent,
     "feed_gap": FeedGapEvent,
     "backlog_folded": BacklogFoldedEvent,
+    "digest": DigestEvent,
 }
 """Every known type and its model; the model has its ``family``."""
 

@@ -121,6 +121,29 @@ class BacklogFoldedEvent(AgentEvent, tag="backlog_folded"):
     newest: Moment | None = None
 
 
+class DigestEvent(AgentEvent, tag="digest"):
+    """Stands for ``count`` notifications of the rules ``rules`` that are told as one.
+
+    ``held_by`` names the stage that held them: ``group``, ``throttle``, ``quiet`` or ``silence``. ``label`` has
+    the values that a group has in common, or the name of the quiet hours. ``types`` counts the notifications by
+    the type of their event, ``titles`` are those of the first ones. ``failed_runs`` runs had an error, and
+    ``open_runs`` of them have not succeeded since. The first event was at ``oldest``, the last at ``newest``.
+    """
+
+    instance: LocalText = ""
+    held_by: LocalText = ""
+    label: LocalText = ""
+    count: int = 0
+    types: dict[str, int] = field(default_factory=dict)
+    titles: tuple[LocalText, ...] = ()
+    rules: tuple[LocalText, ...] = ()
+    projects: tuple[LocalText, ...] = ()
+    failed_runs: int = 0
+    open_runs: int = 0
+    oldest: Moment | None = None
+    newest: Moment | None = None
+
+
 class FeedGapEvent(AgentEvent, tag="feed_gap"):
     """A project had no link between two times; created once, after catching up over REST.
 

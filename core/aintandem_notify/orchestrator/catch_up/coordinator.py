@@ -67,6 +67,10 @@ class CatchUpCoordinator:
         """Note that the project's link has ended. Returns whether the project was up to date."""
         return self._up_to_date.pop(project_id, None) is not None
 
+    def is_up_to_date(self, project_id: str) -> bool:
+        """True if no event of the project is missing now."""
+        return project_id in self._up_to_date
+
     def is_reported(self, project_id: str, unavailable: Iterable[str]) -> bool:
         """Whether all of this unavailable information was reported after the last gap of the project."""
         return self.reported_unavailable.get(project_id, frozenset()).issuperset(unavailable)

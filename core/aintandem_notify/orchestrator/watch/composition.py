@@ -121,4 +121,6 @@ async def open_fleet(
         chance=chance,
         beside=coordinator.record_progress if coordinator is not None else trio.sleep_forever,
     ) as fleet:
+        if coordinator is not None:
+            fleet.is_up_to_date = coordinator.is_up_to_date
         yield fleet

@@ -121,6 +121,8 @@ class Fleet:
         self._absent_once: set[str] = set()
         self._discovery = DiscoveryStatus()
         self._changed = trio.Event()
+        self.is_up_to_date: Callable[[str], bool] = lambda _project_id: True
+        """True if no event of the project is missing now."""
 
     def snapshot(self) -> tuple[ProjectStatus, ...]:
         """The status of every project that this agent watches or is about to watch; the latter come last."""

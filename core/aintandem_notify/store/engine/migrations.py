@@ -18,7 +18,7 @@ from aintandem_notify.store.engine.schema import meta, metadata
 MigrationStep = Callable[[Connection], None]
 """Changes tables and rows from one version to the next, inside a transaction."""
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 
 def _add_column(connection: Connection, column: Column[Any]) -> None:
@@ -75,7 +75,15 @@ def _to_5(connection: Connection) -> None:
         connection.execute(insert(meta), {"key": schema.BARE_KEYS_KEY, "value": microseconds})
 
 
-MIGRATION_STEPS: Final[Mapping[int, MigrationStep]] = MappingProxyType({2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5})
+def _to_6(connection: Connection) -> None:
+    """Adds held notifications, the windows of the stages, and silences."""
+    for table in (schema.held, schema.stage_windows, schema.silences):
+        table.create(connection)
+
+
+MIGRATION_STEPS: Final[Mapping[int, MigrationStep]] = MappingProxyType(
+    {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6}
+)
 """The steps by the version that each leads to."""
 
 _VERSION_KEY: Final = "schema_version"

@@ -254,3 +254,73 @@ receipts: Final = Table(
     Column("receipt", Text, nullable=False),
     Column("updated_at", UtcTimestamp, nullable=False),
 )
+
+# Notifications that a stage of their rule holds, a row for each destination, and those that were held or dropped.
+held: Final = Table(
+    "held",
+    metadata,
+    Column("id", _RowId, primary_key=True),
+    # As in ``events``.
+    Column("event_key", String(32), nullable=False),
+    # NULL for one that was dropped at once: nobody needs its text.
+    Column("notification_id", String(64)),
+    Column("rule", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("thread", Text, nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("family", String(16), nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("project_name", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("run_name", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("occurred_at", UtcTimestamp, nullable=False),
+    # The rendered values of once_per and group.
+    Column("once_value", Text),
+    Column("group_value", Text),
+    # The stage that holds it or has decided last, its key there, and the reason for people.
+    Column("stage", Integer, nullable=False),
+    Column("hold_key", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    # The hash of the rules that held or dropped it.
+    Column("config", String(16), nullable=False),
+    # When the stage lets go; NULL once it is told or dropped.
+    Column("due_at", UtcTimestamp),
+    # For those that are told as one: the id of the first of them.
+    Column("bundle", BigInteger),
+    Column("held_at", UtcTimestamp, nullable=False),
+    Column("settled_at", UtcTimestamp),
+    # The notification that told it; NULL if it is held, or was dropped.
+    Column("told_by", String(64)),
+    Index("held_due", "due_at", "stage", "destination", "hold_key", **_partial_index("due_at IS NOT NULL")),
+    Index("held_key", "destination", "stage", "hold_key", "id", **_partial_index("due_at IS NOT NULL")),
+    Index("held_event", "event_key"),
+    Index("held_notification", "notification_id", **_partial_index("notification_id IS NOT NULL")),
+    Index("held_settled", "settled_at", **_partial_index("settled_at IS NOT NULL")),
+)
+
+# The windows of groups, throttles and cooldowns.
+stage_windows: Final = Table(
+    "stage_windows",
+    metadata,
+    Column("stage", Integer, primary_key=True, autoincrement=False),
+    Column("destination", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("ends_at", UtcTimestamp, nullable=False),
+    Column("passed", Integer, nullable=False),
+    Index("stage_windows_end", "ends_at"),
+)
+
+silences: Final = Table(
+    "silences",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    # A JSON object of globs by name.
+    Column("matchers", Text, nullable=False),
+    Column("begins_at", UtcTimestamp, nullable=False),
+    Column("expires_at", UtcTimestamp, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)

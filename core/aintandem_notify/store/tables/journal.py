@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, Text, bindparam, func, insert, se
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from aintandem_notify.domain.events import Event, Family
-from aintandem_notify.domain.notification import Notification
+from aintandem_notify.domain.notification import Notification, Severity
 from aintandem_notify.domain.runs import TERMINAL_STATES, Run, RunRef, RunState
 from aintandem_notify.log import secrets_generation
 from aintandem_notify.store.engine import schema
@@ -211,11 +211,13 @@ class Journal:
         connection, at_us = self._connection, to_microseconds(now)
         stored_key: Callable[[Event], str] = timed_key if self._keys_have_times else attrgetter("key")
         events = [_event_row(event, stored_key(event), at_us) for event in changes.events]
-        stored = {event.key: (event, row) for event, row in zip(changes.events, events, strict=True)}
-        notifications = [
-            _notification_row(notification, *stored[notification.event.key], at_us, changes.secrets)
-            for notification, _ in changes.notifications
-        ]
+        stored = {event.key: (event, key) for event, (key, *_) in zip(changes.events, events, strict=True)}
+        notifications = []
+        for notification, _ in changes.notifications:
+            # The event of a rule that was asked later is stored already.
+            event, key = stored.get(notification.event.key, (None, ""))
+            key = key or stored_key(notification.event)
+            notifications.append(_notification_row(notification, event, key, at_us, changes.secrets))
         _ADD_EVENTS.run(connection, events)
         _ADD_RUNS.run(connection, [_run_key(run) + _run_state(run) for run in changes.new_runs])
         _UPDATE_RUNS.run(connection, [_run_state(run) + _run_key(run) for run in changes.updated_runs])
@@ -238,10 +240,37 @@ class Journal:
         cached: Counter[str] = Counter()
         for (notification, names), (_, key, *_, content) in zip(changes.notifications, notifications, strict=True):
             for name in names:
-                cached[name] += self._notification_cache.add(
-                    name, notification, wires[key] + len(content), changes.secrets
-                )
+                size = wires.get(key, 0) + len(content)
+                cached[name] += self._notification_cache.add(name, notification, size, changes.secrets)
         return max(cached.values(), default=0)
+
+    def add_deliveries(self, deliveries: Iterable[tuple[str, str, str, Severity]], now: datetime) -> None:
+        """Queue stored notifications: each with its id, destination, thread and severity.
+
+        A destination that has the notification already, as a fallback for another one, does not get it again.
+        """
+        rows = [
+            {
+                "notification_id": notification_id,
+                "destination": destination,
+                "thread": thread,
+                "state": DeliveryState.QUEUED.value,
+                "at": to_microseconds(now),
+                "severity": severity.value,
+                **dict(zip(("variant", "node"), self._placement(destination), strict=True)),
+            }
+            for notification_id, destination, thread, severity in deliveries
+        ]
+        if rows:
+            self._connection.execute(_ADD_DELIVERIES_ONCE, rows)
+
+
+_ADD_DELIVERIES_ONCE: Final = text(
+    "INSERT INTO deliveries (notification_id, destination, thread, state, due_at, attempts, fault_count, "
+    "created_at, severity, variant, node) "
+    "VALUES (:notification_id, :destination, :thread, :state, :at, 0, 0, :at, :severity, :variant, :node) "
+    "ON CONFLICT (notification_id, destination) DO NOTHING"
+)
 
 
 def _batches(items: Iterable[Any]) -> Iterable[list[Any]]:
@@ -296,9 +325,8 @@ def _run(row: RowMapping) -> Run:
 
 
 def _notification_row(
-    notification: Notification, stored: Event, stored_row: BulkRow, at_us: int, secrets: str
+    notification: Notification, stored: Event | None, key: str, at_us: int, secrets: str
 ) -> BulkRow:
-    key, *_ = stored_row
     # The journal has the event as it arrived, so only a redacted one is stored with the notification, too.
     content = notification.content_json(with_event=notification.event is not stored, secrets=secrets)
     return (notification.id, key, notification.rule, at_us, content)

@@ -291,6 +291,10 @@ class Outbox:
         """Stores the rows that ``_settled_row`` made."""
         _UPDATE_SETTLED.run(self._connection, rows)
 
+    def read_notification(self, notification_id: str) -> Notification | None:
+        """The stored notification; None if there is none, or if it cannot be read back."""
+        return self._notifications("", [notification_id]).get(notification_id)
+
     def _notifications(self, destination: str, ids: Sequence[str]) -> dict[str, Notification]:
         """The notifications by id, from the cache if possible; omits those that cannot be read back."""
         notifications = {

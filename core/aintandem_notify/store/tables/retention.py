@@ -53,7 +53,11 @@ _RUN_REF: Final = (runs_c.project_id, runs_c.kind, runs_c.id)
 _IS_QUEUED: Final = deliveries_c.state == DeliveryState.QUEUED.value
 # Each DELETE repeats these conditions: in a shared store another agent may just have queued an ended delivery
 # again.
-_HAS_DELIVERY: Final = exists().where(deliveries_c.notification_id == notifications_c.id)
+held_c: Final = schema.held.c
+_IS_NEEDED: Final = or_(
+    exists().where(deliveries_c.notification_id == notifications_c.id),
+    exists().where(held_c.notification_id == notifications_c.id, held_c.due_at.is_not(None)),
+)
 _HAS_NOTIFICATION: Final = exists().where(notifications_c.event_key == events_c.key)
 # A literal, so that SQLite sees that the partial index on these events is sufficient.
 _IS_OUTPUT: Final[ColumnElement[bool]] = events_c.type == literal_column("'output'")
@@ -116,11 +120,12 @@ class Retention:
         notifications = self._rows(query)
         ids = [notification.id for notification in notifications]
         waiting = select(deliveries_c.notification_id).where(deliveries_c.notification_id.in_(ids), _IS_QUEUED)
-        queued_ids = set(self._connection.execute(waiting).scalars())
+        held = select(held_c.notification_id).where(held_c.notification_id.in_(ids), held_c.due_at.is_not(None))
+        queued_ids = {*self._connection.execute(waiting).scalars(), *self._connection.execute(held).scalars()}
         open_keys = {notification.event_key for notification in notifications if notification.id in queued_ids}
         ended = [notification.id for notification in notifications if notification.event_key not in open_keys]
         self._delete(schema.deliveries, and_(deliveries_c.notification_id.in_(ended), ~_IS_QUEUED))
-        self._delete(schema.notifications, and_(notifications_c.id.in_(ended), ~_HAS_DELIVERY))
+        self._delete(schema.notifications, and_(notifications_c.id.in_(ended), ~_IS_NEEDED))
         closed_keys = [key for key in keys if key not in open_keys]
         removed = self._delete(schema.events, and_(events_c.key.in_(closed_keys), ~_HAS_NOTIFICATION))
         return PruneResult(removed, _resume_after(rows, limits, lambda row: row.id))
@@ -137,7 +142,7 @@ class Retention:
         orphans = self._rows(
             select(notifications_c.id, notifications_c.event_key).where(
                 notifications_c.id.in_({row.notification_id for row in rows}),
-                ~_HAS_DELIVERY,
+                ~_IS_NEEDED,
             )
         )
         self._delete(schema.notifications, notifications_c.id.in_([row.id for row in orphans]))
@@ -149,6 +154,18 @@ class Retention:
                 ~_HAS_NOTIFICATION,
             ),
         )
+        return PruneResult(removed, _resume_after(rows, limits, lambda _row: True))
+
+    def prune_held(self, limits: PruneLimits, after: Any) -> PruneResult:  # noqa: ARG002  # as each step has it
+        """Deletes the traces of held and dropped notifications, old windows and silences."""
+        page = select(held_c.id, held_c.notification_id).where(held_c.settled_at < limits.before)
+        rows = self._rows(page.order_by(held_c.settled_at).limit(limits.batch_size))
+        removed = self._delete(schema.held, held_c.id.in_([row.id for row in rows]))
+        ids = {row.notification_id for row in rows if row.notification_id is not None}
+        self._delete(schema.notifications, and_(notifications_c.id.in_(ids), ~_IS_NEEDED))
+        if len(rows) < limits.batch_size:
+            self._delete(schema.stage_windows, schema.stage_windows.c.ends_at < limits.before)
+            self._delete(schema.silences, schema.silences.c.expires_at < limits.before)
         return PruneResult(removed, _resume_after(rows, limits, lambda _row: True))
 
     def prune_events(self, limits: PruneLimits, after: Any) -> PruneResult:
@@ -234,6 +251,7 @@ PruneStep = Callable[[Retention, PruneLimits, Any], PruneResult]
 
 PRUNE_STEPS: Final[Mapping[str, PruneStep]] = {
     "outputs": Retention.prune_outputs,
+    "held": Retention.prune_held,
     "deliveries": Retention.prune_deliveries,
     "events": Retention.prune_events,
     "runs": Retention.prune_runs,

@@ -30,14 +30,27 @@ def schema_of(path: Path) -> dict[str, object]:
         }
 
 
+BARE_KEYS_UNTIL_VERSION = 4
+"""Keys of events have times in later versions."""
+
+
+def store_of_version(version: int, path: Path) -> Path:
+    with closing(sqlite3.connect(path)) as raw:
+        raw.executescript(Path(__file__).with_name(f"store_v{version}.sql").read_text())
+        raw.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    return path
+
+
 @pytest.fixture(params=range(1, SCHEMA_VERSION))
 def old(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A store with the schema of an earlier version."""
-    path = tmp_path / "old.db"
-    with closing(sqlite3.connect(path)) as raw:
-        raw.executescript(Path(__file__).with_name(f"store_v{request.param}.sql").read_text())
-        raw.execute(f"PRAGMA application_id={APPLICATION_ID}")
-    return path
+    return store_of_version(request.param, tmp_path / "old.db")
+
+
+@pytest.fixture(params=range(1, BARE_KEYS_UNTIL_VERSION + 1))
+def with_bare_keys(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A store of a version whose keys of events have no times."""
+    return store_of_version(request.param, tmp_path / "old.db")
 
 
 def test_a_store_of_an_earlier_version_is_upgraded(old: Path, tmp_path: Path) -> None:
@@ -46,16 +59,16 @@ def test_a_store_of_an_earlier_version_is_upgraded(old: Path, tmp_path: Path) ->
         queue_up([event("task_started")])(store)
         assert len(claim_all()(store)) == 1
     Store(tmp_path / "new.db").close()
-    assert len(schema_of(old)) == 10
+    assert len(schema_of(old)) == 13
     assert schema_of(old) == schema_of(tmp_path / "new.db")
 
 
-def test_events_of_an_earlier_version_are_known_and_their_notifications_go_out(old: Path) -> None:
+def test_events_of_an_earlier_version_are_known_and_their_notifications_go_out(with_bare_keys: Path) -> None:
     """Their keys have no times; those of later events have."""
     before, after = event("task_started", error="x"), event("task_failed", at=60)
     sent = notification(before, None)
     at, content = to_microseconds(NOW), sent.content_json(with_event=False, secrets="")
-    with closing(sqlite3.connect(old)) as raw, raw:
+    with closing(sqlite3.connect(with_bare_keys)) as raw, raw:
         raw.execute(
             "INSERT INTO events (key, type, family, occurred_at, received_at, caught_up, wire)"
             " VALUES (?, ?, 'task', ?, ?, 0, ?)",
@@ -70,7 +83,7 @@ def test_events_of_an_earlier_version_are_known_and_their_notifications_go_out(o
             " created_at) VALUES (?, 'file_log.a', ?, 'queued', ?, 0, 0, ?)",
             [sent.id, sent.thread, at, at],
         )
-    with closing(Store(old)) as store:
+    with closing(Store(with_bare_keys)) as store:
         journaled = inside(lambda store: store.journal.journaled_keys([before, after]))
         assert journaled(store) == {before.key}
         (claim,) = claim_all()(store)
@@ -81,16 +94,16 @@ def test_events_of_an_earlier_version_are_known_and_their_notifications_go_out(o
 
 @pytest.mark.parametrize("since_1970", [-60, 0], ids=str)
 def test_events_of_an_earlier_version_are_known_if_all_are_of_a_clock_that_was_not_set(
-    old: Path, since_1970: int
+    with_bare_keys: Path, since_1970: int
 ) -> None:
     before = event("task_started", at=since_1970 - int(NOW.timestamp()))
-    with closing(sqlite3.connect(old)) as raw, raw:
+    with closing(sqlite3.connect(with_bare_keys)) as raw, raw:
         raw.execute(
             "INSERT INTO events (key, type, family, occurred_at, received_at, caught_up, wire)"
             " VALUES (?, ?, 'task', ?, ?, 0, ?)",
             [before.key, before.type, to_microseconds(before.timestamp), to_microseconds(NOW), before.wire_json],
         )
-    with closing(Store(old)) as store:
+    with closing(Store(with_bare_keys)) as store:
         assert inside(lambda store: store.journal.journaled_keys([before]))(store) == {before.key}
 
 

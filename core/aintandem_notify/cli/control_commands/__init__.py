@@ -1,0 +1,1 @@
+"""The commands that ask a running agent or its store, one per module."""

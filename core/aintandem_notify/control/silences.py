@@ -1,0 +1,86 @@
+"""Silences by hand: adds, lists and ends them in the store, for the running agent and for commands without one."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from secrets import token_hex
+from typing import Final
+
+from aintandem_notify.control.errors import RequestRefused
+from aintandem_notify.control.schemas import SilenceListResponse, SilenceResponse
+from aintandem_notify.stages.silences import MATCHER_NAMES, Silence
+from aintandem_notify.store import Store, TransactionPurpose
+
+MAX_SILENCE: Final = timedelta(days=366)
+"""The longest silence; our limit. Longer ones belong into the config: ``notify = "nobody"``."""
+MAX_TEXT_CHARACTERS: Final = 500
+"""Characters of a matcher, an owner or a reason."""
+
+
+def new_silence(
+    matchers: Mapping[str, str], *, expires_at: datetime, owner: str, reason: str, now: datetime
+) -> Silence:
+    """Returns a silence that begins now. Raises RequestRefused with a sentence for wrong values."""
+    if not matchers:
+        raise RequestRefused(f"a silence needs one of {', '.join(MATCHER_NAMES)}; it holds what all of them match")
+    if unknown := [name for name in matchers if name not in MATCHER_NAMES]:
+        raise RequestRefused(f"unknown: {', '.join(unknown)}; a silence matches {', '.join(MATCHER_NAMES)}")
+    for name, text in (*matchers.items(), ("owner", owner), ("reason", reason)):
+        if len(text) > MAX_TEXT_CHARACTERS:
+            raise RequestRefused(f"{name} should have at most {MAX_TEXT_CHARACTERS} characters")
+        if "\0" in text or (name in matchers and not text.strip()):
+            raise RequestRefused(f"{name} should be a name or a glob")
+    if expires_at <= now:
+        raise RequestRefused("a silence should end in the future")
+    if expires_at > now + MAX_SILENCE:
+        raise RequestRefused(
+            f'a silence lasts {MAX_SILENCE.days} days at the most; a rule with notify = "nobody" has no end'
+        )
+    return Silence(token_hex(4), dict(matchers), now, expires_at, owner, reason)
+
+
+def add(store: Store, silence: Silence) -> SilenceResponse:
+    """Stores the silence."""
+    with store.transaction(fenced=False):
+        store.silences.add(silence)
+        return _response(silence, 0)
+
+
+def list_active(store: Store, now: datetime) -> SilenceListResponse:
+    """Returns the silences that have not expired, the next to expire first."""
+    with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
+        held = store.held.silenced()
+        return SilenceListResponse(
+            silences=tuple(_response(silence, held.get(silence.id, 0)) for silence in store.silences.active(now))
+        )
+
+
+def end(store: Store, silence_ids: Sequence[str], now: datetime) -> SilenceListResponse:
+    """Ends these silences now, and returns them; the agent sends the held notifications.
+
+    Raises RequestRefused, and has changed nothing, if one of them is not active.
+    """
+    with store.transaction(fenced=False):
+        active = {silence.id: silence for silence in store.silences.active(now)}
+        if unknown := [silence_id for silence_id in silence_ids if silence_id not in active]:
+            known = ", ".join(active) or "none"
+            raise RequestRefused(f"no silence {', '.join(unknown)} is active; active are: {known}", status=404)
+        held = store.held.silenced()
+        store.silences.end(silence_ids, now)
+        store.held.end_silences(silence_ids, now)
+        return SilenceListResponse(
+            silences=tuple(
+                _response(active[silence_id], held.get(silence_id, 0)) for silence_id in dict.fromkeys(silence_ids)
+            )
+        )
+
+
+def _response(silence: Silence, held: int) -> SilenceResponse:
+    return SilenceResponse(
+        id=silence.id,
+        matchers=dict(silence.matchers),
+        begins_at=silence.begins_at,
+        expires_at=silence.expires_at,
+        owner=silence.owner,
+        reason=silence.reason,
+        held=held,
+    )

@@ -1,0 +1,135 @@
+"""The times at which the stages release held notifications, and the transactions in which they do."""
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import trio
+
+from aintandem_notify.errors import StatementFailed, StoreError
+from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.ingest.staging import Fired, Reroute, Staging, no_reroute
+from aintandem_notify.log import get_logger
+from aintandem_notify.stages.pipeline import StagePolicy
+from aintandem_notify.stages.silences import Silence
+from aintandem_notify.store import JournalChanges, Storage, Store
+
+LOOK_EVERY_S: Final = 60.0
+"""Seconds after which the time is looked at again while something is held: the clock may have been set."""
+
+SHARED_LOOK_EVERY_S: Final = 1.0
+"""The same in a shared store, where another agent may have added a silence, or died with holds that are due."""
+
+
+POSTPONED: Final = timedelta(minutes=5)
+"""How much later a hold is tried again that could not be released in any way."""
+
+_log: Final = get_logger(__name__)
+
+
+class HeldReleases:
+    """Releases held notifications. After ``policy`` and ``reroute`` were replaced, call ``changed``.
+
+    Nothing is released before ``begin``: until then nobody knows whether projects are caught up.
+    """
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self.policy = StagePolicy()
+        self.reroute: Reroute = no_reroute
+        self._storage = storage
+        self._clock = clock
+        self._is_caught_up: Callable[[str], bool] | None = None
+        self._silences: Sequence[Silence] = ()
+        self._next_due: datetime | None = None
+        self._look_at = -math.inf  # in trio's time
+        self._has_new_config = True
+        self._logged: set[str] = set()
+
+    def begin(self, is_caught_up: Callable[[str], bool]) -> None:
+        """Release from now on; ``is_caught_up``: no event of the project is missing."""
+        self._is_caught_up = is_caught_up
+
+    def changed(self) -> None:
+        """Note that the config or the silences have changed."""
+        self._look_at = -math.inf
+        self._has_new_config = True
+
+    def seconds_to_next(self) -> float:
+        """Seconds until something may be due; infinite if nothing is held."""
+        if self._is_caught_up is None:
+            return math.inf
+        pause = self._look_at - trio.current_time()
+        if self._next_due is not None:
+            pause = min(pause, (self._next_due - self._clock.now()).total_seconds())
+        return max(0.0, pause)
+
+    async def release(self) -> set[str]:
+        """Release all that is due; returns the destinations with new deliveries. Raises StoreError."""
+        destinations: set[str] = set()
+        while self.seconds_to_next() <= 0:
+            now = self._clock.now()
+            destinations |= (await self._fire(now)).destinations
+            self._set_timer()
+        return destinations
+
+    async def _fire(self, now: datetime) -> Fired:
+        """Release due holds; one whose stages fail is sent without them. Raises StoreError."""
+        try:
+            return await self._storage.run(lambda store: self._transact(store, now, Staging.fire))
+        except Exception as error:  # a stage that fails must not keep anything from people
+            if is_store_failure(error):
+                raise
+            self._log_once("the stages of a rule have failed, its notifications are sent at once", error)
+        try:
+            return await self._storage.run(lambda store: self._transact(store, now, Staging.fire_plainly))
+        except Exception as error:  # nothing more can be left out
+            if is_store_failure(error):
+                raise
+            self._log_once("held notifications cannot be sent and stay held", error)
+        self._next_due = now + POSTPONED
+        return Fired()
+
+    def _log_once(self, message: str, error: Exception) -> None:
+        if (kind := f"{message} {type(error).__name__}") not in self._logged:
+            self._logged.add(kind)
+            _log.error(message, error=type(error).__name__, exc_info=error)
+
+    def _set_timer(self) -> None:
+        if self._storage.membership.is_shared:
+            self._look_at = trio.current_time() + SHARED_LOOK_EVERY_S
+        else:
+            self._look_at = math.inf if self._next_due is None else trio.current_time() + LOOK_EVERY_S
+
+    def _transact(self, store: Store, now: datetime, fire: Callable[[Staging], Fired]) -> Fired:
+        with store.transaction():
+            now = store.membership.now(now)
+            self._silences = store.silences.active(now)
+            if self._has_new_config:
+                store.held.make_due_if(self.policy.is_obsolete, now)
+            fired = fire(self._staging(store, now))
+            self._next_due = now if fired.more else store.held.next_due()
+        self._has_new_config = False
+        return fired
+
+    def admit(self, store: Store, changes: JournalChanges, now: datetime) -> None:
+        """Let the stages hold or drop new notifications; the others stay in ``changes``. In a transaction."""
+        if self.policy.is_empty and not self._silences:
+            return
+        changes.notifications[:] = self._staging(store, store.membership.now(now)).admit(changes.notifications)
+        self._next_due = store.held.next_due()
+
+    def _staging(self, store: Store, now: datetime) -> Staging:
+        return Staging(
+            store,
+            self.policy,
+            self._silences,
+            now,
+            reroute=self.reroute,
+            is_caught_up=self._is_caught_up or (lambda _project_id: False),
+        )
+
+
+def is_store_failure(error: Exception) -> bool:
+    """Whether the store as a whole fails, and not one event."""
+    return isinstance(error, StoreError) and not isinstance(error, StatementFailed)

@@ -1,0 +1,272 @@
+"""The stages of a notification in their order, each as a function of values.
+
+``settle → silences → once_per → group → throttle → quiet``. The unit that a stage holds goes on as a whole, and is
+rendered when it is told.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Self
+
+from aintandem_notify.config.models import Config
+from aintandem_notify.config.rule_config import QuietConfig
+from aintandem_notify.domain.notification import Notification, Severity
+from aintandem_notify.domain.runs import STATE_AFTER, RunState
+from aintandem_notify.rules.effective_rules import NO_STAGES, EffectiveRule, Stages, resolve_rules
+from aintandem_notify.stages.quiet_hours import quiet_until
+from aintandem_notify.stages.values import StageValues
+
+
+class Stage(IntEnum):
+    """The stages in their order."""
+
+    SETTLE = 1
+    SILENCES = 2
+    ONCE_PER = 3
+    GROUP = 4
+    THROTTLE = 5
+    QUIET = 6
+
+    @property
+    def label(self) -> str:
+        """The stage's key in a config."""
+        return "silence" if self is Stage.SILENCES else self.name.lower()
+
+
+class WindowKey(NamedTuple):
+    """Identifies a window: of a rule's group, throttle or ``once_per``, at one destination."""
+
+    stage: Stage
+    destination: str
+    key: str
+
+
+class Window(NamedTuple):
+    """An open window; ``passed`` is the number of messages that it has let pass."""
+
+    ends_at: datetime
+    passed: int = 0
+
+
+class Hold(NamedTuple):
+    """Wait in ``stage`` until ``until``; all with the same ``key`` at the destination are released together."""
+
+    stage: Stage
+    key: str
+    until: datetime
+
+
+class Drop(NamedTuple):
+    """Never told. ``until``: when the stage will let the next one pass; None if it is not known."""
+
+    stage: Stage
+    reason: str
+    until: datetime | None = None
+
+
+class Deliver(NamedTuple):
+    """Told now."""
+
+
+Outcome = Hold | Drop | Deliver
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One or more notifications of one rule at one destination that go through the stages together.
+
+    ``once_value`` and ``group_value`` are the rendered values of a single notification; without one, that stage is
+    not asked. ``until_settled``: a new attempt of its run until then would end it; None if it need not settle.
+    """
+
+    rule: str
+    destination: str
+    severities: frozenset[Severity]
+    once_value: str | None = None
+    group_value: str | None = None
+    until_settled: datetime | None = None
+
+    def window(self, stage: Stage) -> WindowKey:
+        """The key of its window in ``stage``, which is also the key of its hold there."""
+        value = {Stage.ONCE_PER: self.once_value, Stage.GROUP: self.group_value}.get(stage)
+        return WindowKey(stage, self.destination, f"{self.rule}\n{value or ''}")
+
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+Windows = MutableMapping[WindowKey, Window]
+"""The windows by key; a window that has not been opened is not in it."""
+
+
+class StagePolicy:
+    """The stages of a config's rules; ``keep_s`` is how long ``once_per`` remembers. It has no state."""
+
+    def __init__(
+        self,
+        rules: Sequence[EffectiveRule] = (),
+        quiet: Mapping[str, QuietConfig] = _NOTHING,
+        quiet_of_destination: Mapping[str, str | None] = _NOTHING,
+        keep_s: float = 0.0,
+    ) -> None:
+        self.config_hash: Final = blake2b(
+            repr((rules, quiet, quiet_of_destination)).encode(), digest_size=8
+        ).hexdigest()
+        """Changes with the rules and their stages."""
+        self._stages = {rule.name: rule.stages for rule in rules}
+        self._values = {rule.name: StageValues(rule) for rule in rules if rule.stages != NO_STAGES}
+        self._quiet = quiet
+        self._quiet_of_destination = quiet_of_destination
+        self._keep = timedelta(seconds=keep_s)
+        self.is_empty = not any(self._quiet_of_destination.values()) and all(
+            stages == NO_STAGES for stages in self._stages.values()
+        )
+        """True if no rule and no destination has a stage: then only silences can hold a notification."""
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """The stages of ``config``."""
+        quiet_of_destination = {name: instance.common.quiet for name, instance in config.instances.items()}
+        return cls(resolve_rules(config), config.quiet, quiet_of_destination, config.store.keep)
+
+    def stages(self, rule: str) -> Stages:
+        """The stages of the rule; none if the config has no such rule any more."""
+        return self._stages.get(rule, NO_STAGES)
+
+    def is_obsolete(self, stage: Stage, rule: str) -> bool:
+        """True if the config does not let this stage hold notifications of the rule any more.
+
+        Quiet hours may have other times now, so these count, too: they are asked again.
+        """
+        stages = self.stages(rule)
+        match stage:
+            case Stage.SETTLE:
+                return stages.settle is None
+            case Stage.GROUP:
+                return stages.group is None
+            case Stage.THROTTLE:
+                return stages.throttle is None
+            case Stage.QUIET:
+                return True
+            case _:
+                return False
+
+    def unit(self, notification: Notification, destination: str) -> Unit:
+        """A new notification at one of its destinations."""
+        values = self._values.get(notification.rule)
+        event, run = notification.event, notification.run
+        is_failure = run is not None and STATE_AFTER.get(event.type) is RunState.FAILED
+        return Unit(
+            notification.rule,
+            destination,
+            frozenset({notification.severity}),
+            once_value=None if values is None else values.once_value(notification),
+            group_value=None if values is None else values.group_value(notification),
+            until_settled=self.settled_at(notification.rule, event.timestamp) if is_failure else None,
+        )
+
+    def settled_at(self, rule: str, occurred_at: datetime) -> datetime | None:
+        """The time from which a failure at ``occurred_at`` counts; None if the rule does not let it settle."""
+        settle = self.stages(rule).settle
+        return None if settle is None else occurred_at + timedelta(seconds=settle)
+
+    def settling(self, unit: Unit) -> Hold:
+        """The hold of a failure that has to settle first."""
+        assert unit.until_settled is not None  # noqa: S101  # the caller has looked
+        return Hold(Stage.SETTLE, unit.window(Stage.SETTLE).key, unit.until_settled)
+
+    def window_keys(self, unit: Unit) -> Iterator[WindowKey]:
+        """The windows that decide about the unit."""
+        stages = self.stages(unit.rule)
+        if unit.once_value is not None:
+            yield unit.window(Stage.ONCE_PER)
+        if unit.group_value is not None:
+            yield unit.window(Stage.GROUP)
+        if stages.throttle is not None:
+            yield unit.window(Stage.THROTTLE)
+
+    def proceed(self, unit: Unit, after: Stage, at: datetime, now: datetime, windows: Windows) -> Outcome:
+        """The effect of the stages behind ``after``, as of the time ``at``.
+
+        It may be later ``now``, if the agent was down; quiet hours are those of now. Opens and counts in
+        ``windows``. Silences are asked by ``silences.silence_of``: they look at each notification of a unit.
+        """
+        for stage in Stage:
+            if stage > after:
+                outcome = self._ask(stage, unit, at, now, windows)
+                if not isinstance(outcome, Deliver):
+                    return outcome
+        return Deliver()
+
+    def _ask(self, stage: Stage, unit: Unit, at: datetime, now: datetime, windows: Windows) -> Outcome:
+        stages = self.stages(unit.rule)
+        match stage:
+            case Stage.ONCE_PER if unit.once_value is not None:
+                return self._ask_once_per(unit, at, windows)
+            case Stage.GROUP if unit.group_value is not None and stages.group is not None:
+                key = unit.window(stage)
+                window = windows.get(key)
+                if window is None or window.ends_at <= at:
+                    windows[key] = window = Window(at + timedelta(seconds=stages.group.wait))
+                return Hold(stage, key.key, window.ends_at)
+            case Stage.THROTTLE if stages.throttle is not None:
+                key = unit.window(stage)
+                window = windows.get(key)
+                if window is None or window.ends_at <= at:
+                    window = Window(at + timedelta(seconds=stages.throttle.per))
+                if window.passed >= stages.throttle.limit:
+                    return Hold(stage, key.key, window.ends_at)
+                windows[key] = window._replace(passed=window.passed + 1)
+                return Deliver()
+            case Stage.QUIET:
+                return self.ask_quiet(unit, now)
+            case _:
+                return Deliver()
+
+    def _ask_once_per(self, unit: Unit, at: datetime, windows: Windows) -> Outcome:
+        stages, key = self.stages(unit.rule), unit.window(Stage.ONCE_PER)
+        window = windows.get(key)
+        if window is not None and at < window.ends_at:
+            reason = "cooldown" if stages.once_per is None else "once_per: the same value was told"
+            return Drop(Stage.ONCE_PER, reason, window.ends_at)
+        pause = self._keep if stages.cooldown is None else timedelta(seconds=stages.cooldown)
+        windows[key] = Window(at + pause, 1)
+        return Deliver()
+
+    def ask_quiet(self, unit: Unit, now: datetime, also: str | None = None) -> Outcome:
+        """The effect of the quiet hours of the unit's rule and destination, and of those called ``also``."""
+        names = {self.stages(unit.rule).quiet, self._quiet_of_destination.get(unit.destination), also}
+        outcome: Outcome = Deliver()
+        for name, hours in self._quiet.items():
+            if name not in names:
+                continue
+            end = None if not unit.severities.isdisjoint(hours.exceptions) else quiet_until(hours, now)
+            if end is None:
+                continue
+            if hours.then == "drop":
+                return Drop(Stage.QUIET, f"quiet hours {name}", end)
+            if isinstance(outcome, Deliver) or (isinstance(outcome, Hold) and end > outcome.until):
+                outcome = Hold(Stage.QUIET, name, end)
+        return outcome
+
+    def names_quiet(self, name: str, rules: Iterable[str], destination: str) -> bool:
+        """True if the destination or one of the rules has these quiet hours."""
+        return self._quiet_of_destination.get(destination) == name or any(
+            self.stages(rule).quiet == name for rule in rules
+        )
+
+    def is_digest(self, quiet_name: str) -> bool:
+        """True if all that waited for the end of these quiet hours is told as one; also if they are gone."""
+        hours = self._quiet.get(quiet_name)
+        return hours is None or hours.then != "each"
+
+    def reopen(self, stage: Stage, unit: Unit, due: datetime, windows: Windows) -> None:
+        """Open the window that follows the release of a group or a throttle at ``due``."""
+        stages = self.stages(unit.rule)
+        if stage is Stage.GROUP and stages.group is not None:
+            windows[unit.window(stage)] = Window(due + timedelta(seconds=stages.group.every))
+        elif stage is Stage.THROTTLE and stages.throttle is not None:
+            windows[unit.window(stage)] = Window(due + timedelta(seconds=stages.throttle.per), 1)

@@ -1,0 +1,1 @@
+"""The notifications that the stages of the rules hold, and the silences."""

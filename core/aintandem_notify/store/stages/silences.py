@@ -1,0 +1,49 @@
+"""The silences of a store. Every method is called inside a transaction of ``Store``."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, update
+
+from aintandem_notify.stages.silences import Silence
+from aintandem_notify.store.engine import schema
+
+silences_c: Final = schema.silences.c
+
+
+class Silences:
+    """The silences, active and past."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, silence: Silence) -> None:
+        """Store a new silence."""
+        self._connection.execute(
+            insert(schema.silences),
+            {
+                "id": silence.id,
+                "matchers": json.dumps(dict(silence.matchers)),
+                "begins_at": silence.begins_at,
+                "expires_at": silence.expires_at,
+                "owner": silence.owner,
+                "reason": silence.reason,
+            },
+        )
+
+    def active(self, now: datetime) -> list[Silence]:
+        """Those that have not expired, the next to expire first."""
+        query = select(schema.silences).where(silences_c.expires_at > now).order_by(silences_c.expires_at)
+        return [_silence(row) for row in self._connection.execute(query)]
+
+    def end(self, silence_ids: Sequence[str], now: datetime) -> None:
+        """End these silences."""
+        self._connection.execute(
+            update(schema.silences).where(silences_c.id.in_(silence_ids)).values(expires_at=now)
+        )
+
+
+def _silence(row: Any) -> Silence:
+    return Silence(row.id, json.loads(row.matchers), row.begins_at, row.expires_at, row.owner, row.reason)
