@@ -12,7 +12,20 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, Text, bindparam, func, insert, select, text, tuple_, update
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    RowMapping,
+    Text,
+    and_,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from aintandem_notify.domain.events import Event, Family
@@ -68,6 +81,31 @@ _LATEST_ATTEMPTS: Final = (
 )
 _LATEST_RUNS: Final = select(schema.runs).where(
     tuple_(runs_c.project_id, runs_c.kind, runs_c.id, runs_c.attempt).in_(_LATEST_ATTEMPTS)
+)
+# SQLite would read the whole index of all runs for a list of tuples. With JSON it looks each run up.
+_REFS: Final = func.json_each(bindparam("refs")).table_valued("value")
+_later_runs_c: Final = schema.runs.alias("later").c
+_LATEST_RUNS_IN_SQLITE: Final = (
+    select(schema.runs)
+    .select_from(_REFS)
+    .join(
+        schema.runs,
+        and_(
+            runs_c.project_id == func.json_extract(_REFS.c.value, "$[0]"),
+            runs_c.kind == func.json_extract(_REFS.c.value, "$[1]"),
+            runs_c.id == func.json_extract(_REFS.c.value, "$[2]"),
+        ),
+    )
+    .where(
+        runs_c.attempt
+        == select(func.max(_later_runs_c.attempt))
+        .where(
+            _later_runs_c.project_id == runs_c.project_id,
+            _later_runs_c.kind == runs_c.kind,
+            _later_runs_c.id == runs_c.id,
+        )
+        .scalar_subquery()
+    )
 )
 _RUN_KEY: Final = ("project_id", "kind", "id", "attempt")
 _RUN_STATE: Final = (
@@ -176,10 +214,17 @@ class Journal:
         """The latest attempt of each run; omits runs that are unknown."""
         runs: dict[RunRef, Run] = {}
         for batch in _batches((ref.project_id, ref.kind.value, ref.id) for ref in refs):
-            for row in self._connection.execute(_LATEST_RUNS, {"refs": batch}).mappings():
+            for row in self._select_latest(batch).mappings():
                 run = _run(row)
                 runs[run.ref] = run
         return runs
+
+    def _select_latest(self, refs: Sequence[tuple[str, str, str]]) -> CursorResult[Any]:
+        in_json = json.dumps(refs)
+        # SQLite ends a text in JSON at a NUL.
+        if self._connection.dialect.name != "sqlite" or "\\u0000" in in_json:
+            return self._connection.execute(_LATEST_RUNS, {"refs": refs})
+        return self._connection.execute(_LATEST_RUNS_IN_SQLITE, {"refs": in_json})
 
     def open_runs(self, project_id: str, limit: int) -> list[Run]:
         """The project's runs that are not known to have ended; at most ``limit``, most recently updated first."""
