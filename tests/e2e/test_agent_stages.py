@@ -1,0 +1,83 @@
+"""Held notifications in the agent as its own process: they survive a kill, a reload, and a silence by hand."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from support.commands import run_command
+from support.fault_case import Case, open_case
+
+
+def configure(case: Case, **keys: str) -> None:
+    """The webhook is told at once, so that a test knows when the events are stored; the file by a rule."""
+    stages = "".join(f"{name} = {value}\n" for name, value in keys.items())
+    rule = f'[[rules]]\nname = "held"\nevents = ["task_failed"]\nnotify = ["file_log.later"]\n{stages}'
+    destination = f'[plugins.file_log.later]\npath = "{case.folder / "later.jsonl"}"\n'
+    case.configure(destination, rule, only=("webhook.ops",))
+
+
+def state_folder(folder: Path) -> dict[str, str]:
+    """Where the agent and the commands keep the address of its control API."""
+    return {"XDG_STATE_HOME": str(folder / "state")}
+
+
+async def silences(case: Case, *arguments: str) -> str:
+    """Returns the output of the command."""
+    done = await run_command("silences", *arguments, cwd=case.folder, environ=state_folder(case.folder))
+    assert done.code == 0, done.err
+    return done.out
+
+
+def lines(case: Case) -> list[dict[str, Any]]:
+    path = case.folder / "later.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+async def written(case: Case, count: int) -> list[dict[str, Any]]:
+    # No portable call waits for a file to grow; each round lets the agent run.
+    while len(lines(case)) < count:  # noqa: ASYNC110
+        await trio.sleep(0.01)
+    return lines(case)
+
+
+async def test_a_group_survives_a_kill_and_is_told_once_after_a_reload_without_it(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        configure(case, group='{ by = ["project"], wait = "1h" }')
+        async with case.agent(ends=-signal.SIGKILL):
+            await case.connected()
+            await case.fail("t1", "t2")
+            await case.arrived()
+        async with case.agent() as agent:
+            await case.connected()
+            await case.fail("t3")
+            await case.arrived()
+            assert lines(case) == []
+            configure(case)
+            agent.process.send_signal(signal.SIGHUP)
+            [digest] = await written(case, 1)
+            assert digest["event"]["type"] == "digest"
+            assert (digest["event"]["count"], digest["event"]["heldBy"]) == (3, "group")
+            await case.fail("t4")
+            assert [line["event"]["type"] for line in await written(case, 2)] == ["digest", "task_failed"]
+
+
+async def test_a_silence_holds_until_it_is_ended_by_hand(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        configure(case)
+        async with case.agent(environ=state_folder(tmp_path)):
+            await case.connected()
+            added = await silences(case, "add", "--destination", "file_log.*", "--for", "1h", "--json")
+            silence = json.loads(added)["id"]
+            await case.fail("t1", "t2")
+            await case.arrived()
+            listed = json.loads(await silences(case, "list", "--json"))
+            assert [entry["held"] for entry in listed["silences"]] == [2]
+            assert lines(case) == []
+            assert (
+                await silences(case, "end", silence) == f"silence {silence} has ended; it held 2 notifications\n"
+            )
+            [digest] = await written(case, 1)
+            assert (digest["event"]["count"], digest["event"]["heldBy"]) == (2, "silence")
