@@ -31,7 +31,7 @@ def store(any_store: str) -> Store:
 def hold(store: Store, outcome: Hold | Drop, run: str = "t1", at: datetime = NOW) -> None:
     """Stores an event with its notification and one outcome, as ingest does."""
     failed = event("task_failed", run, at=(at - NOW).total_seconds())
-    attempt = advance(None, failed).run
+    attempt = advance(None, failed)
     about = notification(failed, attempt)
     changes = JournalChanges(
         events=[failed], new_runs=[attempt], notifications=[(about, [])] if isinstance(outcome, Hold) else []
