@@ -106,6 +106,15 @@ class DestinationListResponse(ResponseModel):
     destinations: tuple[DestinationResponse, ...]
 
 
+class HeldResponse(ResponseModel):
+    """Notifications that a stage of the rules holds for a destination, the first of them until ``until``."""
+
+    destination: str
+    stage: str
+    count: int
+    until: datetime
+
+
 class SilenceResponse(ResponseModel):
     """A silence; ``matchers`` has a glob for each name, ``held`` is the number of notifications that it holds."""
 
@@ -204,6 +213,7 @@ class StatusResponse(ResponseModel):
     unwatched: UnwatchedResponse | None = None
     plugins: tuple[PluginResponse, ...] = ()
     destinations: tuple[DestinationResponse, ...] = ()
+    held: tuple[HeldResponse, ...] = ()
     store: StoreResponse | None
     peers: tuple[PeerResponse, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Silences by hand: adds, lists and ends them in the store, for the running agent and for commands without one."""
+"""Held notifications, and silences by hand, in the store; for the running agent and for commands without one."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from secrets import token_hex
 from typing import Final
 
 from aintandem_notify.control.errors import RequestRefused
-from aintandem_notify.control.schemas import SilenceListResponse, SilenceResponse
+from aintandem_notify.control.schemas import HeldResponse, SilenceListResponse, SilenceResponse
 from aintandem_notify.stages.silences import MATCHER_NAMES, Silence
 from aintandem_notify.store import Store, TransactionPurpose
 
@@ -36,6 +36,14 @@ def new_silence(
             f'a silence lasts {MAX_SILENCE.days} days at the most; a rule with notify = "nobody" has no end'
         )
     return Silence(token_hex(4), dict(matchers), now, expires_at, owner, reason)
+
+
+def held_of(store: Store) -> tuple[HeldResponse, ...]:
+    """Returns the notifications that the stages of the rules hold. Call it inside a transaction."""
+    return tuple(
+        HeldResponse(destination=destination, stage=stage.label, count=count, until=until)
+        for destination, stage, count, until in store.held.overview()
+    )
 
 
 def add(store: Store, silence: Silence) -> SilenceResponse:

@@ -109,6 +109,8 @@ class HeldReleases:
                 store.held.make_due_if(self.policy.is_obsolete, now)
             fired = fire(self._staging(store, now))
             self._next_due = now if fired.more else store.held.next_due()
+            if fired.others:
+                self._next_due = now + timedelta(seconds=SHARED_LOOK_EVERY_S)
         self._has_new_config = False
         return fired
 

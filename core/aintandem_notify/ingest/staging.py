@@ -38,10 +38,14 @@ def no_reroute(*_arguments: object) -> Sequence[PlannedNotification]:
 
 @dataclass(slots=True)
 class Fired:
-    """The effect of ``Staging.fire``: the destinations with new deliveries, and whether more is due already."""
+    """The effect of ``Staging.fire``: the destinations with new deliveries, and whether more is due already.
+
+    ``others``: another agent on the store is releasing something that is due.
+    """
 
     destinations: set[str] = field(default_factory=set)
     more: bool = False
+    others: bool = False
 
 
 class Staging:
@@ -104,6 +108,7 @@ class Staging:
         while budget > 0:
             due = next((hold for hold in self._held.due(self._now) if hold.id not in locked_out), None)
             if due is None:
+                fired.others = bool(locked_out)
                 return fired
             if not self._held.lock(due):
                 locked_out.add(due.id)

@@ -107,6 +107,11 @@ def _show(report: StatusResponse) -> None:
         map(_destination, report.destinations),
     )
     show_table(
+        "Held by the rules",
+        ("destination", "stage", "held", "until"),
+        [(held.destination, held.stage, str(held.count), ago(held.until, moment)) for held in report.held],
+    )
+    show_table(
         "Other agents on this store",
         ("agent", "version", "projects", "last seen", "trouble"),
         map(_peer, report.peers),

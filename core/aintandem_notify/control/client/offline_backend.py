@@ -48,11 +48,13 @@ class OfflineBackend:
         with self._store.transaction(purpose=TransactionPurpose.READ, fenced=False):
             destinations = self._destinations()
             peers = peers_of(self._store, self._clock.now())
+            held = silences.held_of(self._store)
         return StatusResponse(
             config=str(self._config.absolute()),
             agent=None,
             trouble=NO_AGENT,
             destinations=tuple(entry for entry in destinations if entry != _untouched(entry.name)),
+            held=held,
             store=StoreResponse(name=self._store.name),
             peers=peers,
         )

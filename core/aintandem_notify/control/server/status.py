@@ -14,6 +14,7 @@ from aintandem_notify.control.schemas import (
     DestinationResponse,
     HealthAnswer,
     HealthResponse,
+    HeldResponse,
     PeerResponse,
     PluginResponse,
     ProjectResponse,
@@ -23,6 +24,7 @@ from aintandem_notify.control.schemas import (
     UnwatchedResponse,
 )
 from aintandem_notify.control.server.access import AgentAccess
+from aintandem_notify.control.silences import held_of
 from aintandem_notify.domain.health import Health
 from aintandem_notify.errors import StoreError
 from aintandem_notify.health.conditions import STORE_STUCK_AFTER_S, store_trouble
@@ -39,12 +41,13 @@ async def status_of(access: AgentAccess, address: str) -> StatusResponse:
     store_health = access.liveness.latest()
     destinations: tuple[DestinationResponse, ...] = ()
     peers: tuple[PeerResponse, ...] = ()
+    held: tuple[HeldResponse, ...] = ()
     problem: str | None = "the store does not answer"
     with trio.move_on_after(ANSWER_TIMEOUT_S):
         try:
             snapshot = await access.destinations()
             destinations = tuple(DestinationResponse.model_validate(destination) for destination in snapshot)
-            peers = await access.storage.run(partial(_peers, now=access.clock.now()))
+            peers, held = await access.storage.run(partial(_peers_and_held, now=access.clock.now()))
             problem = None
         except StoreError as error:
             problem = str(error)
@@ -65,14 +68,15 @@ async def status_of(access: AgentAccess, address: str) -> StatusResponse:
         unwatched=UnwatchedResponse.model_validate(unwatched) if unwatched is not None else None,
         plugins=tuple(PluginResponse.model_validate(instance) for instance in access.plugins()),
         destinations=destinations,
+        held=held,
         store=StoreResponse(name=redact(access.storage.name), trouble=store_trouble(store_health)),
         peers=peers,
     )
 
 
-def _peers(store: Store, now: datetime) -> tuple[PeerResponse, ...]:
+def _peers_and_held(store: Store, now: datetime) -> tuple[tuple[PeerResponse, ...], tuple[HeldResponse, ...]]:
     with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
-        return peers_of(store, now)
+        return peers_of(store, now), held_of(store)
 
 
 def readiness(access: AgentAccess, *, shows_details: bool) -> HealthAnswer:

@@ -268,6 +268,13 @@ class HeldNotifications:
         values = {"due_at": None, "settled_at": now, "stage": drop.stage.value, "reason": drop.reason}
         self._connection.execute(update(schema.held).where(selection.condition).values(values))
 
+    def overview(self) -> list[tuple[str, Stage, int, datetime]]:
+        """By destination and stage, the number of held notifications and the time at which the first is due."""
+        groups = (held_c.destination, held_c.stage)
+        query = select(*groups, func.count(), func.min(held_c.due_at)).where(_IS_HELD).group_by(*groups)
+        rows = self._connection.execute(query.order_by(*groups))
+        return [(destination, Stage(stage), count, until) for destination, stage, count, until in rows]
+
     def silenced(self) -> dict[str, int]:
         """The number of notifications that each silence holds, by its id."""
         query = (
