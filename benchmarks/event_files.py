@@ -6,6 +6,7 @@ An agent in this process watches a simulated orchestrator and delivers to a webh
 notes every function that is called in any thread. Files that do not run for each of the events do other work.
 """
 
+import dis
 import json
 import random
 import sys
@@ -14,9 +15,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Final
 
 import trio
@@ -46,6 +47,11 @@ url = "sqlite:///{folder}/store.sqlite3"
 """
 
 
+@cache
+def _start_of(code: CodeType) -> int:
+    return next(step.offset for step in dis.get_instructions(code) if step.opname == "RESUME")
+
+
 class Recorder:
     """The files of the functions that were called while it was recording."""
 
@@ -53,8 +59,8 @@ class Recorder:
         self.files: set[str] | None = None
 
     def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
-        """The profile function, for ``sys.setprofile``."""
-        if event == "call" and (files := self.files) is not None:
+        """The profile function, for ``sys.setprofile``. A coroutine that goes on is no call."""
+        if event == "call" and (files := self.files) is not None and frame.f_lasti <= _start_of(frame.f_code):
             files.add(frame.f_code.co_filename)
 
     @contextmanager
@@ -126,7 +132,7 @@ def main() -> None:
     names = sorted(
         name[name.rindex("aintandem_notify") :]
         for name in set.intersection(*runs[1:])
-        if "/aintandem_notify" in name and "/simulator/" not in name
+        if "/aintandem_notify" in name and "/simulator/" not in name and "/http_server/" not in name
     )
     print(*names, f"{len(names)} files", sep="\n")
 

@@ -42,7 +42,7 @@ from aintandem_notify.plugins.border import (
 )
 from aintandem_notify.plugins.border.error_translation import HUGE_WAIT_S, seconds_of
 from aintandem_notify.plugins.border.missing_await import WatchedCall, WatchedSteps, noticing_missing_awaits
-from aintandem_notify.plugins.border.tasks import run_contained
+from aintandem_notify.plugins.runtime.calls import run_contained
 
 HERE = Path(__file__)
 SHOWN = f"plugins/{HERE.name}"

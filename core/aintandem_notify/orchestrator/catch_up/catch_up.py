@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.domain.events import Event, Family, FeedGapEvent
+from aintandem_notify.domain.events import Family, FeedGapEvent
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.observation import (
     Gap,
@@ -152,10 +152,6 @@ class CatchUp:
             ended.set()
             self._running = None
             del self._progress, self._log  # this object lives as long as the link
-
-    def on_event(self, event: Event) -> None:
-        """Note an event that has just arrived over the link: its timestamp is the orchestrator's time."""
-        self._coordinator.snapshots.add_timestamps(event.timestamp)
 
     async def stop(self) -> bool:
         """Stop, because the link ends. Returns whether catching up was complete."""

@@ -34,7 +34,6 @@ class Reconciler(Protocol):
 class SnapshotSource(Protocol):
     """Reads snapshots over REST, as ``rest_snapshot.SnapshotReader`` does. Raises ApiError or HttpFailed."""
 
-    def add_timestamps(self, *timestamps: datetime | None) -> None: ...
     async def read(
         self,
         kind: Family,

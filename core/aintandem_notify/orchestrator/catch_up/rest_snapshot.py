@@ -95,16 +95,12 @@ class _SandboxList(NamedTuple):
 class SnapshotReader:
     """Reads snapshots. Its requests raise ApiError or HttpFailed; NotFound if the server has no such call."""
 
-    def __init__(self, api: OrchestratorApi, clock: Clock, slots: RequestSlots) -> None:
+    def __init__(self, api: OrchestratorApi, clock: Clock, slots: RequestSlots, remote_clock: RemoteClock) -> None:
         self._api = api.without_retries()
         self._clock = clock
-        self._remote_clock = RemoteClock()
+        self._remote_clock = remote_clock
         self._slots = slots
         self._sandboxes = SharedRequest(lambda: self._request(_ALL_PROJECTS, self._list_sandboxes))
-
-    def add_timestamps(self, *timestamps: datetime | None) -> None:
-        """Note times that the orchestrator has written: its clock has reached them."""
-        self._remote_clock.add_timestamps(timestamps, self._clock.now())
 
     async def read(
         self,
@@ -209,7 +205,8 @@ class SnapshotReader:
             return _Task(record.id, *times, task_observation(project_id, record))
 
         page = await self._api.map_tasks(project_id, read, limit=size, offset=offset)
-        self.add_timestamps(*(at for task in page for at in (task.created_at, task.started_at, task.completed_at)))
+        times = (at for task in page for at in (task.created_at, task.started_at, task.completed_at))
+        self._remote_clock.add_timestamps(times, self._clock.now())
         return page
 
     async def _read_executions(
@@ -283,9 +280,10 @@ class SnapshotReader:
     async def _list_sandboxes(self) -> _SandboxList:
         asked_at = self._remote_clock.lower_bound()
         sandboxes = await self._api.map_sandboxes(without_extras)
-        self.add_timestamps(
-            *(at for sandbox in sandboxes for at in (sandbox.created_at, sandbox.started_at, sandbox.stopped_at))
+        times = (
+            at for sandbox in sandboxes for at in (sandbox.created_at, sandbox.started_at, sandbox.stopped_at)
         )
+        self._remote_clock.add_timestamps(times, self._clock.now())
         return _SandboxList(asked_at, sandboxes)
 
     async def _request(self, client: str, call: Callable[[], Awaitable[T]]) -> T:

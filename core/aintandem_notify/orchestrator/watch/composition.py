@@ -19,6 +19,7 @@ from aintandem_notify.orchestrator.auth.session import Session
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
 from aintandem_notify.orchestrator.catch_up.coordinator import CatchUpCoordinator, Reconciler
 from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
+from aintandem_notify.orchestrator.catch_up.remote_clock import RemoteClock
 from aintandem_notify.orchestrator.catch_up.request_slots import RequestSlots
 from aintandem_notify.orchestrator.catch_up.rest_snapshot import SnapshotReader
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
@@ -72,9 +73,9 @@ async def open_fleet(
     memory = FrameMemory()
     request_slots = RequestSlots()
     lookup = ProjectLookup(api, request_slots)
-    coordinator = None
+    coordinator, remote_clock = None, RemoteClock()
     if reconciler is not None:
-        coordinator = CatchUpCoordinator(SnapshotReader(api, clock, request_slots), reconciler)
+        coordinator = CatchUpCoordinator(SnapshotReader(api, clock, request_slots, remote_clock), reconciler)
 
     def prepare(connection: ConnectionConfig) -> Watcher:
         settings = WatchSettings(
@@ -87,6 +88,7 @@ async def open_fleet(
             slots=slots,
             max_event_characters=MAX_EVENT_CHARACTERS,
             is_known=lookup.is_known,
+            remote_clock=remote_clock,
             make_catch_up=None if coordinator is None else partial(catch_up, coordinator, connection),
         )
 

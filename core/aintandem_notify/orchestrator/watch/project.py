@@ -225,8 +225,8 @@ class _ConnectionLoop:
         size_before = self._reader.size
         events = await self._events_in(batch)
         if events:
-            if self._catch_up is not None:
-                self._catch_up.on_event(events[-1])
+            if (remote_clock := self._settings.remote_clock) is not None:
+                remote_clock.add_timestamps([events[-1].timestamp], self._settings.clock.now())
             await self._buffer.add(events, self._reader.size - size_before)
         self._status.update()
 

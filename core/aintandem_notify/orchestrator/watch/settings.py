@@ -15,6 +15,7 @@ from aintandem_notify.orchestrator.auth.login_status import LoginStatus
 from aintandem_notify.orchestrator.auth.tokens import Token
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
 from aintandem_notify.orchestrator.catch_up.event_buffer import BufferUsage, EventBuffer
+from aintandem_notify.orchestrator.catch_up.remote_clock import RemoteClock
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.reconnect_policy import ConnectionTrouble, ReconnectSettings
 from aintandem_notify.orchestrator.protocol.address import SocketTarget
@@ -65,6 +66,7 @@ class WatchSettings:
     truncated. ``is_known`` None: a socket is believed that says that the orchestrator does not know the project.
     ``long_read_limiter`` bounds the threads that parse long batches. ``make_catch_up`` None: events are
     lost while no link is open.
+    ``remote_clock`` gets the times of events, which are the orchestrator's; None: nobody needs them.
     ``buffer_usage`` counts the events that all projects buffer while they catch up.
     """
 
@@ -77,6 +79,7 @@ class WatchSettings:
     fatal: frozenset[ConnectionTrouble] = frozenset()
     reports_every_try: bool = False
     make_catch_up: CatchUpFactory | None = None
+    remote_clock: RemoteClock | None = None
     max_event_characters: int | None = None
     is_known: IsKnown | None = None
     long_read_limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))

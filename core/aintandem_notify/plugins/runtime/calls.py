@@ -6,11 +6,11 @@ takes the late result, so that no notification is sent twice while its first cal
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, Never
+from typing import Any, Final, Never, TypeVar
 
 import trio
 from outcome import Error, Value
@@ -19,8 +19,7 @@ from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import PluginError, PluginNotReady, RetryLater
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.plugins.border import Border, DeadlineExceeded
-from aintandem_notify.plugins.border.missing_await import WatchedSteps
-from aintandem_notify.plugins.border.tasks import run_contained
+from aintandem_notify.plugins.border.missing_await import RUNNING_INSTANCE, WatchedSteps
 from aintandem_notify.plugins.discovery.registry import Hook
 
 STUCK_AFTER_S: Final = 300.0
@@ -315,3 +314,32 @@ def _without_set_up_errors(result: HookResult) -> DeliveryResult:
     if isinstance(result, Error) and isinstance(result.error, PluginNotReady):
         return Error(RetryLater(result.error.reason))
     return result
+
+
+T = TypeVar("T")
+
+
+async def run_contained(
+    work: Callable[[], Awaitable[T]], border: Border, on_nursery_left_open: Callable[[], None] = lambda: None
+) -> T:
+    """Run ``work`` in a task of its own and return its result.
+
+    Cancel scopes and nurseries that it leaves open belong to that task and end with it; in our task they would
+    break every scope and nursery around the call. If a nursery was left open, ``on_nursery_left_open`` is called
+    and the result counts all the same. Exceptions of ``work`` are raised in a group, as by any nursery.
+    """
+    results: list[T] = []
+
+    async def run() -> None:
+        RUNNING_INSTANCE.set(border.plugin)
+        results.append(await work())
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+    except BaseException as error:  # trio's, for a task that ended with a nursery open, or one of ``work``
+        if not results:
+            raise
+        border.translate_error(error)  # raises a cancellation of ours
+        on_nursery_left_open()
+    return results[0]

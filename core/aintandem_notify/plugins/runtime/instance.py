@@ -24,7 +24,6 @@ from aintandem_notify.plugins.border import (
     SourceFiles,
     describe_plugin_error,
 )
-from aintandem_notify.plugins.border.tasks import run_contained
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.discovery.registry import Hook, Registry
 from aintandem_notify.plugins.runtime.calls import (
@@ -33,6 +32,7 @@ from aintandem_notify.plugins.runtime.calls import (
     HookCall,
     HookResult,
     HookRunner,
+    run_contained,
     run_sync,
     run_with_deadline,
 )

@@ -51,9 +51,6 @@ class Script:
     delay_s: float = 0.0
     requests: list[tuple[float, Family]] = field(default_factory=list)
 
-    def add_timestamps(self, *stamps: datetime | None) -> None:
-        """Ignored: the clock of this orchestrator is not tested here."""
-
     async def read(
         self,
         kind: Family,

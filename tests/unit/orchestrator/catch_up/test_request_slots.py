@@ -17,6 +17,7 @@ from aintandem_notify.errors import HttpFailed, ServerTrouble
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.orchestrator import Login, Session
+from aintandem_notify.orchestrator.catch_up.remote_clock import RemoteClock
 from aintandem_notify.orchestrator.catch_up.request_slots import (
     MAX_REQUESTS,
     MAX_STALLED,
@@ -76,7 +77,9 @@ def surveyor(*, silent: bool) -> SnapshotReader:
         chance=lambda: 0.0,
         announce=lambda event: pytest.fail(event.reason),
     )
-    return SnapshotReader(OrchestratorApi(session, http, SystemClock()), SystemClock(), RequestSlots())
+    return SnapshotReader(
+        OrchestratorApi(session, http, SystemClock()), SystemClock(), RequestSlots(), RemoteClock()
+    )
 
 
 async def test_a_project_is_read_at_once_while_others_pause_before_a_retry(
