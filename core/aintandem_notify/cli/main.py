@@ -20,7 +20,7 @@ from aintandem_notify.cli.options import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.cli.process_exit import end_process
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
 from aintandem_notify.foundation import open_files
-from aintandem_notify.foundation.exception_groups import collapse_group, leaves
+from aintandem_notify.foundation.exception_groups import CollapsedGroups, leaves
 from aintandem_notify.foundation.stdio.encoding import ESCAPE
 from aintandem_notify.foundation.stdio.stderr_thread import stderr_in_thread
 
@@ -84,7 +84,7 @@ def _invoke_unwrapped(invoke: Any, ctx: click.Context) -> Any:
         interrupts = (error for error in errors if isinstance(error, KeyboardInterrupt))
         return next(interrupts, errors[0] if len(errors) == 1 and _is_reportable(errors[0]) else group)
 
-    with collapse_group(choose):
+    with CollapsedGroups(choose):
         return invoke(ctx)
 
 

@@ -39,7 +39,7 @@ from aintandem_notify.domain.events import (
 )
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock, SystemClock
-from aintandem_notify.foundation.exception_groups import collapse_group, leaves
+from aintandem_notify.foundation.exception_groups import CollapsedGroups, leaves
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator import (
     MemoryTokens,
@@ -226,7 +226,7 @@ class AInTandemClient:
 
             raised: BaseException | None = None
             try:
-                with collapse_group(lambda group: raised or _only_exception(group)):
+                with CollapsedGroups(lambda group: raised or _only_exception(group)):
                     async with trio.open_nursery() as readers, trio.open_nursery() as links:
                         self._create_parts(session, lifetime, api, chance, readers=readers, links=links)
                         try:

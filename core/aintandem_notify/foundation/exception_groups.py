@@ -1,7 +1,6 @@
 """The exceptions inside the groups that nurseries raise."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -13,16 +12,21 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-@contextmanager
-def collapse_group(choose: Callable[[BaseExceptionGroup[BaseException]], BaseException]) -> Iterator[None]:
-    """Raises the exception that ``choose`` returns instead of a group that leaves the block."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error = choose(group)
-        context = error.__context__
-        try:
-            raise error
-        finally:
-            # Otherwise the group, which holds the error, would be the error's context.
-            error.__context__ = context
+class CollapsedGroups:
+    """A block that raises the exception that ``choose`` returns instead of a group. Blocks may share it."""
+
+    __slots__ = ("_choose",)
+
+    def __init__(self, choose: Callable[[BaseExceptionGroup[BaseException]], BaseException]) -> None:
+        self._choose = choose
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, BaseExceptionGroup) and (chosen := self._choose(error)) is not error:
+            context = chosen.__context__
+            try:
+                raise chosen
+            finally:
+                # Otherwise the group, which holds the error, would be the error's context.
+                chosen.__context__ = context

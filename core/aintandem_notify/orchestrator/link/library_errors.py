@@ -9,7 +9,7 @@ from trio_websocket import ConnectionClosed, HandshakeError
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from aintandem_notify.errors import LinkLost, OrchestratorError
-from aintandem_notify.foundation.exception_groups import leaves
+from aintandem_notify.foundation.exception_groups import CollapsedGroups, leaves
 from aintandem_notify.orchestrator.link.close_codes import TOO_BIG, error_for_close
 
 
@@ -61,6 +61,8 @@ class _LibraryErrors:
 
 
 library_errors: Final = _LibraryErrors()
+link_groups: Final = CollapsedGroups(primary_error)
+"""A block that raises the error that says why a link ended, instead of a group."""
 
 
 class LibraryTasks:

@@ -19,7 +19,6 @@ from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.domain.events import BinaryFrame
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.foundation.exception_groups import collapse_group
 from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS, error_for_close
 from aintandem_notify.orchestrator.link.dial import TlsContext, open_stream
 from aintandem_notify.orchestrator.link.frame_memory import FrameMemory, LinkMemory
@@ -37,7 +36,7 @@ from aintandem_notify.orchestrator.link.library_errors import (
     LibraryTasks,
     as_link_error,
     library_errors,
-    primary_error,
+    link_groups,
 )
 from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
 from aintandem_notify.orchestrator.protocol.address import Endpoint, SocketTarget
@@ -127,7 +126,7 @@ def stream_opener(tls: TlsContext, outbound: Outbound = DIRECT) -> StreamOpener:
 @asynccontextmanager
 async def open_link(target: SocketTarget, settings: LinkSettings) -> AsyncIterator[Link]:
     """As ``connect_link``, and a task runs the link."""
-    with collapse_group(primary_error):
+    with link_groups:
         async with connect_link(target, settings) as link, trio.open_nursery() as nursery:
             nursery.start_soon(link.run)
             yield link
@@ -140,7 +139,7 @@ async def connect_link(target: SocketTarget, settings: LinkSettings) -> AsyncIte
 
     Raises LinkLost, LinkRefused or ProjectGone if it cannot be opened.
     """
-    with collapse_group(primary_error):
+    with link_groups:
         async with trio.open_nursery() as nursery:
             async with settings.handshakes:
                 link = await _connect(target, settings, nursery)

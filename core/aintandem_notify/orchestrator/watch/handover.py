@@ -10,8 +10,7 @@ from typing import Final
 import trio
 
 from aintandem_notify.errors import OrchestratorError
-from aintandem_notify.foundation.exception_groups import collapse_group
-from aintandem_notify.orchestrator.link.library_errors import primary_error
+from aintandem_notify.orchestrator.link.library_errors import link_groups
 from aintandem_notify.orchestrator.link.websocket import Link
 from aintandem_notify.orchestrator.protocol.address import SocketTarget
 
@@ -68,7 +67,7 @@ class ConnectionHandover:
 @asynccontextmanager
 async def open_handover(connect: Connect) -> AsyncIterator[ConnectionHandover]:
     """Starts without a link. Leaving the block closes all of them, and raises the error of the one in use."""
-    with collapse_group(primary_error):
+    with link_groups:
         async with trio.open_nursery() as nursery:
             yield ConnectionHandover(connect, nursery)
             nursery.cancel_scope.cancel()
