@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pydantic_core import from_json
-from sqlalchemy import Connection, Select, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, exists, func, insert, or_, select, update
 
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.tables.delivery_states import (
@@ -20,6 +20,7 @@ from aintandem_notify.store.tables.delivery_states import (
     mark_dead,
 )
 from aintandem_notify.store.tables.notification_cache import NotificationCache
+from aintandem_notify.store.tables.outbox import exists_for_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +125,9 @@ class Backlog:
     ) -> list[int]:
         """The first ``limit`` ids of unclaimed deliveries that were queued before ``older_than``.
 
-        Omits the ids in ``exclude_ids`` and the deliveries of the thread ``exclude_thread``. Behind one of
-        ``exclude_ids`` or a claimed one of their thread, they must have been queued before ``behind_older_than``.
+        One was, too, if a later one of its thread was: the clock may have been set back in between. Omits the ids
+        in ``exclude_ids`` and the deliveries of the thread ``exclude_thread``. Behind one of ``exclude_ids`` or a
+        claimed one of their thread, they must have been queued before ``behind_older_than``.
         """
         under_way = schema.deliveries.alias("under_way")
         is_behind = exists().where(
@@ -135,11 +137,23 @@ class Backlog:
             under_way.c.id < deliveries_c.id,
             or_(under_way.c.id.in_(exclude_ids), under_way.c.claimed_by.is_not(None)),
         )
+        overdue = (QUEUED_AT_DESTINATION, deliveries_c.created_at < older_than)
+        later = schema.deliveries.alias("later")
+        is_before_overdue = exists_for_each(
+            later.c.destination == deliveries_c.destination,
+            later.c.thread == deliveries_c.thread,
+            later.c.state == DeliveryState.QUEUED.value,
+            later.c.id > deliveries_c.id,
+            later.c.created_at < older_than,
+            later.c.node.is_not_distinct_from(deliveries_c.node),
+        )
+        last_overdue = select(func.max(deliveries_c.id)).where(*overdue).correlate(None).scalar_subquery()
         waiting = (
             select(deliveries_c.id)
             .where(
                 QUEUED_AT_DESTINATION,
-                deliveries_c.created_at < older_than,
+                # The comparison of ids decides nearly always, and spares a look at the whole thread.
+                or_(deliveries_c.created_at < older_than, and_(deliveries_c.id < last_overdue, is_before_overdue)),
                 deliveries_c.thread != exclude_thread,
                 deliveries_c.id.not_in(exclude_ids),
                 or_(deliveries_c.created_at < (behind_older_than or older_than), ~is_behind),

@@ -115,6 +115,16 @@ async def test_what_waits_too_long_is_taken_over_in_order(autojump_clock: MockCl
         assert ends[5:] == [(OTHER, "delivered", None, FIRST)] * 5
 
 
+async def test_a_run_keeps_its_order_although_the_clock_was_set_back(autojump_clock: MockClock) -> None:
+    host = Fates(fates={FIRST: HttpFailed("no answer", maybe_sent=False)})
+    async with memory() as storage:
+        await storage.run(queue_up([event("task_started", run="a")], [FIRST], NOW + timedelta(hours=1)))
+        await storage.run(queue_up([event("task_failed", run="a"), event("task_failed", run="b")], [FIRST]))
+        async with agent(storage, host, fallback_after=600.0):
+            await trio.sleep(1200)
+    assert [about.title for about in host.got(OTHER)] == ["task_started a", "task_failed a", "task_failed b"]
+
+
 async def test_what_waits_behind_a_pause_or_a_plugin_is_taken_over_too(autojump_clock: MockClock) -> None:
     host = Fates()
     async with memory() as storage, agent(storage, host) as dispatcher:
