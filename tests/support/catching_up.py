@@ -19,8 +19,9 @@ from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
 from aintandem_notify.orchestrator import Login, Session, open_fleet
+from aintandem_notify.rules import RoutedNotification, Router
 from aintandem_notify.store import Storage, WatchProgress
-from support.outbox import FakeRouter, Sent, inside, memory
+from support.outbox import inside, memory, one_rule
 from support.raw_orchestrator import RawOrchestrator, RawSocket, open_raw_orchestrator
 
 A = ProjectConfig(id="a", name="A")
@@ -36,14 +37,17 @@ def task(name: str, status: str, **fields: Any) -> dict[str, Any]:
     return {"taskId": name, "status": status, **fields}
 
 
-@dataclass
-class Notified(FakeRouter):
+class Notified(Router):
     """Records the events that become notifications, and signals each new one."""
 
-    notified: list[tuple[Event, Run | None]] = field(default_factory=list)
-    news: trio.Event = field(default_factory=trio.Event)
+    def __init__(self) -> None:
+        super().__init__(one_rule())
+        self.notified: list[tuple[Event, Run | None]] = []
+        self.news = trio.Event()
 
-    def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
+    def route(
+        self, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> list[RoutedNotification]:
         self.notified.append((event, run))
         self.news.set()
         self.news = trio.Event()

@@ -3,16 +3,19 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 import trio
 
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.runs import Run
 from aintandem_notify.errors import StoreError
 from aintandem_notify.ingest import EventRouter, Ingest, open_ingest, writer
+from aintandem_notify.rules import RoutedNotification, Router
 from aintandem_notify.store import Storage, Store
-from support.outbox import FakeRouter, SetClock
+from support.outbox import SetClock, one_rule, router
 
 T = TypeVar("T")
 
@@ -48,7 +51,7 @@ class Bench:
 @asynccontextmanager
 async def open_bench(
     storage: Storage,
-    router: EventRouter | None = None,
+    rules: EventRouter | None = None,
     listening: bool = True,
     max_runs: int = writer.MAX_CACHED_RUNS,
 ) -> AsyncIterator[Bench]:
@@ -63,7 +66,7 @@ async def open_bench(
 
     async with open_ingest(
         storage,
-        router=router or FakeRouter(),
+        router=rules or router(),
         clock=SetClock(),
         publish=publish,
         wake=wake,
@@ -71,3 +74,26 @@ async def open_bench(
         max_runs=max_runs,
     ) as ingest:
         yield Bench(ingest, storage, published, woken)
+
+
+class StumblingRouter(Router):
+    """Fails on the events of one run."""
+
+    def __init__(self) -> None:
+        super().__init__(one_rule())
+
+    def route(
+        self, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> list[RoutedNotification]:
+        if event.run_id == "odd":
+            raise ZeroDivisionError("in a rule")
+        return super().route(event, run, project, now)
+
+
+class FallingRouter(StumblingRouter):
+    """Fails on them even without their texts."""
+
+    def route_without_texts(
+        self, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> list[RoutedNotification]:
+        raise RecursionError

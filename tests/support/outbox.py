@@ -5,16 +5,18 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, Final, TypeVar
 
 import trio
 from outcome import Error, Value
 
-from aintandem_notify.domain.event_redaction import strip_texts
+from aintandem_notify.config import Config
 from aintandem_notify.domain.events import Event, event_from
-from aintandem_notify.domain.notification import Notification, Project, Severity
+from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.domain.runs import Run, advance
 from aintandem_notify.plugins.runtime.calls import DeliveryResult
+from aintandem_notify.rules import Router
 from aintandem_notify.store import (
     Claim,
     DeliveryFilter,
@@ -25,6 +27,7 @@ from aintandem_notify.store import (
     open_storage,
 )
 from aintandem_notify.store.tables.notification_cache import NotificationCache
+from support.routing import config, destination, rule
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROJECT = Project(id="p", name="Sales")
@@ -40,54 +43,30 @@ def event(kind: str, run: str = "t1", at: float = 0, project: str = "p", **field
     return event
 
 
-_SEVERITIES = {"task_failed": Severity.ERROR, "task_cancelled": Severity.WARNING}
+ALL_EVENTS: Final = "* connection/* agent/* unknown/*"
+NO_EVENTS: Final = "nothing_of_this_type"
+
+
+def one_rule(*destinations: str, events: str = ALL_EVENTS, when: str | None = None, name: str = "all") -> Config:
+    """A config with one rule. The title of its notifications is the type and the run of the event."""
+    names = destinations or ("file_log.a",)
+    title = "{{ event.type }} {{ event.run_id }}"
+    return config(*map(destination, names), rule(name, events, " ".join(names), when=when, title=title))
+
+
+def router(*destinations: str, events: str = ALL_EVENTS, when: str | None = None) -> Router:
+    """The real router with one rule: these events go to these destinations, or to ``file_log.a``."""
+    return Router(one_rule(*destinations, events=events, when=when))
+
+
+_router = cache(lambda name: Router(one_rule(name=name)))
 
 
 def notification(about: Event, run: Run | None, rule: str = "all") -> Notification:
-    """Returns a notification as the rules make it: its id follows from event and rule."""
-    return Notification(
-        id=f"ntf_{about.key[:20]}_{rule}",
-        thread=run.thread if run else f"project/{about.project_id}",
-        severity=_SEVERITIES.get(about.type, Severity.INFO),
-        title=f"{about.type} {about.run_id}",
-        event=about,
-        run=run,
-        project=PROJECT if about.project_id else None,
-        rule=rule,
-        created_at=NOW,
-    )
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A notification and its destinations."""
-
-    notification: Notification
-    destinations: tuple[str, ...]
-
-
-@dataclass
-class FakeRouter:
-    """Routes every event of ``types`` (None: all types) to ``destinations``."""
-
-    destinations: tuple[str, ...] = ("file_log.a",)
-    types: frozenset[str] | None = None
-    refuse: Callable[[Event], bool] = lambda _event: False
-
-    def may_notify(self, event_type: str) -> bool:
-        return self.types is None or event_type in self.types
-
-    def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
-        if not self.may_notify(event.type) or self.refuse(event):
-            return []
-        return [Sent(notification(event, run), self.destinations)]
-
-    def route_without_texts(
-        self, event: Event, run: Run | None, project: Project | None, now: datetime
-    ) -> list[Sent]:
-        if not self.may_notify(event.type) or self.refuse(event):
-            return []
-        return [Sent(strip_texts(notification(event, run)), self.destinations)]
+    """Returns the notification that a rule makes."""
+    project = PROJECT if about.project_id else None
+    (routed,) = _router(rule).route(about, run, project, NOW)
+    return routed.notification
 
 
 class SetClock:

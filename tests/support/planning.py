@@ -9,7 +9,7 @@ from aintandem_notify.domain.observation import ReconcileResult
 from aintandem_notify.domain.runs import Run, RunRef
 from aintandem_notify.ingest.dedup import RecentChanges
 from aintandem_notify.ingest.plan import Submission, plan
-from support.outbox import PROJECT, FakeRouter
+from support.outbox import PROJECT, router
 
 
 @dataclass
@@ -25,7 +25,7 @@ class PlannedStore:
         """Run one transaction."""
         done = plan(
             [submission],
-            router=FakeRouter(),
+            router=router(),
             runs=self.runs,
             known=self.keys & {event.key for event in submission.events},
             projects={"p"},

@@ -19,17 +19,18 @@ from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
 from aintandem_notify.ingest import Ingest, open_ingest
 from aintandem_notify.plugins.runtime.calls import DeliveryResult
+from aintandem_notify.rules import Router
 from aintandem_notify.store import Storage, open_storage
 from support.outbox import (
     NOW,
     PROJECT,
     FakeHost,
-    FakeRouter,
     claim_all,
     event,
     inside,
     memory,
     queue_up,
+    router,
 )
 from support.trio_clock import TrioClock
 
@@ -53,7 +54,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench(host: FakeHost, router: FakeRouter | None = None) -> AsyncIterator[Bench]:
+async def open_bench(host: FakeHost, rules: Router | None = None) -> AsyncIterator[Bench]:
     clock = TrioClock(NOW)
     announced: list[AgentEvent] = []
     async with (
@@ -63,7 +64,7 @@ async def open_bench(host: FakeHost, router: FakeRouter | None = None) -> AsyncI
         ) as dispatcher,
         open_ingest(
             storage,
-            router=router or FakeRouter(),
+            router=rules or router(),
             clock=clock,
             publish=lambda _event, _project: None,
             wake=dispatcher.wake,

@@ -1,6 +1,5 @@
 """Ingest on a real store: group commit, the stored rows, and a failing store."""
 
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ from aintandem_notify.domain.runs import Run, RunRef, RunState, run_ref
 from aintandem_notify.errors import StoreError
 from aintandem_notify.ingest import batch_limits, writer
 from aintandem_notify.store import Storage, open_storage
-from support.ingesting import FlakyStorage, open_bench
-from support.outbox import NOW, PROJECT, FakeRouter, Sent, claim_all, event, inside, memory, new_store
+from support.ingesting import FallingRouter, FlakyStorage, StumblingRouter, open_bench
+from support.outbox import NO_EVENTS, NOW, PROJECT, claim_all, event, inside, memory, new_store, router
 
 pytestmark = pytest.mark.usefixtures("any_store")
 
@@ -59,12 +58,12 @@ async def test_the_same_event_again_changes_nothing() -> None:
 
 
 async def test_live_hooks_get_every_new_event_after_the_commit() -> None:
-    router = FakeRouter(types=frozenset())
+    rules = router(events=NO_EVENTS)
     events = [event("task_started"), event("output", output="a"), event("task_failed")]
-    async with memory() as storage, open_bench(storage, router) as bench:
+    async with memory() as storage, open_bench(storage, rules) as bench:
         await bench.ingest.commit(PROJECT, events)
         assert bench.published == events
-    async with memory() as storage, open_bench(storage, router, listening=False) as bench:
+    async with memory() as storage, open_bench(storage, rules, listening=False) as bench:
         await bench.ingest.commit(PROJECT, events)
         assert bench.published == []
 
@@ -86,7 +85,7 @@ async def test_a_huge_batch_is_cut_into_several_transactions() -> None:
     with_store = new_store()
     storage = FlakyStorage(with_store)
     count = 2 * batch_limits.MAX_EVENTS + 1
-    async with open_bench(storage, FakeRouter(types=frozenset())) as bench:
+    async with open_bench(storage, router(events=NO_EVENTS)) as bench:
         await bench.ingest.commit(PROJECT, [event("output", at=n, output=f"{n}\n") for n in range(count)])
         assert storage.calls == 3
     (run,) = (await runs(storage, event("output"))).values()
@@ -100,8 +99,8 @@ async def test_journaled_events_are_split_into_smaller_transactions() -> None:
     count = 2 * batch_limits.MAX_JOURNALED + 1
     progress = [event("output", at=n, output=f"{n}\n") for n in range(count)]
     ends = [event("task_completed", run=f"t{n}") for n in range(count)]
-    router = FakeRouter(types=frozenset({"task_completed"}))
-    async with open_bench(storage, router) as bench, trio.open_nursery() as nursery:
+    rules = router(events="task_completed")
+    async with open_bench(storage, rules) as bench, trio.open_nursery() as nursery:
         both = [one for pair in zip(progress, ends, strict=True) for one in pair]
         await bench.ingest.commit(PROJECT, both)
         assert storage.calls == 3
@@ -129,24 +128,6 @@ async def test_a_failed_commit_raises_and_the_same_events_can_be_submitted_again
         (run,) = (await runs(bench.storage, *batch)).values()
         assert (run.attempt, run.state) == (1, RunState.FAILED)
     with_store.close()
-
-
-class StumblingRouter(FakeRouter):
-    """Fails on the events of one run."""
-
-    def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
-        if event.run_id == "odd":
-            raise ZeroDivisionError("in a rule")
-        return super().route(event, run, project, now)
-
-
-class FallingRouter(StumblingRouter):
-    """Fails on them even without their texts."""
-
-    def route_without_texts(
-        self, event: Event, run: Run | None, project: Project | None, now: datetime
-    ) -> list[Sent]:
-        raise RecursionError
 
 
 @pytest.mark.parametrize("place", range(5))
@@ -216,7 +197,7 @@ async def test_submitted_events_are_committed_before_the_end() -> None:
 async def test_new_rules_apply_from_the_next_transaction_on() -> None:
     async with memory() as storage, open_bench(storage) as bench:
         await bench.ingest.commit(PROJECT, [event("task_started")])
-        bench.ingest.router = FakeRouter(destinations=("slack.b",))
+        bench.ingest.router = router("slack.b")
         await bench.ingest.commit(PROJECT, [event("task_failed")])
         (claim,) = await storage.run(claim_all("slack.b"))
         assert claim.notification.title == "task_failed t1"

@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from aintandem_notify.domain.events import ConnectionConnectedEvent, Event, Family, FeedGapEvent
-from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.events import ConnectionConnectedEvent, Family, FeedGapEvent
 from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
-from aintandem_notify.domain.runs import Run, RunRef, RunState
+from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.errors import StoreError
 from aintandem_notify.ingest import batch_limits, writer
 from aintandem_notify.store import Storage, WatchProgress
-from support.ingesting import FlakyStorage, open_bench
-from support.outbox import NOW, PROJECT, FakeRouter, Sent, claim_all, event, inside, memory, new_store
+from support.ingesting import FallingRouter, FlakyStorage, StumblingRouter, open_bench
+from support.outbox import NO_EVENTS, NOW, PROJECT, claim_all, event, inside, memory, new_store, router
 
 pytestmark = pytest.mark.usefixtures("any_store")
 
@@ -91,29 +90,11 @@ async def test_an_observation_older_than_a_live_event_is_doubtful() -> None:
 
 async def test_many_observations_are_reconciled_in_pieces() -> None:
     many = [observation(f"t{number}") for number in range(2 * batch_limits.MOST_JOURNALED + 1)]
-    async with memory() as storage, open_bench(storage, FakeRouter(types=frozenset())) as bench:
+    async with memory() as storage, open_bench(storage, router(events=NO_EVENTS)) as bench:
         outcome = await bench.ingest.reconcile(
             PROJECT, batch_of(*many, transaction_no=bench.ingest.transaction_no)
         )
         assert outcome.changed == len(many)
-
-
-class StumblingRouter(FakeRouter):
-    """Fails on the events of one run."""
-
-    def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
-        if event.run_id == "odd":
-            raise ZeroDivisionError("in a rule")
-        return super().route(event, run, project, now)
-
-
-class FallingRouter(StumblingRouter):
-    """Fails on them even without their texts."""
-
-    def route_without_texts(
-        self, event: Event, run: Run | None, project: Project | None, now: datetime
-    ) -> list[Sent]:
-        raise RecursionError
 
 
 async def test_an_observation_that_cannot_be_stored_is_reported_without_its_texts() -> None:
@@ -156,7 +137,7 @@ async def test_how_far_a_project_is_seen() -> None:
         gap = FeedGapEvent(timestamp=NOW, project_id="p", changed=1)
         await bench.ingest.mark_seen({"p": ago(20), "unknown": NOW}, PROJECT, [gap])
         assert await watched(storage) == WatchProgress(ago(20), ago(50))
-        assert (await titles(storage))[-1] == "feed_gap None"
+        assert (await titles(storage))[-1] == "feed_gap"
         await bench.ingest.commit(PROJECT, [ConnectionConnectedEvent(timestamp=NOW, project_id="p")])
         assert await watched(storage) == WatchProgress(ago(20), ago(50))
 

@@ -16,7 +16,7 @@ from aintandem_notify.ingest.batch_limits import (
     split_events,
     split_observations,
 )
-from support.outbox import FakeRouter, event
+from support.outbox import NO_EVENTS, event, router
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def test_a_transaction_is_larger_if_nobody_reads_the_cache(journaled: int, cache
 def test_events_are_split_by_the_limit_at_that_moment() -> None:
     limits = iter([MAX_JOURNALED, MOST_JOURNALED, MAX_JOURNALED, MAX_JOURNALED])
     ends = [event("task_completed", run=f"t{number}") for number in range(MAX_JOURNALED + MOST_JOURNALED + 7)]
-    pieces = list(split_events(ends, FakeRouter(), lambda: next(limits)))
+    pieces = list(split_events(ends, router(), lambda: next(limits)))
     assert [journaled for _, journaled, _ in pieces] == [MAX_JOURNALED, MOST_JOURNALED, 7]
     assert [one for piece, _, _ in pieces for one in piece] == ends
 
 
 def test_unrouted_progress_fills_a_piece_too() -> None:
     lines = [event("output", at=number) for number in range(2 * MAX_EVENTS + 1)]
-    pieces = list(split_events(lines, FakeRouter(types=frozenset()), lambda: MAX_JOURNALED))
+    pieces = list(split_events(lines, router(events=NO_EVENTS), lambda: MAX_JOURNALED))
     assert [(len(piece), journaled) for piece, journaled, _ in pieces] == [
         (MAX_EVENTS, 0),
         (MAX_EVENTS, 0),
@@ -58,7 +58,7 @@ def test_unrouted_progress_fills_a_piece_too() -> None:
 def test_long_texts_fill_a_transaction_so_that_other_projects_get_their_turn() -> None:
     long = [event("task_failed", run=f"t{number}", error="x" * (MAX_TEXT_CHARACTERS // 2)) for number in range(5)]
     short = [event("task_failed", run=f"s{number}") for number in range(3)]
-    pieces = list(split_events([*long, *short], FakeRouter(), lambda: MAX_JOURNALED))
+    pieces = list(split_events([*long, *short], router(), lambda: MAX_JOURNALED))
     assert [len(piece) for piece, _, _ in pieces] == [2, 2, 4]
     assert all(text < 2 * MAX_TEXT_CHARACTERS for _, _, text in pieces)
 

@@ -14,22 +14,23 @@ from aintandem_notify.domain.events import (
 )
 from aintandem_notify.domain.runs import Run, RunRef, advance
 from aintandem_notify.ingest.plan import Plan, Submission, plan, unrouted_progress
-from support.outbox import NOW, PROJECT, FakeRouter, event
+from aintandem_notify.rules import Router
+from support.outbox import NO_EVENTS, NOW, PROJECT, event, router
 
-NOBODY = FakeRouter(types=frozenset())
-EVERYBODY = FakeRouter()
+NOBODY = router(events=NO_EVENTS)
+EVERYBODY = router()
 
 
 def planned(
     *events: Event,
-    router: FakeRouter = EVERYBODY,
+    rules: Router = EVERYBODY,
     runs: Mapping[RunRef, Run] | None = None,
     known: Set[str] = frozenset(),
     watched: Set[str] = frozenset(),
     now: datetime = NOW + timedelta(hours=1),
 ) -> Plan:
     batch = [Submission(PROJECT, events)]
-    return plan(batch, router=router, runs=runs or {}, known=known, projects=watched, now=now)
+    return plan(batch, router=rules, runs=runs or {}, known=known, projects=watched, now=now)
 
 
 def types(events: Sequence[Event]) -> list[str]:
@@ -37,7 +38,7 @@ def types(events: Sequence[Event]) -> list[str]:
 
 
 def test_an_event_that_matches_is_journaled_and_sent() -> None:
-    done = planned(event("task_started"), router=FakeRouter(destinations=("a", "b")))
+    done = planned(event("task_started"), rules=router("a", "b"))
     ((sent, destinations),) = done.changes.notifications
     assert (sent.title, destinations) == ("task_started t1", ("a", "b"))
     assert sent.run == done.changes.new_runs[0]
@@ -46,7 +47,7 @@ def test_an_event_that_matches_is_journaled_and_sent() -> None:
 
 
 def test_an_event_without_a_rule_is_only_journaled() -> None:
-    done = planned(event("task_started"), router=NOBODY)
+    done = planned(event("task_started"), rules=NOBODY)
     assert types(done.changes.events) == ["task_started"]
     assert done.changes.notifications == []
     assert len(done.changes.new_runs) == 1
@@ -54,7 +55,7 @@ def test_an_event_without_a_rule_is_only_journaled() -> None:
 
 def test_unrouted_progress_changes_its_run_once() -> None:
     lines = [event("output", at=n, output=f"{n}\n") for n in range(3)]
-    done = planned(*lines, event("step_progress", at=4, step="load"), router=NOBODY)
+    done = planned(*lines, event("step_progress", at=4, step="load"), rules=NOBODY)
     assert done.changes.events == []
     (run,) = done.changes.new_runs
     assert (run.output_tail, run.step) == ("0\n1\n2\n", "load")
@@ -62,15 +63,15 @@ def test_unrouted_progress_changes_its_run_once() -> None:
 
 
 def test_progress_that_a_rule_lets_pass_but_refuses_is_not_journaled() -> None:
-    router = FakeRouter(refuse=lambda one: one.type == "output")
-    done = planned(event("output", output="a"), event("step_progress"), router=router)
+    rules = router(when="event.type != 'output'")
+    done = planned(event("output", output="a"), event("step_progress"), rules=rules)
     assert types(done.changes.events) == ["step_progress"]
     assert done.changes.new_runs[0].output_tail == "a"
 
 
 def test_a_run_is_up_to_date_when_its_end_is_reported() -> None:
-    router = FakeRouter(types=frozenset({"task_failed"}))
-    done = planned(event("output", output="last words"), event("task_failed"), router=router)
+    rules = router(events="task_failed")
+    done = planned(event("output", output="last words"), event("task_failed"), rules=rules)
     ((sent, _),) = done.changes.notifications
     assert sent.run is not None
     assert sent.run.output_tail == "last words"
@@ -94,10 +95,9 @@ def test_a_run_that_is_stored_moves_and_a_new_attempt_is_new() -> None:
 
 
 def test_events_about_no_run_are_notified_too() -> None:
-    router = FakeRouter()
     agent = AgentStartedEvent(timestamp=NOW)
     link = ConnectionDisconnectedEvent(timestamp=NOW, project_id="p")
-    done = planned(agent, link, event("brand_new_type"), router=router)
+    done = planned(agent, link, event("brand_new_type"))
     assert [sent.run for sent, _ in done.changes.notifications] == [None, None, None]
     assert done.changes.new_runs == []
 
@@ -153,11 +153,11 @@ some_events = st.lists(
 @given(some_events, st.integers(0, 15), st.booleans())
 def test_how_events_are_cut_into_batches_changes_nothing(events: list[Event], cut: int, is_routed: bool) -> None:
     """Two batches, the second planned after the first, have the same effect as one."""
-    router = EVERYBODY if is_routed else NOBODY
-    whole = planned(*events, router=router)
-    first = planned(*events[:cut], router=router)
+    rules = EVERYBODY if is_routed else NOBODY
+    whole = planned(*events, rules=rules)
+    first = planned(*events[:cut], rules=rules)
     known = {one.key for one in first.changes.events}
-    second = planned(*events[cut:], router=router, runs=first.runs, known=known)
+    second = planned(*events[cut:], rules=rules, runs=first.runs, known=known)
     assert first.runs | second.runs == whole.runs
     assert first.changes.events + second.changes.events == whole.changes.events
     assert [sent.id for part in (first, second) for sent, _ in part.changes.notifications] == [
