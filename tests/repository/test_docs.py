@@ -18,8 +18,9 @@ from aintandem_notify.domain.truncation import HEAD_CHARACTERS, TAIL_CHARACTERS
 from aintandem_notify.foundation import open_files, signals
 from aintandem_notify.foundation.http_server import connections
 from aintandem_notify.foundation.stdio import line_buffer
-from aintandem_notify.http_client import client, pools
+from aintandem_notify.http_client import client
 from aintandem_notify.http_client.addresses import forbidden_kind
+from aintandem_notify.http_client.client import IDLE_EXPIRY_S
 from aintandem_notify.ingest import writer
 from aintandem_notify.live_view import model
 from aintandem_notify.log import entries
@@ -173,7 +174,7 @@ FIGURES = {
     ],
     "plugins/console/README.md": [f"up to {Console.in_flight} notifications"],
     "plugins/file_log/README.md": [f"up to {FileLog.in_flight} lines"],
-    "plugins/webhook/README.md": [f"kept for {WORDS[pools.IDLE_EXPIRY_S]}"],
+    "plugins/webhook/README.md": [f"kept for {WORDS[IDLE_EXPIRY_S]}"],
 }
 """Phrases of each page that contain a figure of the code."""
 

@@ -72,15 +72,44 @@ async def in_pieces() -> AsyncIterator[tuple[Link, RawSocket, trio.Nursery]]:
         yield link, socket, nursery
 
 
+class RecordedStream(trio.abc.Stream):
+    """A stream that records the bytes of each write."""
+
+    def __init__(self, stream: trio.abc.Stream, written: list[bytes]) -> None:
+        self._stream = stream
+        self._written = written
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send and record."""
+        self._written.append(bytes(data))
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As the stream itself."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """As the stream itself."""
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        """As the stream itself."""
+        await self._stream.aclose()
+
+
 @asynccontextmanager
 async def in_memory(
-    interval: float = 30.0,
+    interval: float = 30.0, written: list[bytes] | None = None
 ) -> AsyncIterator[tuple[Link, WebSocketConnection, trio.testing.MemorySendStream]]:
-    """A link, the server's end of it, and the stream that the link writes to, on trio's clock."""
+    """A link, the server's end of it, and the stream that the link writes to, on trio's clock.
+
+    All that the link writes is appended to ``written``.
+    """
     ours, theirs = trio.testing.memory_stream_pair()
+    recorded = RecordedStream(ours, [] if written is None else written)
 
     async def dial(_: Endpoint) -> trio.abc.Stream:
-        return ours
+        return recorded
 
     async with trio.open_nursery() as nursery:
         servers: list[WebSocketConnection] = []

@@ -38,8 +38,12 @@ async def run_in_thread(
     *args: *Ts,
     limiter: trio.CapacityLimiter | None = None,
     abandon_on_cancel: bool = False,
+    retry_s: float = RETRY_S,
 ) -> T:
-    """As ``trio.to_thread.run_sync``, but waits until a thread can be started, or until cancelled."""
+    """As ``trio.to_thread.run_sync``, but waits until a thread can be started, or until cancelled.
+
+    Tries every ``retry_s`` seconds.
+    """
     begun = False
 
     def begin() -> T:
@@ -55,7 +59,7 @@ async def run_in_thread(
             if begun or not is_thread_start_failure(error):
                 raise
         _log_rate_limited()
-        await trio.sleep(RETRY_S)
+        await trio.sleep(retry_s)
 
 
 _logged_at: float | None = None

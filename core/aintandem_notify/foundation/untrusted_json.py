@@ -81,10 +81,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or is_panic
 
 
-def has_more_values(content: Content, limit: int) -> bool:
+def has_more_values(content: Content, limit: int, portion_size: int = _PORTION) -> bool:
     """True if the JSON text has more than ``limit`` commas, lists and objects; those in strings do not count.
 
-    Takes linear time and little memory.
+    Takes linear time and little memory: it copies ``portion_size`` characters at a time.
     """
     if len(content) <= limit or _count_marks(content) <= limit:
         return False
@@ -92,9 +92,9 @@ def has_more_values(content: Content, limit: int) -> bool:
     marks: tuple[Any, Any, Any] = ("\\", '"', "") if isinstance(content, str) else (b"\\", b'"', b"")
     escape, quote, nothing = marks
     while position < len(content) and count <= limit:
-        portion: Any = content[position : position + _PORTION]
+        portion: Any = content[position : position + portion_size]
         if (len(portion) - len(portion.rstrip(escape))) % 2:  # its last character escapes the next one
-            portion = content[position : position + _PORTION + 1]
+            portion = content[position : position + portion_size + 1]
         position += len(portion)
         pieces = portion.replace(escape * 2, nothing).replace(escape + quote, nothing).split(quote)
         count += _count_marks(nothing.join(pieces[is_in_string::2]))

@@ -19,6 +19,9 @@ from aintandem_notify.http_client.answer import HttpAnswer, WaitForMemory
 if TYPE_CHECKING:
     from aintandem_notify.http_client.transport import HttpTransport
 
+IDLE_EXPIRY_S: Final = 1.5
+"""Seconds that an unused connection is kept; shorter than in common servers, so that few are found closed:
+gunicorn closes them after 2 s; Apache, Node.js, uvicorn and hypercorn after 5 s."""
 MAX_BODY: Final = 65536
 """Bytes of an answer that are read unless a caller asks for more."""
 
@@ -46,6 +49,8 @@ class HttpClient:
     the address that is dialled. With ``proxy`` (``http://`` or ``https://``, percent-encoded credentials in the
     URL) that is the proxy's address; its targets are not checked. ``no_proxy`` names the hosts that are dialled
     directly. All three are as in ``[connection]`` of the config.
+
+    A connection that was not used for ``idle_expiry_s`` seconds is used no more.
     """
 
     def __init__(
@@ -56,12 +61,14 @@ class HttpClient:
         no_proxy: Sequence[str] = (),
         allow_addresses: Sequence[str] = (),
         connections: int = MAX_HTTP_CONNECTIONS,
+        idle_expiry_s: float = IDLE_EXPIRY_S,
     ) -> None:
         self._proxy = proxy
         self._ca_file = ca_file
         self._no_proxy = no_proxy
         self._allow_addresses = allow_addresses
         self._connections = connections
+        self._idle_expiry_s = idle_expiry_s
         self._new_transport = self._configured_transport
         self._transport: HttpTransport | None = None
         self._open = False
@@ -181,7 +188,7 @@ class HttpClient:
             outbound = Outbound.parse(self._proxy, self._no_proxy, self._allow_addresses)
         except ValueError as error:
             raise HttpFailed(f"the settings of the HTTP client cannot be used: {error}") from None
-        return HttpTransport.new(outbound, self._ca_file, self._connections)
+        return HttpTransport.new(outbound, self._ca_file, self._connections, self._idle_expiry_s)
 
 
 async def _wait_without_deadline(deadline: trio.CancelScope, room: WaitForMemory, size: int) -> None:

@@ -9,7 +9,7 @@ import ssl
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Never, cast
+from typing import Any, NamedTuple, Never, cast
 
 import httpcore
 import httpx
@@ -22,10 +22,6 @@ from aintandem_notify.http_client.backend import GuardedBackend
 from aintandem_notify.http_client.request import Target
 from aintandem_notify.http_client.slots import HttpSlots, IdleConnection
 from aintandem_notify.http_client.tls import tls_context
-
-IDLE_EXPIRY_S: Final = 1.5
-"""Seconds; shorter than in common servers, so that few idle connections are found closed: gunicorn closes them
-after 2 s; Apache, Node.js, uvicorn and hypercorn after 5 s."""
 
 
 class Server(NamedTuple):
@@ -45,10 +41,14 @@ class Reply(NamedTuple):
 
 
 class Connector:
-    """Makes the connections of a family of clients: to the server itself, or through the proxy."""
+    """Makes the connections of a family of clients: to the server itself, or through the proxy.
 
-    def __init__(self, outbound: Outbound, ca_file: Path | None, slots: HttpSlots) -> None:
+    ``idle_expiry_s``: seconds for which they are kept unused.
+    """
+
+    def __init__(self, outbound: Outbound, ca_file: Path | None, slots: HttpSlots, idle_expiry_s: float) -> None:
         self.slots = slots
+        self.idle_expiry_s = idle_expiry_s
         self._outbound = outbound
         self._ca_file = ca_file
         self._backend = GuardedBackend(outbound, slots)
@@ -156,9 +156,9 @@ class ConnectionPool:
         """Close connections that have been idle for too long, as soon as they have."""
         while True:
             await self._has_idle.wait()
-            await trio.sleep(IDLE_EXPIRY_S)
+            await trio.sleep(self._connector.idle_expiry_s)
             for idle in self._all_idle():
-                if _is_old(idle):
+                if self._is_old(idle):
                     await idle.close()
             if not self._all_idle():
                 self._has_idle = trio.Event()
@@ -178,7 +178,7 @@ class ConnectionPool:
         group = self._idle[server]
         while group:
             idle = group[-1]
-            if not _is_old(idle) and not idle.connection.has_expired():
+            if not self._is_old(idle) and not idle.connection.has_expired():
                 return idle.take()
             await idle.close()
         connection = await self._connector.connect(server, target)
@@ -192,7 +192,7 @@ class ConnectionPool:
         group = self._idle[server]
         IdleConnection(connection, group, self._connector.slots, self._close)
         self._has_idle.set()
-        while group and _is_old(group[0]):
+        while group and self._is_old(group[0]):
             await group[0].close()
 
     async def _close(self, connection: httpcore.AsyncConnectionInterface) -> None:
@@ -200,6 +200,5 @@ class ConnectionPool:
         with trio.CancelScope(shield=True):
             await connection.aclose()
 
-
-def _is_old(idle: IdleConnection) -> bool:
-    return trio.current_time() - idle.since_s > IDLE_EXPIRY_S
+    def _is_old(self, idle: IdleConnection) -> bool:
+        return trio.current_time() - idle.since_s > self._connector.idle_expiry_s

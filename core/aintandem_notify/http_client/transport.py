@@ -114,9 +114,10 @@ class HttpTransport:
         self._pool = pool
 
     @classmethod
-    def new(cls, outbound: Outbound, ca_file: Path | None, max_connections: int) -> Self:
+    def new(cls, outbound: Outbound, ca_file: Path | None, max_connections: int, idle_expiry_s: float) -> Self:
         """A transport with at most ``max_connections`` at a time, together with those that ``share`` makes."""
-        return cls(ConnectionPool(Connector(outbound, ca_file, HttpSlots(max_connections))))
+        connector = Connector(outbound, ca_file, HttpSlots(max_connections), idle_expiry_s)
+        return cls(ConnectionPool(connector))
 
     def share(self) -> "HttpTransport":
         """A transport with connections of its own, and with the same settings and limit."""

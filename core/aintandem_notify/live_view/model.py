@@ -69,9 +69,10 @@ class _TrackedRun:
 
 
 class RunTracker:
-    """The runs in progress of all projects."""
+    """The runs in progress of all projects, of which at most ``max_tracked`` are remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_tracked: int = MAX_TRACKED) -> None:
+        self._max_tracked = max_tracked
         self._tracked: dict[RunRef, _TrackedRun] = {}
         self._by_last_event: dict[RunRef, None] = {}
         """The same runs, the one without an event for longest first. Bars stay in the order of their starts."""
@@ -157,7 +158,7 @@ class RunTracker:
         self._tracked[ref] = tracked
         self._by_last_event.pop(ref, None)
         self._by_last_event[ref] = None
-        if len(self._tracked) > MAX_TRACKED:
+        if len(self._tracked) > self._max_tracked:
             self._drop(next(iter(self._by_last_event)))
             self._is_full = True
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from aintandem_notify.http_client import HttpClient, pools
+from aintandem_notify.http_client import HttpClient
 from support.http_failures import SECRETS, failure_of, secret_url
 from support.http_server import Answer, LoopbackServer, Raw, Reply, Reset
 
@@ -75,11 +75,9 @@ async def test_the_environment_names_no_proxy(
     assert (await http.get(server.base)).status == 200
 
 
-async def test_connections_are_used_again_and_closed_at_the_end(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pools, "IDLE_EXPIRY_S", 3600.0)  # however long the machine stalls between two
-    async with HttpClient() as http:
+async def test_connections_are_used_again_and_closed_at_the_end(server: LoopbackServer) -> None:
+    # However long the machine stalls between two.
+    async with HttpClient(idle_expiry_s=3600.0) as http:
         for _ in range(3):
             await http.get(server.base)
         assert server.connections == 1

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.http_client import HttpAnswer, HttpClient, pools
+from aintandem_notify.http_client import HttpAnswer, HttpClient
 from support.http_server import Answer, Held, Received, Reply, open_server
 from support.nasty import orchestrator_http, receivers_http
 from support.nasty.wire import Then, WireAnswer
@@ -425,9 +425,8 @@ async def test_others_have_their_turn_while_an_answer_comes_in_small_pieces() ->
     assert turns > pieces
 
 
-async def test_a_complete_answer_leaves_its_connection_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "IDLE_EXPIRY_S", 3600.0)
-    async with open_server() as server, HttpClient() as http:
+async def test_a_complete_answer_leaves_its_connection_for_the_next() -> None:
+    async with open_server() as server, HttpClient(idle_expiry_s=3600.0) as http:
         # The end of these is not searched for.
         odd = ("8,000 headers", "chunks of one byte")
         for answer in (answer for name, answer in receivers_http.ACCEPTED.items() if name not in odd):

@@ -6,15 +6,12 @@ import pytest
 import trio
 import trio.testing
 
-from aintandem_notify.http_client import HttpClient, pools
+from aintandem_notify.http_client import HttpClient
 from aintandem_notify.http_client.backend import _is_one_plain_answer
 from support.http_server import Held, LoopbackServer, Reply, open_server
 
-
-@pytest.fixture
-def long_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Idle connections are kept however long the machine stalls."""
-    monkeypatch.setattr(pools, "IDLE_EXPIRY_S", 3600.0)
+LONG_S = 3600.0
+"""Idle connections are kept however long the machine stalls."""
 
 
 async def get_together(http: HttpClient, server: LoopbackServer, count: int) -> None:
@@ -33,9 +30,8 @@ async def wait_for_connections(server: LoopbackServer, count: int) -> None:
     await server.wait_until(lambda: server.connections == count)
 
 
-@pytest.mark.usefixtures("long_idle")
 async def test_each_of_many_requests_at_a_time_has_a_connection_that_is_used_again() -> None:
-    async with open_server() as server, HttpClient() as http:
+    async with open_server() as server, HttpClient(idle_expiry_s=LONG_S) as http:
         await get_together(http, server, 32)
         assert server.connections == 32
         await get_together(http, server, 32)
@@ -43,10 +39,9 @@ async def test_each_of_many_requests_at_a_time_has_a_connection_that_is_used_aga
         assert server.connections == 32
 
 
-@pytest.mark.usefixtures("long_idle")
 async def test_a_client_closes_the_idle_connection_of_another_if_there_are_too_many() -> None:
     async with open_server() as server, AsyncExitStack() as stack:
-        http = await stack.enter_async_context(HttpClient(connections=2))
+        http = await stack.enter_async_context(HttpClient(connections=2, idle_expiry_s=LONG_S))
         first, second = [await stack.enter_async_context(http.own_pool()) for _ in range(2)]
         await get_together(first, server, 2)
         for client in (second, first, http, second):
@@ -56,9 +51,12 @@ async def test_a_client_closes_the_idle_connection_of_another_if_there_are_too_m
         await wait_for_connections(server, 2)
 
 
-@pytest.mark.usefixtures("long_idle")
 async def test_a_request_that_waits_for_a_connection_gets_one_when_another_client_is_done() -> None:
-    async with open_server() as server, HttpClient(connections=1) as http, http.own_pool() as other:
+    async with (
+        open_server() as server,
+        HttpClient(connections=1, idle_expiry_s=LONG_S) as http,
+        http.own_pool() as other,
+    ):
         until = trio.Event()
         server.replies.append(Held(until=until, reply=Reply(204)))
         async with trio.open_nursery() as nursery:
@@ -71,24 +69,20 @@ async def test_a_request_that_waits_for_a_connection_gets_one_when_another_clien
         assert len(server.requests) == 2
 
 
-async def test_connections_that_nobody_uses_are_closed_without_another_request(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pools, "IDLE_EXPIRY_S", 0.01)
-    async with open_server() as server, HttpClient() as http, http.own_pool() as own:
+async def test_connections_that_nobody_uses_are_closed_without_another_request() -> None:
+    async with open_server() as server, HttpClient(idle_expiry_s=0.01) as http, http.own_pool() as own:
         for _ in range(2):
             await get_together(own, server, 5)
             await wait_for_connections(server, 0)
 
 
-async def test_connections_expire_while_others_are_taken_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "IDLE_EXPIRY_S", 0.0)
+async def test_connections_expire_while_others_are_taken_and_given_back() -> None:
     statuses: list[int] = []
 
     async def get_again_and_again(http: HttpClient) -> None:
         statuses.extend([(await http.get(server.base)).status for _ in range(50)])
 
-    async with open_server() as server, HttpClient() as http, http.own_pool() as own:
+    async with open_server() as server, HttpClient(idle_expiry_s=0.0) as http, http.own_pool() as own:
         async with trio.open_nursery() as nursery:
             for _ in range(8):
                 nursery.start_soon(get_again_and_again, own)
@@ -96,9 +90,8 @@ async def test_connections_expire_while_others_are_taken_and_given_back(monkeypa
     assert statuses == [200] * 400
 
 
-@pytest.mark.usefixtures("long_idle")
 async def test_the_end_of_a_client_closes_its_connections_only() -> None:
-    async with open_server() as server, HttpClient() as http:
+    async with open_server() as server, HttpClient(idle_expiry_s=LONG_S) as http:
         await http.get(server.base)
         async with http.own_pool() as own:
             await get_together(own, server, 3)

@@ -27,7 +27,6 @@ def refuse(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
 
     monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
     monkeypatch.setattr(threads, "_logged_at", None)
-    monkeypatch.setattr(threads, "RETRY_S", 0.0)
 
 
 async def test_work_waits_until_a_thread_can_be_started_and_the_log_says_so_once(
@@ -35,7 +34,7 @@ async def test_work_waits_until_a_thread_can_be_started_and_the_log_says_so_once
 ) -> None:
     refuse(monkeypatch, 50)
     with caplog.at_level(logging.WARNING):
-        assert await run_in_thread(divmod, 7, 2) == (3, 1)
+        assert await run_in_thread(divmod, 7, 2, retry_s=0.0) == (3, 1)
     assert [record.getMessage() for record in caplog.records] == [f"work waits: {threads.NO_MORE_THREADS}"]
 
 
@@ -43,7 +42,6 @@ async def test_the_wait_for_a_thread_can_be_cancelled(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     refuse(monkeypatch, 1_000_000)
-    monkeypatch.setattr(threads, "RETRY_S", 0.1)
     with trio.move_on_after(30.0) as scope:
         await run_in_thread(list)
     assert scope.cancelled_caught

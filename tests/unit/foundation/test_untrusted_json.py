@@ -63,16 +63,13 @@ def test_values_are_counted_and_look_alikes_in_strings_are_not(
 
 @pytest.mark.parametrize("before", range(7))
 @pytest.mark.parametrize("escaped", ["\\", '"', '\\"', "\\\\,", '",['])
-def test_values_are_counted_right_where_one_portion_ends_and_the_next_begins(
-    before: int, escaped: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(untrusted_json, "_PORTION", 8)
+def test_values_are_counted_right_where_one_portion_ends_and_the_next_begins(before: int, escaped: str) -> None:
     value = ["x" * before + escaped * 3 + ",,,[[[", {"a": escaped}, escaped]
     text = json.dumps(value)
 
-    assert not has_more_values(text, values_in(value))
-    assert has_more_values(text, values_in(value) - 1)
-    assert not has_more_values(text.encode(), values_in(value))
+    assert not has_more_values(text, values_in(value), portion_size=8)
+    assert has_more_values(text, values_in(value) - 1, portion_size=8)
+    assert not has_more_values(text.encode(), values_in(value), portion_size=8)
 
 
 @pytest.mark.parametrize(

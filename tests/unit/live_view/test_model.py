@@ -197,9 +197,8 @@ def test_a_secret_that_a_task_writes_in_pieces_is_shown_in_none() -> None:
     assert not [part for part in ("Xq7v", "Lm2R", "t9Kp", "4Zs8") if part in visible]
 
 
-def test_runs_that_never_end_are_bounded_with_one_notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "MAX_TRACKED", 3)
-    tracker, lines = RunTracker(), list[str]()
+def test_runs_that_never_end_are_bounded_with_one_notice() -> None:
+    tracker, lines = RunTracker(max_tracked=3), list[str]()
     for number in range(10):
         lines += texts(tracker, make_event("task_started", taskId=f"t{number}", task=f"task {number}"))
         texts(tracker, make_event("output", taskId="t0", output="still here"))

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from aintandem_notify.config import OfflineConfig, load_offline_config
 from aintandem_notify.control.client.offline_backend import OfflineBackend
-from aintandem_notify.control.client.remote_backend import RemoteBackend
+from aintandem_notify.control.client.remote_backend import SLOW_S, RemoteBackend
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.discovery import control_file, find_endpoint
 from aintandem_notify.control.errors import RequestRefused
@@ -129,11 +129,13 @@ def check_health(config: Path, path: str) -> HealthAnswer:
     return RemoteBackend(endpoint).health(path)
 
 
-def reload_agent(config: Path, *, timeout_s: float, on_slow: Callable[[], None]) -> ReloadResponse:
+def reload_agent(
+    config: Path, *, timeout_s: float, on_slow: Callable[[], None], slow_s: float = SLOW_S
+) -> ReloadResponse:
     """Has the running agent read its config again, and returns the outcome.
 
-    Calls ``on_slow`` once if that takes a while. Raises RequestRefused if no agent runs, or if it has not finished
-    after ``timeout_s`` seconds.
+    Calls ``on_slow`` once if that takes more than ``slow_s`` seconds. Raises RequestRefused if no agent runs, or
+    if it has not finished after ``timeout_s`` seconds.
     """
     endpoint = find_endpoint(control_file(config))
     if endpoint is None:
@@ -142,7 +144,7 @@ def reload_agent(config: Path, *, timeout_s: float, on_slow: Callable[[], None])
             "SIGHUP, and its log has the result",
             status=503,
         )
-    return RemoteBackend(endpoint).reload(timeout_s=timeout_s, on_slow=on_slow)
+    return RemoteBackend(endpoint).reload(timeout_s=timeout_s, on_slow=on_slow, slow_s=slow_s)
 
 
 def status_without_store(config: Path, reason: str) -> StatusResponse:

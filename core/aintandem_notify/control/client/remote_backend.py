@@ -112,8 +112,8 @@ class RemoteBackend:
         response = self._request("GET", path, None)
         return HealthAnswer(ok=response.status == 200, health=str(_json_object(response).get("health", "unknown")))
 
-    def reload(self, *, timeout_s: float, on_slow: Callable[[], None]) -> ReloadResponse:
-        """Has the agent read its config again. Calls ``on_slow`` once if that takes more than ``SLOW_S``.
+    def reload(self, *, timeout_s: float, on_slow: Callable[[], None], slow_s: float = SLOW_S) -> ReloadResponse:
+        """Has the agent read its config again. Calls ``on_slow`` once if that takes more than ``slow_s`` seconds.
 
         Raises RequestRefused if the agent has not finished after ``timeout_s`` seconds.
         """
@@ -121,7 +121,7 @@ class RemoteBackend:
         async def ask() -> HttpAnswer | None:
             answer: HttpAnswer | None = None
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_call_after, SLOW_S, on_slow)
+                nursery.start_soon(_call_after, slow_s, on_slow)
                 with trio.move_on_after(timeout_s):
                     answer = await self._send("POST", "/reload", {}, timeout_s=math.inf)
                 nursery.cancel_scope.cancel()

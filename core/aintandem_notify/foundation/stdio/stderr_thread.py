@@ -35,9 +35,13 @@ class ThreadedStderr(io.BufferedIOBase):
     """A binary stream to a descriptor, written by a thread of its own. It never closes the descriptor.
 
     ``notice`` makes the line that reports the number of lost lines.
+    A flush waits at most ``flush_timeout_s`` seconds.
     """
 
-    def __init__(self, descriptor: int, *, is_terminal: bool = False) -> None:
+    def __init__(
+        self, descriptor: int, *, is_terminal: bool = False, flush_timeout_s: float = FLUSH_TIMEOUT_S
+    ) -> None:
+        self.flush_timeout_s: Final = flush_timeout_s
         self.notice: Callable[[int], str] = plain_loss_notice
         self.name: Final = "<stderr>"
         self._descriptor = descriptor
@@ -80,9 +84,9 @@ class ThreadedStderr(io.BufferedIOBase):
             self._writer = writer
 
     def flush(self) -> None:
-        """Wait at most ``FLUSH_TIMEOUT_S`` for the buffer to be written; do not wait again while nothing moves."""
+        """Wait a limited time for the buffer to be written; do not wait again while nothing moves."""
         if not self._is_stuck:
-            self.drain(FLUSH_TIMEOUT_S)
+            self.drain(self.flush_timeout_s)
 
     def drain(self, seconds: float) -> bool:
         """Wait at most so many seconds until everything is written or lost. Returns whether it is."""
@@ -156,8 +160,8 @@ class ThreadedStderr(io.BufferedIOBase):
 
 
 @contextmanager
-def stderr_in_thread() -> Iterator[None]:
-    """Within the block a thread writes ``sys.stderr``. Its end waits at most ``FLUSH_TIMEOUT_S`` for the buffer.
+def stderr_in_thread(flush_timeout_s: float = FLUSH_TIMEOUT_S) -> Iterator[None]:
+    """Within the block a thread writes ``sys.stderr``. Its end waits at most ``flush_timeout_s`` for the buffer.
 
     Afterwards ``sys.stderr`` is as before. If the buffer could not be written, the threaded stream stays in place,
     so that later writers do not block either. Changes nothing if the process has no standard error.
@@ -169,12 +173,12 @@ def stderr_in_thread() -> Iterator[None]:
         yield
         return
     before.flush()
-    out = ThreadedStderr(descriptor, is_terminal=is_terminal)
+    out = ThreadedStderr(descriptor, is_terminal=is_terminal, flush_timeout_s=flush_timeout_s)
     sys.stderr = io.TextIOWrapper(out, encoding=before.encoding, errors=ESCAPE, line_buffering=True)
     try:
         yield
     finally:
-        if out.drain(FLUSH_TIMEOUT_S):
+        if out.drain(flush_timeout_s):
             sys.stderr = before
 
 
@@ -185,6 +189,6 @@ def threaded_stderr() -> ThreadedStderr | None:
 
 
 def drain_stderr() -> bool:
-    """Wait at most ``FLUSH_TIMEOUT_S`` until the buffer of standard error is written. Returns whether it is."""
+    """Wait a limited time until the buffer of standard error is written. Returns whether it is."""
     out = threaded_stderr()
-    return out is None or out.drain(FLUSH_TIMEOUT_S)
+    return out is None or out.drain(out.flush_timeout_s)

@@ -24,15 +24,22 @@ MAX_BUFFERED_S: Final = 20.0
 
 @dataclass(slots=True)
 class BufferUsage:
-    """The size in bytes of the buffered events of all projects."""
+    """The size in bytes of the buffered events of all projects, and the largest at which more are buffered."""
 
     size: int = 0
+    max_size: int = MAX_TOTAL_BYTES
+
+    @property
+    def has_room(self) -> bool:
+        """True if more events may be buffered."""
+        return self.size <= self.max_size
 
 
 class EventBuffer:
     """Passes a project's events on in their order: at once, or after ``release``.
 
     ``store`` returns when the events are stored. If it is cancelled, they stay here.
+    ``max_events`` and ``max_characters`` are the most that are buffered, about.
     ``start`` starts a task; it gets ``release_after_timeout`` when the first event is buffered.
     """
 
@@ -43,6 +50,8 @@ class EventBuffer:
         buffering: bool,
         total_usage: BufferUsage | None = None,
         start: Callable[[Callable[[], Awaitable[None]]], None] | None = None,
+        max_events: int = MAX_BUFFERED,
+        max_characters: int = MAX_BUFFERED_CHARACTERS,
     ) -> None:
         self._store = store
         self._is_buffering = buffering
@@ -50,6 +59,7 @@ class EventBuffer:
         self._in_store: list[Event] = []
         self._size = self._cost = 0
         self._total_usage = total_usage or BufferUsage()
+        self._max_events, self._max_characters = max_events, max_characters
         self._turn = trio.Lock()
         self._start = start
 
@@ -73,9 +83,9 @@ class EventBuffer:
     @property
     def _has_room(self) -> bool:
         return (
-            len(self._events) <= MAX_BUFFERED
-            and self._size <= MAX_BUFFERED_CHARACTERS
-            and self._total_usage.size <= MAX_TOTAL_BYTES
+            len(self._events) <= self._max_events
+            and self._size <= self._max_characters
+            and self._total_usage.has_room
         )
 
     async def release(self) -> None:

@@ -25,16 +25,21 @@ MESSAGE_TIMEOUT_S: Final = 120.0
 
 
 class FrameMemory:
-    """The memory that all links of one program share."""
+    """The memory that all links of one program share. Of small frames it has ``max_buffered`` characters.
 
-    def __init__(self) -> None:
+    Beyond that each link may read ``min_per_link`` ahead.
+    """
+
+    def __init__(self, max_buffered: int = MAX_BUFFERED_CHARS, min_per_link: int = MIN_LINK_CHARS) -> None:
+        self.min_per_link = min_per_link
+        self._max_buffered = max_buffered
         self.large: MemoryBudget = MemoryBudget(LARGE_MESSAGES_BYTES)
         self.buffered = 0
 
     @property
     def is_crowded(self) -> bool:
         """True if links should hand their frames over before they read on."""
-        return self.buffered >= MAX_BUFFERED_CHARS
+        return self.buffered >= self._max_buffered
 
 
 class LinkMemory:
@@ -74,7 +79,7 @@ class LinkMemory:
             cost = characters + FRAME_OVERHEAD_BYTES * count
             self._cost += cost
             self._memory.buffered += cost
-        return not self._memory.is_crowded or self._cost < MIN_LINK_CHARS
+        return not self._memory.is_crowded or self._cost < self._memory.min_per_link
 
     def hand_over(self) -> None:
         """Record that the buffered frames are handed over. The memory of those before is free again."""

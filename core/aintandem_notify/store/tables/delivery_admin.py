@@ -170,19 +170,21 @@ class DeliveryQueries:
             name = self._connection.execute(first.where(deliveries_c.destination > name)).scalar_one()
         return destinations
 
-    def scan(self, criteria: DeliveryFilter, *, limit: int, before: int | None = None) -> DeliveryScan:
+    def scan(
+        self, criteria: DeliveryFilter, *, limit: int, before: int | None = None, max_scanned: int = MAX_SCANNED
+    ) -> DeliveryScan:
         """Up to ``limit`` matching ids that are less than ``before``.
 
-        With names in ``criteria`` it reads at most ``MAX_SCANNED`` notifications, so it may find fewer at once.
+        With names in ``criteria`` it reads at most ``max_scanned`` notifications, so it may find fewer at once.
         """
         if not criteria.has_names:
             matches = self.ids(criteria, limit=limit, before=before)
             return DeliveryScan(matches, matches[-1] if len(matches) == limit else None)
-        candidates = self.ids(criteria, limit=MAX_SCANNED, before=before)
+        candidates = self.ids(criteria, limit=max_scanned, before=before)
         matches = self._named(candidates, criteria)
         if len(matches) > limit:
             return DeliveryScan(matches[:limit], matches[limit - 1])
-        return DeliveryScan(matches, candidates[-1] if len(candidates) == MAX_SCANNED else None)
+        return DeliveryScan(matches, candidates[-1] if len(candidates) == max_scanned else None)
 
     def _named(self, ids: list[int], criteria: DeliveryFilter) -> list[int]:
         """Those of ``ids`` whose notification is about the project and the task."""

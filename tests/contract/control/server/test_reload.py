@@ -5,7 +5,6 @@ from functools import partial
 import pytest
 import trio
 
-from aintandem_notify.control.client import remote_backend
 from aintandem_notify.control.client.backend import reload_agent
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.domain.reload import ReloadAbandonedError, ReloadResult
@@ -84,8 +83,7 @@ async def test_a_command_does_not_wait_for_a_reload_without_end(scene: Scene) ->
         await trio.to_thread.run_sync(ask)
 
 
-async def test_a_command_says_that_it_still_waits(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_backend, "SLOW_S", 0.0)
+async def test_a_command_says_that_it_still_waits(scene: Scene) -> None:
     heard = trio.Event()
 
     async def reload() -> ReloadResult:
@@ -94,8 +92,12 @@ async def test_a_command_says_that_it_still_waits(scene: Scene, monkeypatch: pyt
 
     scene.reload = reload
     token = trio.lowlevel.current_trio_token()
+
     # The command runs a loop of its own in its thread.
-    ask = partial(reload_agent, scene.config, timeout_s=600.0, on_slow=lambda: token.run_sync_soon(heard.set))
+    def on_slow() -> None:
+        token.run_sync_soon(heard.set)
+
+    ask = partial(reload_agent, scene.config, timeout_s=600.0, on_slow=on_slow, slow_s=0.0)
     assert (await trio.to_thread.run_sync(ask)).taken
 
 

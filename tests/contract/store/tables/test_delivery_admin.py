@@ -62,18 +62,19 @@ def test_deliveries_are_found_by_destination_state_and_time() -> None:
 
 
 @pytest.mark.usefixtures("any_store")
-def test_a_search_by_name_reads_a_bounded_number_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_by_name_reads_a_bounded_number_and_goes_on() -> None:
     store = new_store()
     first, second, third = queued(store)
-    monkeypatch.setattr(delivery_admin, "MAX_SCANNED", 2)
-    scan = inside(lambda opened: opened.delivery_queries.scan(DeliveryFilter(task="t0"), limit=5))(store)
-    assert scan == DeliveryScan([], second)
-    scan = inside(lambda opened: opened.delivery_queries.scan(DeliveryFilter(task="t0"), limit=5, before=second))(
-        store
-    )
-    assert scan == DeliveryScan([first], None)
-    scan = inside(lambda opened: opened.delivery_queries.scan(DeliveryFilter(task="t*"), limit=1))(store)
-    assert scan == DeliveryScan([third], third)
+
+    def scan(task: str, limit: int = 5, before: int | None = None) -> DeliveryScan:
+        wanted = DeliveryFilter(task=task)
+        return inside(
+            lambda opened: opened.delivery_queries.scan(wanted, limit=limit, before=before, max_scanned=2)
+        )(store)
+
+    assert scan("t0") == DeliveryScan([], second)
+    assert scan("t0", before=second) == DeliveryScan([first], None)
+    assert scan("t*", limit=1) == DeliveryScan([third], third)
 
 
 @pytest.mark.usefixtures("any_store")

@@ -122,8 +122,7 @@ def test_streams_without_a_descriptor_are_not_the_journal(monkeypatch: pytest.Mo
 def test_lines_that_the_journal_did_not_take_are_reported_with_a_priority(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stderr_thread, "FLUSH_TIMEOUT_S", 0.01)
-    with full_pipe() as (reader, writer), stderr_to(monkeypatch, writer), stderr_in_thread():
+    with full_pipe() as (reader, writer), stderr_to(monkeypatch, writer), stderr_in_thread(0.01):
         log.configure("info", "json")
         for number in range(3000):
             log.get_logger("agent").error("lost to nobody", number=number, filler="." * 1000)

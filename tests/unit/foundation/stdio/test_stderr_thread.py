@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify import log
-from aintandem_notify.foundation.stdio import stderr_thread
 from aintandem_notify.foundation.stdio.line_buffer import MAX_WAITING_BYTES
-from aintandem_notify.foundation.stdio.stderr_thread import ThreadedStderr, stderr_in_thread, threaded_stderr
+from aintandem_notify.foundation.stdio.stderr_thread import (
+    FLUSH_TIMEOUT_S,
+    ThreadedStderr,
+    stderr_in_thread,
+    threaded_stderr,
+)
 from support.pipes import full_pipe, read_until
 
 LONG_S = 60.0
@@ -27,11 +31,13 @@ def print_to_stderr(text: str) -> None:
 
 
 @contextmanager
-def standard_error(monkeypatch: pytest.MonkeyPatch, descriptor: int) -> Iterator[ThreadedStderr]:
+def standard_error(
+    monkeypatch: pytest.MonkeyPatch, descriptor: int, flush_timeout_s: float = FLUSH_TIMEOUT_S
+) -> Iterator[ThreadedStderr]:
     """Within the block ``sys.stderr`` writes to this descriptor in a thread."""
     with open(descriptor, "w", encoding="utf-8", closefd=False) as stream:
         monkeypatch.setattr(sys, "stderr", stream)
-        with stderr_in_thread():
+        with stderr_in_thread(flush_timeout_s):
             threaded = threaded_stderr()
             assert threaded is not None
             yield threaded
@@ -51,8 +57,7 @@ def test_all_of_it_is_written_in_order_before_the_block_ends(
 def test_a_blocked_stream_blocks_no_writer_and_afterwards_the_lost_lines_are_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stderr_thread, "FLUSH_TIMEOUT_S", 0.01)
-    with full_pipe() as (reader, writer), standard_error(monkeypatch, writer) as threaded:
+    with full_pipe() as (reader, writer), standard_error(monkeypatch, writer, 0.01) as threaded:
         log.configure("info", "json")
         logger = log.get_logger("agent")
         for number in range(3000):
@@ -121,9 +126,8 @@ def test_a_reader_that_has_gone_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -
 def test_a_stream_that_is_blocked_at_the_end_blocks_no_later_writer_either(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stderr_thread, "FLUSH_TIMEOUT_S", 0.01)
     with full_pipe() as (reader, writer):
-        with standard_error(monkeypatch, writer) as threaded:
+        with standard_error(monkeypatch, writer, 0.01) as threaded:
             print_to_stderr("nobody hears it")
         assert threaded_stderr() is threaded
         print_to_stderr("nor this")

@@ -285,18 +285,15 @@ async def test_live_events_wait_for_the_comparison_and_no_longer_than_they_may(
     assert [item.run_id for item in bench.stored] == ["t2", "t3"], "nothing is held any more"
 
 
-@pytest.mark.parametrize(("bound", "value"), [("MAX_BUFFERED", 2), ("MAX_BUFFERED_CHARACTERS", 200)])
-async def test_the_buffer_is_bounded(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
-) -> None:
-    monkeypatch.setattr(event_buffer, bound, value)
+@pytest.mark.parametrize(("max_events", "max_characters"), [(2, 10_000), (10_000, 200)])
+async def test_the_buffer_is_bounded(autojump_clock: MockClock, max_events: int, max_characters: int) -> None:
     stored: list[Event] = []
 
     async def store(events: Sequence[Event]) -> None:
         await trio.sleep(1)
         stored.extend(events)
 
-    buffer = EventBuffer(store, buffering=True)
+    buffer = EventBuffer(store, buffering=True, max_events=max_events, max_characters=max_characters)
     events = [event("task_started", run=f"t{number}", at=number) for number in range(5)]
     for item in events[:2]:
         await buffer.add([item], 100)
@@ -426,14 +423,13 @@ async def test_nothing_is_left_to_claim_twice(bench: Bench, autojump_clock: Mock
     assert [item.notification.event.type for item in claims].count("task_failed") == 1
 
 
-async def test_the_buffers_of_all_projects_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_buffer, "MAX_TOTAL_BYTES", 2 * (event_buffer.EVENT_OVERHEAD_BYTES + 100))
+async def test_the_buffers_of_all_projects_together_are_bounded() -> None:
     stored: list[Event] = []
 
     async def store(events: Sequence[Event]) -> None:
         stored.extend(events)
 
-    everyone = BufferUsage()
+    everyone = BufferUsage(max_size=2 * (event_buffer.EVENT_OVERHEAD_BYTES + 100))
     first, second = (EventBuffer(store, buffering=True, total_usage=everyone) for _ in range(2))
     await first.add([event("task_started", "t1")], 100)
     await second.add([event("task_started", "t2")], 100)

@@ -5,7 +5,6 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from aintandem_notify.foundation.memory_budget import MemoryBudget
-from aintandem_notify.orchestrator.link import frame_memory
 from aintandem_notify.orchestrator.link.frame_memory import COPIES, FRAME_OVERHEAD_BYTES, FrameMemory, LinkMemory
 
 
@@ -49,11 +48,8 @@ async def test_a_link_that_ends_gives_everything_back(memory: FrameMemory, was_r
     assert memory.large.used == 0, "its reader may be about to ask"
 
 
-async def test_if_much_is_buffered_each_link_hands_its_frames_over(
-    memory: FrameMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(frame_memory, "MAX_BUFFERED_CHARS", 10_000)
-    monkeypatch.setattr(frame_memory, "MIN_LINK_CHARS", 1_000)
+async def test_if_much_is_buffered_each_link_hands_its_frames_over() -> None:
+    memory = FrameMemory(max_buffered=10_000, min_per_link=1_000)
     busy, other = LinkMemory(memory), LinkMemory(memory)
     was_read = 0
     while busy.add_frames(1, 436):
