@@ -11,7 +11,7 @@ import pytest
 from aintandem_notify.config import PluginConfig, json_schema
 from aintandem_notify.config.plugin_config import MAX_PARALLEL
 from aintandem_notify.config.types.outbound import Outbound
-from aintandem_notify.control.server import request_parsing
+from aintandem_notify.control.server.access import ControlTimes
 from aintandem_notify.delivery import rendering
 from aintandem_notify.domain import events, runs
 from aintandem_notify.domain.truncation import HEAD_CHARACTERS, TAIL_CHARACTERS
@@ -148,7 +148,7 @@ FIGURES = {
     "docs/operations.md": [
         f"the {model.MAX_TRACKED:,} runs under way that changed last",
         f"room for {open_files.MAX_CONTROL_CONNECTIONS} connections at a time",
-        f"a body that takes more than {request_parsing.BODY_TIMEOUT_S:g} s",
+        f"a body that takes more than {ControlTimes().body_s:g} s",
         f"{mib(line_buffer.MAX_WAITING_BYTES)} MiB of lines",
         f"fewer than {open_files.MIN_FILES}",
         str(open_files.describe_shortage(80, 64)).partition(":")[0],

@@ -12,8 +12,8 @@ import pytest
 import trio
 
 from aintandem_notify.control.discovery import ControlEndpoint, control_file, find_endpoint
-from aintandem_notify.control.server import plugins, status
-from aintandem_notify.control.server.access import AgentAccess
+from aintandem_notify.control.server import status
+from aintandem_notify.control.server.access import AgentAccess, ControlTimes
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.domain.health import WELL, Health
@@ -28,6 +28,7 @@ from support.outbox import NOW, FakeHost, SetClock, event, queue_up
 DESTINATION = "file_log.a"
 _PATIENCE_S = 300.0
 """Seconds that store and plugin may take for their part of a response, on a busy machine."""
+PATIENT = ControlTimes(plugin_s=_PATIENCE_S, store_s=_PATIENCE_S)
 
 
 async def _unchanged() -> ReloadResult:
@@ -97,20 +98,18 @@ def project(name: str, state: ConnectionState = ConnectionState.CONNECTED) -> Pr
 
 @asynccontextmanager
 async def open_scene(
-    folder: Path, *, host: FakeHost | None = None, url: str | None = None
+    folder: Path, *, host: FakeHost | None = None, url: str | None = None, times: ControlTimes = PATIENT
 ) -> AsyncIterator[Scene]:
     """Runs the API with the one destination ``DESTINATION``. The caller has set XDG_STATE_HOME."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(status, "ANSWER_TIMEOUT_S", _PATIENCE_S)
-        patch.setattr(plugins, "ANSWER_TIMEOUT_S", _PATIENCE_S)
         patch.setattr(status, "STORE_STUCK_AFTER_S", _PATIENCE_S)
         patch.setattr(conditions, "STORE_STUCK_AFTER_S", _PATIENCE_S)
-        async with _open_scene(folder, host or FakeHost(), url or folder / "store.db") as scene:
+        async with _open_scene(folder, host or FakeHost(), url or folder / "store.db", times) as scene:
             yield scene
 
 
 @asynccontextmanager
-async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIterator[Scene]:
+async def _open_scene(folder: Path, host: FakeHost, url: str | Path, times: ControlTimes) -> AsyncIterator[Scene]:
     clock = SetClock()
     async with (
         open_storage(url) as storage,
@@ -143,6 +142,7 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
             resume=dispatcher.resume,
             reload=lambda: scene.reload(),
             wait_set_up=trio.lowlevel.checkpoint,
+            times=times,
         )
         dispatcher.start(DestinationSettings(DESTINATION, max_age=3600))
         # After its first look, the worker finds queued deliveries only when a test wakes it.

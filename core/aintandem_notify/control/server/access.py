@@ -10,9 +10,28 @@ from aintandem_notify.delivery import DestinationStatus
 from aintandem_notify.domain.health import Health
 from aintandem_notify.domain.reload import ReloadResult
 from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.foundation.http_server.connections import GRACE_S, SEND_TIMEOUT_MS
 from aintandem_notify.orchestrator import ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceStatus
 from aintandem_notify.store import Storage, StoreLiveness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlTimes:
+    """How long the API waits, in seconds: for others, and for parts of the agent before it answers without them.
+
+    ``keep_alive_s``: for the next request of a connection, and for its head. ``body_s``: for the body of a
+    request. ``plugin_s`` and ``store_s``: for a plugin's ``diagnostics``, and for the store's part of the status.
+    ``send_ms``, in milliseconds: for a client that does not read its answer. ``grace_s``: a connection that was
+    idle for less is not closed to make room.
+    """
+
+    keep_alive_s: float = 10.0
+    body_s: float = 10.0
+    plugin_s: float = 10.0
+    store_s: float = 3.0
+    send_ms: int = SEND_TIMEOUT_MS
+    grace_s: float = GRACE_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +66,4 @@ class AgentAccess:
     silences_changed: Callable[[], None]
     reload: Callable[[], Awaitable[ReloadResult]]
     wait_set_up: Callable[[], Awaitable[None]]
+    times: ControlTimes = ControlTimes()

@@ -145,7 +145,7 @@ class _ControlApi:
 
     async def apply(self, action: AdminAction, request: Request) -> BulkResponse:
         """POST /deliveries/retry and /deliveries/drop, with ids or a filter"""
-        body = await read_json_object(request)
+        body = await read_json_object(request, self._access.times.body_s)
         references, access = references_from_body(body), self._access
         now = access.clock.now()
         if references is not None:
@@ -186,7 +186,7 @@ class _ControlApi:
 
     async def set_paused(self, change: Callable[[str], Awaitable[bool]], request: Request) -> PauseResponse:
         """POST /destinations/pause and /resume, with names"""
-        names = names_from_body(await read_json_object(request))
+        names = names_from_body(await read_json_object(request, self._access.times.body_s))
         if unknown := [name for name in names if name not in self._access.pausable()]:
             raise self._unknown_destination_error(*unknown)
         changes: list[DestinationChange] = []
@@ -204,7 +204,9 @@ class _ControlApi:
 
     async def add_silence(self, request: Request) -> SilenceResponse:
         """POST /silences, with matchers, expires_at, owner and reason"""
-        silence = silence_from_body(await read_json_object(request), self._access.clock.now())
+        silence = silence_from_body(
+            await read_json_object(request, self._access.times.body_s), self._access.clock.now()
+        )
         response = await self._access.storage.run(lambda store: silences.add(store, silence))
         _log.info("silence added by hand", id=silence.id, matchers=dict(silence.matchers), owner=silence.owner)
         self._access.silences_changed()
@@ -212,7 +214,7 @@ class _ControlApi:
 
     async def end_silences(self, request: Request) -> SilenceListResponse:
         """POST /silences/end, with ids"""
-        silence_ids = ids_from_body(await read_json_object(request))
+        silence_ids = ids_from_body(await read_json_object(request, self._access.times.body_s))
         now = self._access.clock.now()
         response = await self._access.storage.run(lambda store: silences.end(store, silence_ids, now))
         _log.info("silences ended by hand", ids=silence_ids)
@@ -221,7 +223,7 @@ class _ControlApi:
 
     async def reload(self, request: Request) -> ReloadResponse:
         """POST /reload"""
-        if await read_json_object(request):
+        if await read_json_object(request, self._access.times.body_s):
             raise RequestRefused("/reload takes no fields: the agent reads the config that it was started with")
         return await reload_config(self._access)
 

@@ -1,6 +1,6 @@
 """One plugin instance in detail: its state, and the facts that its ``diagnostics`` hook returns."""
 
-from typing import Any, Final
+from typing import Any
 
 import trio
 
@@ -8,9 +8,6 @@ from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.schemas import PluginDetailResponse, PluginResponse
 from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.log import describe_error, redact_values
-
-ANSWER_TIMEOUT_S: Final = 10.0
-"""Seconds that a plugin's ``diagnostics`` may take; the client of the API waits for it."""
 
 
 async def plugin_detail(access: AgentAccess, name: str) -> PluginDetailResponse:
@@ -21,8 +18,8 @@ async def plugin_detail(access: AgentAccess, name: str) -> PluginDetailResponse:
             f"there is no instance {name}; there are: {', '.join(instances) or 'none'}", status=404
         )
     facts: dict[str, Any] = {}
-    silence: str | None = f"the plugin did not answer within {ANSWER_TIMEOUT_S:.0f} s"
-    with trio.move_on_after(ANSWER_TIMEOUT_S):
+    silence: str | None = f"the plugin did not answer within {access.times.plugin_s:.0f} s"
+    with trio.move_on_after(access.times.plugin_s):
         try:
             facts = redact_values(dict(await access.diagnose(name)))
             silence = None

@@ -20,8 +20,6 @@ from aintandem_notify.store import DeliveryFilter
 
 MAX_BODY_BYTES: Final = 65_536
 """Maximum size of a request's body."""
-BODY_TIMEOUT_S: Final = 10.0
-"""Seconds within which a request's body must arrive."""
 DEFAULT_PAGE_SIZE: Final = 50
 """Deliveries on a page if the query has no ``limit``."""
 
@@ -44,10 +42,10 @@ def check_query(request: Request, keys: frozenset[str]) -> None:
         raise RequestRefused(f"{_join(repeated)}: given twice; once is enough, with commas between several states")
 
 
-async def read_json_object(request: Request) -> dict[str, Any]:
-    """Returns the JSON object in the body; an empty one for an empty body."""
+async def read_json_object(request: Request, timeout_s: float) -> dict[str, Any]:
+    """Returns the JSON object in the body, which must arrive in time; an empty one for an empty body."""
     try:
-        content = await read_body(request, max_bytes=MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S)
+        content = await read_body(request, max_bytes=MAX_BODY_BYTES, timeout_s=timeout_s)
     except BodyRefused as error:
         raise RequestRefused(str(error), status=error.status) from None
     try:

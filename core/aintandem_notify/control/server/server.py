@@ -17,8 +17,6 @@ from aintandem_notify.foundation.http_server.connections import ConnectionLimite
 from aintandem_notify.foundation.http_server.server import bound_socket, serve
 from aintandem_notify.foundation.open_files import MAX_CONTROL_CONNECTIONS
 
-KEEP_ALIVE_S: Final = 10.0
-"""Seconds that an idle connection is kept, and within which the head of a request must arrive."""
 GRACE_S: Final = 1.0
 """Seconds that running requests get when the agent ends."""
 TOKEN_BYTES: Final = 32
@@ -75,7 +73,8 @@ def _log_unavailable(reason: str) -> None:
 @asynccontextmanager
 async def _serving(access: AgentAccess, listen: tuple[str, int], max_connections: int) -> AsyncIterator[None]:
     host, port = listen
-    bound = bound_socket("127.0.0.1" if host == "localhost" else host, port)
+    times = access.times
+    bound = bound_socket("127.0.0.1" if host == "localhost" else host, port, times.send_ms)
     try:
         bound.listen()
         address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
@@ -85,9 +84,9 @@ async def _serving(access: AgentAccess, listen: tuple[str, int], max_connections
         with publish_endpoint(
             control_file(access.config), ControlEndpoint(address=address, token=token, pid=os.getpid())
         ):
-            limiter = ConnectionLimiter(max_connections, counts_busy=True)
+            limiter = ConnectionLimiter(max_connections, counts_busy=True, grace_s=times.grace_s)
             async with serve(
-                app, bound, name=SERVER_LOG, keep_alive_s=KEEP_ALIVE_S, grace_s=GRACE_S, limiter=limiter
+                app, bound, name=SERVER_LOG, keep_alive_s=times.keep_alive_s, grace_s=GRACE_S, limiter=limiter
             ):
                 yield
     finally:

@@ -4,7 +4,6 @@ import os
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Final
 
 import trio
 
@@ -32,9 +31,6 @@ from aintandem_notify.log import redact
 from aintandem_notify.orchestrator import ProjectStatus
 from aintandem_notify.store import Store, TransactionPurpose
 
-ANSWER_TIMEOUT_S: Final = 3.0
-"""Seconds that the store may take for its part of the status."""
-
 
 async def status_of(access: AgentAccess, address: str) -> StatusResponse:
     """Returns the status. If the store fails or is too slow, its parts are missing and its trouble is shown."""
@@ -43,7 +39,7 @@ async def status_of(access: AgentAccess, address: str) -> StatusResponse:
     peers: tuple[PeerResponse, ...] = ()
     held: tuple[HeldResponse, ...] = ()
     problem: str | None = "the store does not answer"
-    with trio.move_on_after(ANSWER_TIMEOUT_S):
+    with trio.move_on_after(access.times.store_s):
         try:
             snapshot = await access.destinations()
             destinations = tuple(DestinationResponse.model_validate(destination) for destination in snapshot)

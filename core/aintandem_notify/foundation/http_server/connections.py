@@ -11,6 +11,9 @@ from typing import Any, Final
 
 import trio
 
+SEND_TIMEOUT_MS: Final = 5000
+"""Milliseconds until a client that does not read its answer is cut off (Linux). Hypercorn shields its sends from
+cancellation, so such a client could delay the end of the process."""
 GRACE_S: Final = 0.25
 """Seconds that a connection is safe from being closed for another; our choice. Its first request arrives
 within them, and a client that opens connections without end can replace all of them at most once in that time."""
@@ -49,10 +52,19 @@ class ConnectionLimiter:
 
     With ``counts_busy`` all of them count. Without it, a connection with an authenticated request in progress does
     not count: a server of WebSockets must not limit its users. ``on_connect`` is called for each new connection.
+    One that has been idle for less than ``grace_s`` seconds is not closed to make room.
     """
 
-    def __init__(self, limit: int, *, counts_busy: bool, on_connect: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        limit: int,
+        *,
+        counts_busy: bool,
+        on_connect: Callable[[], None] = lambda: None,
+        grace_s: float = GRACE_S,
+    ) -> None:
         self._limit = limit
+        self._grace_s = grace_s
         self._on_connect = on_connect
         self._counts_busy = counts_busy
         self._connections: set[ClientConnection] = set()
@@ -90,12 +102,12 @@ class ConnectionLimiter:
         while len(self) >= self._limit:
             if not self.close_idlest():
                 changed = self._changed
-                with trio.move_on_after(GRACE_S):
+                with trio.move_on_after(self._grace_s):
                     await changed.wait()
 
     def close_idlest(self) -> bool:
-        """Close the connection that has been idle longest. Returns False if none has been idle for ``GRACE_S``."""
-        idlest = find_idlest(self._connections, trio.current_time())
+        """Close the connection that has been idle longest. Returns False if none has been idle for long."""
+        idlest = find_idlest(self._connections, trio.current_time(), self._grace_s)
         if idlest is not None:
             self._connections.discard(idlest)
             idlest.close()
@@ -106,10 +118,12 @@ class ConnectionLimiter:
         self._changed = trio.Event()
 
 
-def find_idlest(connections: Iterable[ClientConnection], now: float) -> ClientConnection | None:
+def find_idlest(
+    connections: Iterable[ClientConnection], now: float, grace_s: float = GRACE_S
+) -> ClientConnection | None:
     """The connection to close first: the idlest unauthenticated one, else the idlest; None if there is none."""
     idle = (
-        connection for connection in connections if connection.may_close and now - connection.idle_since >= GRACE_S
+        connection for connection in connections if connection.may_close and now - connection.idle_since >= grace_s
     )
     return min(idle, key=lambda connection: (connection.is_authenticated, connection.idle_since), default=None)
 

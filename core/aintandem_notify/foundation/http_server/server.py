@@ -20,15 +20,16 @@ from hypercorn.typing import ASGIFramework, ConnectionState
 from starlette.requests import ClientDisconnect
 
 from aintandem_notify.foundation.exception_groups import leaves
-from aintandem_notify.foundation.http_server.connections import SCOPE_KEY, ClientConnection, ConnectionLimiter
+from aintandem_notify.foundation.http_server.connections import (
+    SCOPE_KEY,
+    SEND_TIMEOUT_MS,
+    ClientConnection,
+    ConnectionLimiter,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-SEND_TIMEOUT_MS: Final = 5000
-"""Milliseconds until a client that does not read its answer is cut off (Linux). Hypercorn shields its sends from
-cancellation, so such a client could delay the end of the process."""
 
 BACKLOG: Final = 128
 """Connections that wait in the kernel until there is room; they take no descriptor of the process."""
@@ -40,14 +41,17 @@ _CLIENT_GONE_ERRNOS: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.
 """Errors of ``accept`` for a client that has already gone."""
 
 
-def bound_socket(host: str, port: int) -> socket.socket:
-    """A socket bound to the IP address ``host``; ``port`` 0 takes a free one. Raises OSError."""
+def bound_socket(host: str, port: int, send_timeout_ms: int = SEND_TIMEOUT_MS) -> socket.socket:
+    """A socket bound to the IP address ``host``; ``port`` 0 takes a free one. Raises OSError.
+
+    A client that does not read its answer for ``send_timeout_ms`` is cut off.
+    """
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with suppress(AttributeError, OSError):
             bound.setsockopt(
-                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_TIMEOUT_MS
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, send_timeout_ms
             )  # accepted ones inherit it
         bound.setblocking(False)
         bound.bind((host, port))

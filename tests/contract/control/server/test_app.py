@@ -1,6 +1,7 @@
 """Every endpoint of the control API and every error, over real sockets."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ from structlog.testing import capture_logs
 from aintandem_notify.control.discovery import control_file, find_endpoint
 from aintandem_notify.domain.health import Health
 from aintandem_notify.errors import PluginError
-from aintandem_notify.foundation.http_server import server
-from support.control import DESTINATION, Scene, open_scene, queue, until
+from support.control import DESTINATION, PATIENT, Scene, open_scene, queue, until
 from support.outbox import NOW
 
 
@@ -217,12 +217,9 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
     assert "in use" in str(warnings[0]["reason"])
 
 
-async def test_a_client_that_takes_no_answer_does_not_hold_the_end_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "SEND_TIMEOUT_MS", 300)
+async def test_a_client_that_takes_no_answer_does_not_hold_the_end_back(tmp_path: Path) -> None:
     with socket.socket() as stalled:
-        async with open_scene(tmp_path) as scene:
+        async with open_scene(tmp_path, times=replace(PATIENT, send_ms=300)) as scene:
             await queue(scene, *(f"t{number}" for number in range(200)), destination="slack.other")
             where = scene.whereabouts()
             head = f"Host: localhost\r\nAuthorization: Bearer {where.token}\r\n\r\n"

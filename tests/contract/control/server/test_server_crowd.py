@@ -6,17 +6,16 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import trio
 
-from aintandem_notify.control.server import request_parsing, server
 from aintandem_notify.control.server.server import SERVER_LOG
-from aintandem_notify.foundation.http_server import connections
 from aintandem_notify.foundation.open_files import MAX_CONTROL_CONNECTIONS
-from support.control import Scene, open_scene
+from support.control import PATIENT, Scene, open_scene
 from support.nasty.local_user import OPENINGS
 
 CROWD = 3 * MAX_CONTROL_CONNECTIONS
@@ -29,13 +28,12 @@ PATIENCE_S = 300.0
 @pytest.fixture(autouse=True)
 def _own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(connections, "GRACE_S", 0.02)
-    monkeypatch.setattr(server, "KEEP_ALIVE_S", 3600.0)  # no deadline makes room
 
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with open_scene(tmp_path) as scene:
+    # No deadline makes room.
+    async with open_scene(tmp_path, times=replace(PATIENT, grace_s=0.02, keep_alive_s=3600.0)) as scene:
         yield scene
 
 
@@ -128,11 +126,12 @@ SILENT_SO_FAR = ["silence", "half a request line", "half a head", "a question, k
 
 
 @pytest.mark.parametrize("opening", SILENT_SO_FAR)
-async def test_what_asks_nothing_or_does_not_get_it_out_is_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opening: str
-) -> None:
-    monkeypatch.setattr(server, "KEEP_ALIVE_S", 0.05)
-    async with open_scene(tmp_path) as scene, await trio.open_tcp_stream("127.0.0.1", port_of(scene)) as stream:
+async def test_what_asks_nothing_or_does_not_get_it_out_is_closed(tmp_path: Path, opening: str) -> None:
+    times = replace(PATIENT, keep_alive_s=0.05)
+    async with (
+        open_scene(tmp_path, times=times) as scene,
+        await trio.open_tcp_stream("127.0.0.1", port_of(scene)) as stream,
+    ):
         if OPENINGS[opening]:
             await stream.send_all(OPENINGS[opening].replace(b"{port}", str(port_of(scene)).encode()))
         with trio.fail_after(PATIENCE_S):
@@ -140,10 +139,10 @@ async def test_what_asks_nothing_or_does_not_get_it_out_is_closed(
     assert (b"200" in answer) is (opening == "a question, kept alive")
 
 
-async def test_a_body_has_a_deadline(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_parsing, "BODY_TIMEOUT_S", 0.05)
+async def test_a_body_has_a_deadline(tmp_path: Path) -> None:
     length = {"Content-Length": "100"}
-    status, answer = await scene.request("POST", "/deliveries/drop", raw=b"{", headers=length)
+    async with open_scene(tmp_path, times=replace(PATIENT, body_s=0.05)) as scene:
+        status, answer = await scene.request("POST", "/deliveries/drop", raw=b"{", headers=length)
     assert status == 408
     assert "did not end" in answer["error"]
 
