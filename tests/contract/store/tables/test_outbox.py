@@ -206,15 +206,15 @@ def test_notifications_beyond_the_limit_of_the_cache_are_read_from_the_disk(tmp_
 
 
 def test_large_notifications_do_not_fill_the_cache() -> None:
-    recent = NotificationCache(max_characters=10_000)
+    recent = NotificationCache(max_characters=7_000)
     store = new_store(recent=recent)
     about = [
-        event("task_failed", run=run, error=run * size) for run, size in (("a", 50_000), ("b", 5), ("c", 9000))
+        event("task_failed", run=run, error=run * size) for run, size in (("a", 50_000), ("b", 5), ("c", 3000))
     ]
     queue_up(about)(store)
     assert cached(recent, HERE, about) == [False, True, False]
     settle(store, claim_all()(store)[1])
-    later = event("task_failed", run="d", error="d" * 9000)
+    later = event("task_failed", run="d", error="d" * 3000)
     queue_up([later])(store)
     assert cached(recent, HERE, [later]) == [True]
     assert claimed(store) == ["task_failed a", "task_failed c", "task_failed d"]
