@@ -35,7 +35,7 @@ class HeldReleases:
     """
 
     def __init__(self, storage: Storage, clock: Clock) -> None:
-        self.policy = StagePolicy()
+        self.policy: StagePolicy = StagePolicy()
         self.reroute: Reroute = no_reroute
         self._storage = storage
         self._clock = clock

@@ -93,7 +93,7 @@ class Ingest:
         max_runs: int,
     ) -> None:
         self.router: EventRouter = router
-        self.releases = HeldReleases(storage, clock)
+        self.releases: HeldReleases = HeldReleases(storage, clock)
         self._storage = storage
         self._clock = clock
         self._hooks = hooks

@@ -326,15 +326,15 @@ def with_unique_keys(items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
 PROCESS: Final = Redactor()
 """The redactor of the process: a secret is one for every text, whichever part of the program makes it."""
 
-may_be_split = PROCESS.may_be_split
-may_hold_part = PROCESS.may_hold_part
-may_hold_secret = PROCESS.may_hold_secret
-redact = PROCESS.redact
-redact_cut = PROCESS.redact_cut
-redact_end = PROCESS.redact_end
-redact_piece = PROCESS.redact_piece
-redact_start = PROCESS.redact_start
-redact_values = PROCESS.redact_values
-register_secret = PROCESS.register_secret
-secrets_generation = PROCESS.secrets_generation
-tail_start = PROCESS.tail_start
+may_be_split: Final = PROCESS.may_be_split
+may_hold_part: Final = PROCESS.may_hold_part
+may_hold_secret: Final = PROCESS.may_hold_secret
+redact: Final = PROCESS.redact
+redact_cut: Final = PROCESS.redact_cut
+redact_end: Final = PROCESS.redact_end
+redact_piece: Final = PROCESS.redact_piece
+redact_start: Final = PROCESS.redact_start
+redact_values: Final = PROCESS.redact_values
+register_secret: Final = PROCESS.register_secret
+secrets_generation: Final = PROCESS.secrets_generation
+tail_start: Final = PROCESS.tail_start

@@ -121,7 +121,7 @@ class StagePolicy:
         self._quiet = quiet
         self._quiet_of_destination = quiet_of_destination
         self._keep = timedelta(seconds=keep_s)
-        self.is_empty = not any(self._quiet_of_destination.values()) and all(
+        self.is_empty: bool = not any(self._quiet_of_destination.values()) and all(
             stages == NO_STAGES for stages in self._stages.values()
         )
         """True if no rule and no destination has a stage: then only silences can hold a notification."""

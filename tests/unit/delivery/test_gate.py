@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,10 +11,12 @@ from aintandem_notify.delivery.gate import (
     Gate,
     GateState,
     after_restart,
+    cancel_probe,
     date_trouble,
     pause,
     record_verdict,
     resume,
+    start_probe,
     start_send,
     unpark,
 )
@@ -345,3 +347,48 @@ def test_what_the_destination_says_itself_ends_the_doubt(action: Action) -> None
 def test_a_pause_that_was_asked_for_holds_for_all() -> None:
     gate = fail(fail(Gate(RESTING, 2, NOW), 7, SUSPECT_AFTER), 9, 1, asked=30.0)
     assert (gate.probe_after, gate.doubted, gate.opens_for_others_at) == (None, False, NOW + 30)
+
+
+def test_a_pause_that_was_asked_for_has_a_shortest_length() -> None:
+    assert step(Gate(), Action.WAIT, asked=0.25).retry_at == NOW + 1.0
+
+
+def test_a_disabled_destination_asks_for_no_pause() -> None:
+    late = step(replace(Gate(DISABLED), turns=2), Action.WAIT, asked=60.0, turn=1)
+    assert late == Gate(DISABLED)
+
+
+@pytest.mark.parametrize("state", [RESTING, PARKED, DISABLED])
+def test_a_probe_keeps_the_other_agents_away_until_its_result(state: GateState) -> None:
+    gate = start_probe(Gate(state, 3, retry_at=NOW - 5, last_error="why"), NOW)
+    assert gate == Gate(state, 3, retry_at=NOW + 60.0, last_error="why")
+    assert cancel_probe(gate) == Gate(state, 3, retry_at=0.0, last_error="why")
+
+
+def test_an_open_gate_is_not_probed() -> None:
+    gate = Gate(retry_at=NOW, slot_at=NOW + 5)
+    assert start_probe(gate, NOW + 1) == gate == cancel_probe(gate)
+
+
+MOMENT = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("gate", "in_s"),
+    [
+        (Gate(OPEN, retry_at=NOW + 7, slot_at=NOW + 9), None),
+        (Gate(RESTING, 1, retry_at=NOW + 7, slot_at=NOW + 9), 7),
+        (Gate(PARKED, 1, retry_at=NOW + 0.5), 0.5),
+        (Gate(PARKED, 1, retry_at=NOW - 7), 0),
+        (Gate(DISABLED, 1, retry_at=NOW + 7), None),
+        (Gate(RESTING, 1, retry_at=NOW + 7, paused=True), None),
+    ],
+)
+def test_people_see_when_it_is_tried_again(gate: Gate, in_s: float | None) -> None:
+    assert gate.retry_time(NOW, MOMENT) == (None if in_s is None else MOMENT + timedelta(seconds=in_s))
+
+
+def test_the_failures_of_others_while_in_doubt_count_down_to_none() -> None:
+    doubted = Gate(RESTING, 0, probe_after=7, doubted=True)
+    after = record_verdict(doubted, Verdict(Action.WAIT, "why"), NOW, lambda: 0.0, 8)
+    assert (after.failures, after.retry_at, after.probe_after, after.doubted) == (1, NOW + 1.0, 8, False)

@@ -13,6 +13,7 @@ from aintandem_notify.rules import EventFilter
 from aintandem_notify.rules.globs import (
     glob_problem,
     is_for_unknown,
+    is_named,
     matches_unknown,
     matching_types,
     project_matcher,
@@ -184,3 +185,20 @@ def test_a_watcher_sees_the_events_of_its_filter(
     event = happening(event_type)
     project = None if event.family is Family.AGENT else SALES
     assert EventFilter(events, projects).matches(event, project) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "expected"),
+    [
+        ("p1", ["p1"], True),
+        ("p1", ["p10", "xp1"], False),
+        ("p?", ["p1"], True),
+        ("sales *", [None, "sales pipeline"], True),
+        ("[a]", ["a"], True),
+        ("[a]", ["[a]"], True),
+        ("*", [None], False),
+        ("*", [], False),
+    ],
+)
+def test_a_run_or_project_is_named_by_a_text_or_a_glob(text: str, names: list[str | None], expected: bool) -> None:
+    assert is_named(text, names) is expected

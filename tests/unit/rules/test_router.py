@@ -229,7 +229,21 @@ def test_a_condition_that_raises_counts_as_a_match_and_is_logged_once() -> None:
         for _ in range(3):
             assert only(router.route(event, run_of(event), SALES, NOW)).rule == "r"
     assert [(line["log_level"], line["rule"], line["part"]) for line in logs] == [("warning", "r", "when")]
-    assert "TypeError" in logs[0]["reason"]
+    assert logs[0]["event"] == "a rule raised an exception"
+    assert logs[0]["reason"].startswith("TypeError: ")
+    assert logs[0]["so"] == "the rule counts as a match"
+
+
+def test_the_reason_of_an_exception_is_one_short_line() -> None:
+    router = Router(
+        config(SLACK, rule("r", "task/*", "slack.team", when="{('x' * 999 + '\\n'): 1}['y' * 999 + run.id] + 1"))
+    )
+    event = happening("task_failed")
+    with structlog.testing.capture_logs() as logs:
+        router.route(event, run_of(event), SALES, NOW)
+    assert len(logs) == 1
+    assert len(logs[0]["reason"]) <= 500
+    assert "\n" not in logs[0]["reason"]
 
 
 @pytest.mark.parametrize(
@@ -345,3 +359,47 @@ def test_begin_and_end_of_trouble_are_one_thread() -> None:
     end = happening("agent_recovered", begunBy=begin.key, recipients=["slack.team"])
     [first, last] = [only(routed(settings, event)) for event in (begin, end)]
     assert first.thread == last.thread == f"agent/health/{begin.key}"
+
+
+def test_without_texts_all_but_the_texts_is_as_usual() -> None:
+    rules = (rule("r", "task/*", "slack.team", severity=Severity.CRITICAL), rule("s", "task/*", "file_log.audit"))
+    router = Router(config(SLACK, FILE, *rules))
+    event = happening("task_failed", error="some text")
+    run = run_of(event)
+    usual = router.route(event, run, SALES, NOW)
+    bare = router.route_without_texts(event, run, SALES, NOW)
+    assert [sent.destinations for sent in bare] == [("slack.team",), ("file_log.audit",)]
+    for one, other in zip(usual, bare, strict=True):
+        notification = other.notification
+        for name in ("id", "thread", "severity", "rule", "created_at"):
+            assert getattr(notification, name) == getattr(one.notification, name)
+        assert run is not None
+        assert notification.run is not None
+        assert notification.run.thread == run.thread
+        assert notification.project is not None
+        assert notification.project.id == SALES.id
+        assert notification.event.type == "task_failed"
+        assert "some text" not in repr(notification)
+
+
+def test_without_texts_no_condition_is_looked_at_but_the_project_is() -> None:
+    router = Router(
+        config(
+            SLACK,
+            FILE,
+            rule("no", "task/*", "slack.team", projects=("p2",)),
+            rule("r", "task/*", "slack.team", when="false"),
+        )
+    )
+    event = happening("task_failed")
+    assert router.route(event, run_of(event), SALES, NOW) == []
+    bare = router.route_without_texts(event, run_of(event), SALES, NOW)
+    assert only(bare).rule == "r"
+
+
+def test_the_router_shows_people_its_routes_and_what_is_probably_wrong() -> None:
+    settings = config(SLACK, FILE, rule("a", "task_failed", "slack.team"), rule("b", "task_failed", "slack.team"))
+    router = Router(settings)
+    by_a_or_b = [(route.event_type, route.rule) for route in router.routes_table() if route.rule in ("a", "b")]
+    assert ("task_failed", "a") in by_a_or_b
+    assert any("file_log.audit" in warning for warning in router.warnings())

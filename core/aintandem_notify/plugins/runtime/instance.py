@@ -101,7 +101,7 @@ class Instance:
         self._runners = (self._init_runner, self._delivery_runner, self._live_runner)
         self._http = services.http
         self._query_limiter = trio.CapacityLimiter(1)
-        self.deliveries = DeliveryCalls(config.name, self._border, self._delivery_runner)
+        self.deliveries: DeliveryCalls = DeliveryCalls(config.name, self._border, self._delivery_runner)
         self._queue = LiveQueue(descriptor.live_hooks, _live_filter(config))
         self._live_hooks = LiveHooks(self._queue, self._live_runner, self._log_hook_error)
         # Shielded: a cancelled agent still waits, for a bounded time, for an orderly tear-down.
