@@ -60,6 +60,9 @@ def test_reading_free_projects_without_a_lock_blocks_nobody(join: Join) -> None:
 
 VERSION_2 = (
     "ALTER TABLE agents DROP COLUMN places",
+    "DROP TABLE held",
+    "DROP TABLE stage_windows",
+    "DROP TABLE silences",
     "UPDATE meta SET value = '2' WHERE key = 'schema_version'",
 )
 JOIN_2 = (
