@@ -16,7 +16,6 @@ from secrets import token_bytes
 from typing import Final
 
 import trio
-from trio_websocket import WebSocketConnection
 from wsproto import WSConnection
 
 from aintandem_notify.errors import LinkLost, OrchestratorError
@@ -211,8 +210,7 @@ class _HandshakeIsOver:
         return ()
 
 
-def forget_handshake(websocket: WebSocketConnection) -> None:
+def forget_handshake(protocol: WSConnection) -> None:
     """Drop the library's parser of HTTP and all headers. It would keep them for as long as the link is open."""
-    protocol: WSConnection = websocket._wsproto  # noqa: SLF001  # nothing else leads there
     if protocol.connection is not None:
         protocol.handshake = _HandshakeIsOver()  # type: ignore[assignment]  # only its events are asked for

@@ -171,7 +171,7 @@ async def _connect(target: SocketTarget, settings: LinkSettings, nursery: trio.N
                     max_message_size=MAX_MESSAGE_SIZE,
                     receive_buffer_size=RECEIVE_BUFFER_SIZE,
                 )
-            forget_handshake(websocket)
+            forget_handshake(websocket._wsproto)  # noqa: SLF001  # nothing else leads there
             return _WebSocketLink(websocket, handshake, settings, nursery)
         except BaseException as error:  # also if cancelled: nobody else knows the stream yet
             if isinstance(error, trio.Cancelled):
