@@ -60,13 +60,15 @@ class StageBench:
 
 
 @asynccontextmanager
-async def open_stages(storage: Storage, config: Config, start: datetime = NOW) -> AsyncIterator[StageBench]:
+async def open_stages(
+    storage: Storage, config: Config, start: datetime = NOW, *, caught_up: bool = True
+) -> AsyncIterator[StageBench]:
     """Run the ingest with this config until the block ends."""
     clock = TrioClock(start)
     async with open_ingest(
         storage, router=Router(config), clock=clock, publish=lambda *_: None, wake=lambda _names: None
     ) as ingest:
-        bench = StageBench(ingest, storage, clock)
+        bench = StageBench(ingest, storage, clock, caught_up)
         bench.use(config)
         ingest.releases.begin(lambda _project: bench.caught_up)
         yield bench

@@ -40,6 +40,7 @@ class HeldReleases:
         self._storage = storage
         self._clock = clock
         self._is_caught_up: Callable[[str], bool] | None = None
+        self._begun_at = clock.now()
         self._silences: Sequence[Silence] = ()
         self._next_due: datetime | None = None
         self._look_at = -math.inf  # in trio's time
@@ -49,6 +50,7 @@ class HeldReleases:
     def begin(self, is_caught_up: Callable[[str], bool]) -> None:
         """Release from now on; ``is_caught_up``: no event of the project is missing."""
         self._is_caught_up = is_caught_up
+        self._begun_at = self._clock.now()
 
     def changed(self) -> None:
         """Note that the config or the silences have changed."""
@@ -129,6 +131,7 @@ class HeldReleases:
             now,
             reroute=self.reroute,
             is_caught_up=self._is_caught_up or (lambda _project_id: False),
+            begun_at=self._begun_at,
         )
 
 

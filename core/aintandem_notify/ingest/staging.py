@@ -23,7 +23,10 @@ MAX_RELEASED: Final = 1000
 """Notifications that are released one by one in a transaction; the others follow in the next one."""
 
 CATCH_UP_GRACE: Final = timedelta(minutes=10)
-"""How long a failure goes on settling if its project is not caught up: only then is a retry surely known."""
+"""How long a failure goes on settling if its project is not caught up: only then is a retry surely known.
+
+It counts from the start of the agent, if that is later.
+"""
 
 _ASK_AGAIN: Final = timedelta(seconds=5)
 
@@ -51,7 +54,8 @@ class Fired:
 class Staging:
     """The stages of a config and the active silences, in one transaction of ``store``.
 
-    ``reroute`` asks the rules behind one. ``is_caught_up``: no event of the project is missing.
+    ``reroute`` asks the rules behind one. ``is_caught_up``: no event of the project is missing. The agent releases
+    since ``begun_at``.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Staging:
         *,
         reroute: Reroute,
         is_caught_up: Callable[[str], bool],
+        begun_at: datetime,
     ) -> None:
         self._store = store
         self._held = store.held
@@ -71,6 +76,7 @@ class Staging:
         self._now = now
         self._reroute = reroute
         self._is_caught_up = is_caught_up
+        self._begun_at = begun_at
 
     def admit(
         self, notifications: Sequence[tuple[Notification, Sequence[str]]]
@@ -163,7 +169,8 @@ class Staging:
         for row in rows:
             selection = Selection(due, ids=[row.id])
             until = self._policy.settled_at(row.facts.rule, row.occurred_at) or due.due_at
-            if not self._is_caught_up(row.facts.project_id) and self._now < until + CATCH_UP_GRACE:
+            patience_ends = max(until, self._begun_at) + CATCH_UP_GRACE
+            if not self._is_caught_up(row.facts.project_id) and self._now < patience_ends:
                 self._held.move(selection, Hold(Stage.SETTLE, due.id.key, self._now + _ASK_AGAIN))
             elif (attempt := self._held.later_attempt(row, begun_until=until)) is not None:
                 drop = Drop(Stage.SETTLE, f"attempt {attempt} began within the time to settle")

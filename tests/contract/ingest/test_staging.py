@@ -152,6 +152,21 @@ async def test_a_failure_settles_until_its_project_is_caught_up(autojump_clock: 
         assert [title for _, title in await bench.titles()] == ['Task "t2" failed']
 
 
+async def test_a_failure_settles_on_after_a_long_pause_of_the_agent(autojump_clock: MockClock) -> None:
+    later = NOW + timedelta(hours=2)
+    async with memory() as storage:
+        async with open_stages(storage, failures(settle=60)) as bench:
+            await bench.fail("t1", "t2")
+        async with open_stages(storage, failures(settle=60), later, caught_up=False) as bench:
+            await until(bench.clock, 2 * 3600 + 30)
+            await bench.ingest.commit(PROJECT, [event("task_started", "t1", at=20)])
+            assert await bench.titles() == []
+            await until(bench.clock, 2 * 3600 + 599)
+            assert await bench.titles() == []
+            await until(bench.clock, 2 * 3600 + 606)
+            assert [title for _, title in await bench.titles()] == ['Task "t2" failed']
+
+
 async def test_the_end_of_a_silence_is_one_message_about_all_that_it_held(autojump_clock: MockClock) -> None:
     async with memory() as storage, open_stages(storage, failures()) as bench:
         silence = Silence("s1", {"project": "Sal*"}, NOW, NOW + timedelta(hours=1))
