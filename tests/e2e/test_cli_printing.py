@@ -82,6 +82,13 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "destinations resume": [["config.toml", EVIL], ["--json", "config.toml", "evil.x"]],
     "plugins list": [[], ["config.toml"], ["--json", "config.toml"], ["--plugins-dir", EVIL]],
     "plugins show": [["config.toml", "evil.x"], ["--json", "config.toml", "evil.x"], ["config.toml", EVIL]],
+    "silences add": [
+        ["config.toml", "--task", EVIL, "--for", "1h", "--owner", EVIL, "--reason", EVIL],
+        ["config.toml", "--task", "x", "--for", EVIL],
+        [EVIL, "--task", "x", "--until", "2026-03-01"],
+    ],
+    "silences list": [["config.toml"], [EVIL]],
+    "silences end": [["config.toml", EVIL], [EVIL]],
     "reload": [[EVIL]],
     "schema": [[], [EVIL]],
     "tail": [["config.toml", "--project", CLOSES.replace("[", "")], ["config.toml", "--task", "t-none"]],

@@ -181,7 +181,8 @@ async def test_a_destination_whose_plugin_failed_leaves_the_notice_to_the_others
 async def test_trouble_whose_own_event_reaches_nobody_is_told_to_those_that_work(
     scene: Scene, autojump_clock: MockClock
 ) -> None:
-    scene.router = Router(config(destination("slack.a"), destination("webhook.b"), ONLY_SLACK))
+    unheard = rule("unheard", "destination_parked", "nobody")
+    scene.router = Router(config(destination("slack.a"), destination("webhook.b"), unheard, ONLY_SLACK))
     parked = DestinationParkedEvent(timestamp=NOW, instance="slack.a", reason="revoked")
     assert scene.recipients(parked) == []
     scene.monitor.note_announced(parked)
