@@ -119,7 +119,8 @@ class Runner:
         self.outputs.append((await self._client.run_task(P, "inner", on_event=self._on_event)).output)
 
 
-FLOOD = 3 * CAPACITY
+# A queue that is nearly full takes one more batch of the link: 4,000 frames, and a read of some 2,000.
+FLOOD = 9 * CAPACITY // 2
 """More events than can wait for a slow reader, including those in socket buffers."""
 
 
