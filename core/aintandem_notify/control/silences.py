@@ -1,5 +1,6 @@
 """Held notifications, and silences by hand, in the store; for the running agent and for commands without one."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from secrets import token_hex
@@ -24,11 +25,7 @@ def new_silence(
         raise RequestRefused(f"a silence needs one of {', '.join(MATCHER_NAMES)}; it holds what all of them match")
     if unknown := [name for name in matchers if name not in MATCHER_NAMES]:
         raise RequestRefused(f"unknown: {', '.join(unknown)}; a silence matches {', '.join(MATCHER_NAMES)}")
-    for name, text in (*matchers.items(), ("owner", owner), ("reason", reason)):
-        if len(text) > MAX_TEXT_CHARACTERS:
-            raise RequestRefused(f"{name} should have at most {MAX_TEXT_CHARACTERS} characters")
-        if "\0" in text or (name in matchers and not text.strip()):
-            raise RequestRefused(f"{name} should be a name or a glob")
+    check_texts(matchers, owner, reason)
     if expires_at <= now:
         raise RequestRefused("a silence should end in the future")
     if expires_at > now + MAX_SILENCE:
@@ -36,6 +33,18 @@ def new_silence(
             f'a silence lasts {MAX_SILENCE.days} days at the most; a rule with notify = "nobody" has no end'
         )
     return Silence(token_hex(4), dict(matchers), now, expires_at, owner, reason)
+
+
+def check_texts(matchers: Mapping[str, str], owner: str, reason: str) -> None:
+    """Raises RequestRefused for a text that cannot be stored. The client asks, too: JSON would replace it."""
+    for name, text in (*matchers.items(), ("owner", owner), ("reason", reason)):
+        if len(text) > MAX_TEXT_CHARACTERS:
+            raise RequestRefused(f"{name} should have at most {MAX_TEXT_CHARACTERS} characters")
+        if name in matchers and not text.strip():
+            raise RequestRefused(f"{name} should be a name or a glob")
+        # Neither database stores lone surrogates, as of an argument that is not UTF-8, and PostgreSQL no NUL.
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+            raise RequestRefused(f"{name} should be one line of text, without control characters")
 
 
 def held_of(store: Store) -> tuple[HeldResponse, ...]:

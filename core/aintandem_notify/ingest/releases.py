@@ -23,7 +23,7 @@ SHARED_LOOK_EVERY_S: Final = 1.0
 
 
 POSTPONED: Final = timedelta(minutes=5)
-"""How much later a hold is tried again that could not be released in any way."""
+"""The pause before a hold is tried again that could not be released in any way."""
 
 _log: Final = get_logger(__name__)
 
@@ -136,5 +136,5 @@ class HeldReleases:
 
 
 def is_store_failure(error: Exception) -> bool:
-    """Whether the store as a whole fails, and not one event."""
+    """True if the store as a whole fails, and not one event."""
     return isinstance(error, StoreError) and not isinstance(error, StatementFailed)

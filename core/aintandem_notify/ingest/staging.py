@@ -23,7 +23,7 @@ MAX_RELEASED: Final = 1000
 """Notifications that are released one by one in a transaction; the others follow in the next one."""
 
 CATCH_UP_GRACE: Final = timedelta(minutes=10)
-"""How long a failure goes on settling if its project is not caught up: only then is a retry surely known.
+"""The time for which a failure goes on settling if its project is not caught up: a retry may be unknown.
 
 It counts from the start of the agent, if that is later.
 """

@@ -105,6 +105,8 @@ async def test_an_unknown_silence_ends_none(config: Path) -> None:
         ({}, 1, "a silence needs one of project, task, workflow, sandbox, rule, destination, type; it holds"),
         ({"tusk": "x"}, 1, "unknown: tusk; a silence matches project, task"),
         ({"task": " "}, 1, "task should be a name or a glob"),
+        ({"task": "x\0"}, 1, "task should be one line of text, without control characters"),
+        ({"task": "x\udcff"}, 1, "task should be one line of text, without control characters"),
         ({"task": "x" * 501}, 1, "task should have at most 500 characters"),
         ({"task": "x"}, -1, "a silence should end in the future"),
         (

@@ -27,6 +27,7 @@ from aintandem_notify.control.schemas import (
     SilenceResponse,
     StatusResponse,
 )
+from aintandem_notify.control.silences import check_texts
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.foundation.untrusted_json import read_json
 from aintandem_notify.http_client import HttpAnswer, HttpClient
@@ -95,6 +96,7 @@ class RemoteBackend:
         self, matchers: Mapping[str, str], *, expires_at: datetime, owner: str, reason: str
     ) -> SilenceResponse:
         """Adds a silence that begins now."""
+        check_texts(matchers, owner, reason)
         body = {
             "matchers": dict(matchers),
             "expires_at": expires_at.isoformat(),
