@@ -231,3 +231,18 @@ async def test_a_full_disk_loses_nothing_that_is_held(autojump_clock: MockClock)
             await until(bench.clock, 60)
             assert storage.failures == []
             assert await bench.titles() == [(40, "2 tasks failed in Sales")]
+
+
+async def test_odd_texts_make_groups_of_their_own_and_show_no_secret(autojump_clock: MockClock) -> None:
+    token = "xoxb-1234567890-abcdefghij"
+    texts = ["a\0b", "\x1b[31mred", "\u202ertl", "x" * 100_000, "{{ 7*7 }}", "<!channel>", f"login with {token}"]
+    by_text = failures(group={"by": ["task", "error"], "wait": 30})
+    async with memory() as storage, open_stages(storage, by_text) as bench:
+        for number, text in enumerate(texts):
+            await bench.fail(f"a{number}", f"b{number}", error=text)
+            for run in (f"c{number}", f"d{number}"):
+                await bench.happen("task_failed", run, task=text, error=text)
+        await until(bench.clock, 31)
+        digests = [told for _, told in await bench.notifications() if told.event.type == "digest"]
+        assert [told.title for told in digests] == ["2 tasks failed in Sales"] * len(texts)
+        assert not any(token in told.model_dump_json() or "\x1b" in told.body for told in digests)
