@@ -1,14 +1,12 @@
 """Keeps one project connected: authenticates, connects, reads, and reconnects until it is cancelled.
 
-``link.close_codes`` classifies the end of a connection, ``link.reconnect_policy`` decides the reaction, and
-``link.states`` the next state. This module carries out the decisions.
+``link.close_codes`` classifies the end of a connection, ``recovery`` decides the reaction, and ``link.states`` the
+next state. This module carries out the decisions.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, NoReturn
@@ -28,7 +26,6 @@ from aintandem_notify.errors import (
     AuthenticationFailed,
     HttpFailed,
     LinkLost,
-    LinkRefused,
     OrchestratorError,
     ProjectGone,
     StoreError,
@@ -41,18 +38,14 @@ from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS, error_if
 from aintandem_notify.orchestrator.link.frames import FrameReader
 from aintandem_notify.orchestrator.link.reconnect_policy import (
     STABLE_AFTER_S,
-    ConnectionTrouble,
     classify_error,
     close_code_of,
-    pause_before_retry,
-    should_give_up,
-    should_renew_token,
-    should_retry_at_once,
 )
 from aintandem_notify.orchestrator.link.states import ConnectionState, Signal
 from aintandem_notify.orchestrator.link.websocket import Link
 from aintandem_notify.orchestrator.watch.event_sink import RetryingSink
 from aintandem_notify.orchestrator.watch.handover import ConnectionHandover, open_handover
+from aintandem_notify.orchestrator.watch.recovery import Recovery
 from aintandem_notify.orchestrator.watch.settings import WatchSettings
 from aintandem_notify.orchestrator.watch.status import StatusObserver, StatusTracker
 
@@ -82,20 +75,6 @@ async def watch_project(
     return await _ConnectionLoop(project, settings, observe).run()
 
 
-@dataclass(slots=True)
-class _FailureHistory:
-    """Trouble since the last stable connection: failed tries, refused tokens, pauses by kind, reported kinds.
-
-    The REST API is not asked whether it knows the project before ``known_until`` (trio's clock, seconds).
-    """
-
-    failures: int = 0
-    refusals: int = 0
-    pauses: Counter[ConnectionTrouble] = field(default_factory=Counter)
-    reported: frozenset[ConnectionTrouble] = frozenset()
-    known_until: float = -math.inf
-
-
 class _ConnectionLoop:
     def __init__(self, project: Project, settings: WatchSettings, observe: StatusObserver) -> None:
         self._project = project
@@ -104,7 +83,11 @@ class _ConnectionLoop:
         self._reader = FrameReader(project.id, settings.clock, self._log, max_length=settings.max_event_characters)
         self._status = StatusTracker(project, self._reader, settings.clock, observe)
         self._sink = RetryingSink(project, settings, self._status, self._log)
-        self._history = _FailureHistory()
+        self._recovery = Recovery(
+            settings.backoff, settings.fatal, settings.chance, reports_every_try=settings.reports_every_try
+        )
+        self._known_until = -math.inf
+        """The time, by trio's clock, before which the REST API is not asked whether it knows the project."""
         self._token: Token | None = None
         self._opened_at: float | None = None
         self._must_report_connection = True
@@ -288,7 +271,8 @@ class _ConnectionLoop:
         if opened_at is None:
             return False
         if not is_our_limit and trio.current_time() - opened_at >= STABLE_AFTER_S:
-            self._history = _FailureHistory()
+            self._recovery.forget()
+            self._known_until = -math.inf
         return True
 
     async def _recover(self, error: OrchestratorError | HttpFailed) -> float | OrchestratorError | HttpFailed:
@@ -297,40 +281,28 @@ class _ConnectionLoop:
         if code in LIMIT_FLAWS:
             self._reader.count_flaw(LIMIT_FLAWS[code])
         was_open = self._on_closed(is_our_limit=code in LIMIT_FLAWS)
-        history, backoff, fatal = self._history, self._settings.backoff, self._settings.fatal
-        history.failures += 1
         if isinstance(error, ProjectGone):
             error = await self._ask_rest(error)
-        # If the link refused the token, another token is tried first.
-        is_fatal = classify_error(error) in fatal and not isinstance(error, LinkRefused)
-        final = is_fatal or should_give_up(history.failures, backoff)
-        self._status.signal(Signal.GAVE_UP if final else Signal.LOST)
-        self._status.update(connected_at=None, attempts=history.failures)
+        is_renewable = self._token is not None and self._token.origin is not TokenOrigin.STATIC
+        loss = self._recovery.note_failure(error, is_renewable=is_renewable)
+        self._status.signal(Signal.GAVE_UP if loss.is_final else Signal.LOST)
+        self._status.update(connected_at=None, attempts=self._recovery.failures)
         self._show_trouble(error)
-        self._log.debug("not connected", reason=str(error), failures=history.failures)
+        self._log.debug("not connected", reason=str(error), failures=self._recovery.failures)
         if was_open:
-            await self._report_disconnected(error, code, final=final)
-        if isinstance(error, LinkRefused) and not final:
-            history.refusals += 1
-            problem = await self._renew(error)
-            if problem is None and should_retry_at_once(history.refusals):
-                return 0.0
-            if problem is not None:
-                error = problem
-                self._show_trouble(error)
-        trouble = classify_error(error)
-        if trouble in fatal and not final:
-            final = True
+            await self._report_disconnected(error, code, final=loss.is_final)
+        problem = await self._renew() if loss.needs_token else None
+        if problem is not None:
+            error = problem
+            self._show_trouble(error)
+        step = self._recovery.next_step(
+            loss, error, was_open=was_open, has_new_token=loss.needs_token and problem is None
+        )
+        if step.is_final and not loss.is_final:
             self._status.signal(Signal.GAVE_UP)
-        # The loss of an open link has been reported above. A failure to open it again is reported separately.
-        repeated = trouble in history.reported or (was_open and trouble is ConnectionTrouble.LOST)
-        if final or not repeated or (self._settings.reports_every_try and not was_open):
-            history.reported |= {trouble}
-            await self._report_error(error, final=final, repeated=repeated)
-        if final:
-            return error
-        history.pauses[trouble] += 1
-        return pause_before_retry(trouble, history.pauses[trouble], backoff, self._settings.chance)
+        if step.reports:
+            await self._report_error(error, final=step.is_final, repeated=step.is_repeated)
+        return error if step.pause_s is None else step.pause_s
 
     def _show_trouble(self, error: OrchestratorError | HttpFailed) -> None:
         self._last_error = str(error)
@@ -344,25 +316,22 @@ class _ConnectionLoop:
         self._status.signal(Signal.LOST)
         self._status.update(connected_at=None, last_error=self._last_error or str(gone))
         try:
-            if now >= self._history.known_until:
+            if now >= self._known_until:
                 with trio.fail_after(REST_TIMEOUT_S):
                     if not await is_known(self._project.id):
                         return gone
-                self._history.known_until = now + KNOWN_FOR_S
+                self._known_until = now + KNOWN_FOR_S
         except (ApiError, HttpFailed) as doubt:
             return error_if_known(gone, doubt)
         except trio.TooSlowError:
             return error_if_known(gone, HttpFailed(f"no answer within {REST_TIMEOUT_S:g} s"))
         return error_if_known(gone)
 
-    async def _renew(self, refusal: LinkRefused) -> OrchestratorError | HttpFailed | None:
+    async def _renew(self) -> OrchestratorError | HttpFailed | None:
         """Get another token in place of the refused one. Returns the error if there is none, else None."""
-        token, refusals = self._token, self._history.refusals
-        is_renewable = token is not None and token.origin is not TokenOrigin.STATIC
-        if token is None or not should_renew_token(refusal.code, refusals, is_renewable=is_renewable):
-            return refusal
+        assert self._token is not None  # noqa: S101  # only a token can be refused
         try:
-            await self._settings.session.renew(token)
+            await self._settings.session.renew(self._token)
         except (ApiError, HttpFailed) as problem:
             return problem
         return None
