@@ -90,7 +90,7 @@ class EventStream:
         """The next event. Events that have arrived are returned without a checkpoint between them."""
         if not self._taken:
             try:
-                self._taken = cast("list[ProgressEvent]", await self._channel.take(self._queue))
+                self._taken = cast("list[ProgressEvent]", await self._channel.callback_tasks.take(self._queue))
             except QueueClosed:
                 raise StopAsyncIteration from None
             self._taken.reverse()

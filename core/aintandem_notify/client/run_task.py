@@ -70,7 +70,7 @@ async def submit_and_wait(
             for event in await _take_events(channel, queue):
                 events.append(event)
                 if on_event is not None:
-                    with channel.callback_scope(queue):
+                    with channel.callback_tasks.calling(queue):
                         await callback_runner.call(on_event, event)
                 match event:
                     case TaskCompletedEvent(output=output, duration=duration, caught_up=caught_up):
@@ -83,7 +83,7 @@ async def submit_and_wait(
 
 async def _take_events(channel: Channel, queue: RunQueue) -> list[TaskEvent | UnknownEvent]:
     try:
-        return cast("list[TaskEvent | UnknownEvent]", await channel.take(queue))
+        return cast("list[TaskEvent | UnknownEvent]", await channel.callback_tasks.take(queue))
     except QueueClosed:
         reason = "the program itself ended the connection while the task ran"
         raise Disconnected(reason).about(channel.project_id) from None

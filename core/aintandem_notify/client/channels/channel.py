@@ -5,7 +5,7 @@ one, and distributes its events to ``subscriber_queue`` queues and its state to 
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 import trio
 
 from aintandem_notify import log
+from aintandem_notify.client.channels.callback_tasks import CallbackTasks
 from aintandem_notify.client.channels.callbacks import CallbackRunner
 from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener, change_from_event
 from aintandem_notify.client.channels.event_filter import SubscriberIndex, SubscriptionFilter
@@ -79,11 +80,11 @@ class Channel:
         self._pending_connects = 0
         self._waiter_count = 0
         self.connection_count: int = 0
+        self.callback_tasks: Final = CallbackTasks()
         self.history: EventHistory = EventHistory(context.history_limit)
         self._context = context
         self._index: SubscriberIndex[SubscriberQueue] = SubscriberIndex()
         self._listeners: list[Listener] = []
-        self._callback_queues: dict[trio.lowlevel.Task, list[SubscriberQueue]] = {}
         self._watch: ProjectWatch | None = None
         self._listeners_see_connected = False
         self._already_distributed: Sequence[Event] = ()
@@ -123,40 +124,6 @@ class Channel:
         queue.discard()
         self._index.remove(queue)
         self._stop_if_unused()
-
-    @contextmanager
-    def callback_scope(self, queue: SubscriberQueue) -> Iterator[None]:
-        """A block in which the current task calls callbacks with events that it took from ``queue``."""
-        queues = self._callback_queues.setdefault(trio.lowlevel.current_task(), [])
-        queues.append(queue)
-        try:
-            yield
-        finally:
-            queues.remove(queue)
-            if not queues:
-                del self._callback_queues[trio.lowlevel.current_task()]
-
-    async def take(self, queue: SubscriberQueue) -> list[Event]:
-        """As ``queue.take``.
-
-        A callback may wait here for an event of its own project, which may come after events for the callback
-        itself. So those callbacks' queues are unbounded during the wait.
-        """
-        if not (self._callback_queues and queue.is_empty):
-            return await queue.take()
-        with ExitStack() as stack:
-            for other in self._queues_of_current_task():
-                stack.enter_context(other.unbounded())
-            return await queue.take()
-
-    def _queues_of_current_task(self) -> list[SubscriberQueue]:
-        """Queues whose callback runs in the current task or in one of its ancestors."""
-        queues: list[SubscriberQueue] = []
-        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
-        while task is not None:
-            queues += self._callback_queues.get(task, ())
-            task = task.parent_nursery.parent_task if task.parent_nursery is not None else None
-        return queues
 
     def narrow(self, queue: RunQueue, event_filter: SubscriptionFilter) -> None:
         """Give ``queue`` a narrower filter, which also applies to events that wait in it."""

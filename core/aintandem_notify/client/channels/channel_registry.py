@@ -65,7 +65,7 @@ class ChannelRegistry:
             raise
 
         async def call_back() -> None:
-            with channel.callback_scope(queue):
+            with channel.callback_tasks.calling(queue):
                 await run_callbacks(queue, on_event, callbacks_by_type, self._context.callback_runner)
 
         self._readers.start_soon(call_back)
