@@ -77,14 +77,17 @@ async def test_a_plugin_is_blamed_by_the_agent_that_knows_its_files() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts how often a thread waits")
 async def test_code_in_c_that_keeps_the_interpreter_is_named_when_it_lets_go() -> None:
     reports = Reports()
+    named: list[Block] = []
     async with open_loop_watchdog(reports, blame_beep, look_every_s=0.3):
-        await trio.sleep(0.05)  # until the thread waits
-        line = sys._getframe().f_lineno + 1
-        ctypes.PyDLL(None).usleep(1_200_000)
-        await trio.to_thread.run_sync(reports.began.wait, WAIT_S)
-    block = reports.blocks[0]
-    assert (block.instance, block.where) == ("beep.desk", f"foundation/test_loop_watchdog.py:{line}")
-    assert block.lasted_s >= 1.0
+        # On a busy machine the thread may come too late, or blame the machine; then the code does it once more.
+        while not named:
+            reports.began.clear()
+            line = sys._getframe().f_lineno + 1
+            ctypes.PyDLL(None).usleep(1_200_000)
+            await trio.to_thread.run_sync(reports.began.wait, 1.0)
+            where = f"foundation/test_loop_watchdog.py:{line}"
+            named = [block for block in reports.blocks if (block.instance, block.where) == ("beep.desk", where)]
+    assert named[0].lasted_s >= 1.0
 
 
 @pytest.mark.parametrize(
