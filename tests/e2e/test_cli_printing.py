@@ -62,6 +62,13 @@ ARGUMENTS: dict[str, list[list[str]]] = {
         ["--json", "wrong.toml"],
     ],
     "test": [["config.toml", "evil.x"], ["config.toml", "console.out"], ["config.toml", EVIL]],
+    "rules test": [
+        ["--show", "scenario.toml"],
+        ["--json", "scenario.toml"],
+        ["wrong.toml"],
+        ["syntax.toml"],
+        [EVIL],
+    ],
     "status": [["config.toml"], ["--json", "config.toml"], ["--ready", "config.toml"], ["--alive", EVIL]],
     "deliveries list": [
         ["config.toml"],
@@ -180,6 +187,9 @@ def prepare(folder: Path, url: str) -> dict[str, str]:
     wrong = f"{quoted} = 1\n[orchestrator]\nurl = {quoted}\n[plugins.broken.x]\n[log]\nlevel = {quoted}\n"
     (folder / "wrong.toml").write_text(wrong, encoding="utf-8")
     (folder / "syntax.toml").write_text("a = 1\n[\x9b\u202e]\n[\x9b\u202e]\n", encoding="utf-8")
+    event = f'event = "task_failed"\ntask = {quoted}\nerror = {quoted}\nproject = "named"\n'
+    scenario = f'name = {quoted}\nconfig = "config.toml"\n[[steps]]\n{event}[[expect]]\ntitle = {quoted}\n'
+    (folder / "scenario.toml").write_text(scenario, encoding="utf-8")
     return {"XDG_STATE_HOME": str(folder / "state")}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from aintandem_notify import __version__
-from aintandem_notify.cli.commands import check, init, plugins, run, schema, simulate, tail, test
+from aintandem_notify.cli.commands import check, init, plugins, rules, run, schema, simulate, tail, test
 from aintandem_notify.cli.control_commands import deliveries, destinations, reload, silences, status
 from aintandem_notify.cli.echo import PrintableError, echo, echo_lines, install_excepthooks
 from aintandem_notify.cli.options import EXIT_FAILED, EXIT_WRONG
@@ -117,6 +117,7 @@ for _command in (
     run.run,
     check.check,
     test.test,
+    rules.rules,
     tail.tail,
     status.status,
     reload.reload,

@@ -54,12 +54,12 @@ def load(
 
     Imports only the plugin types that it names. Reads the secrets that are in files.
     """
-    text = _read(path)
-    document = _parse(text, path)
+    text = read_text(path)
+    document = parse(text, path)
     context = ValidationContext(path.absolute().parent, environ, language)
     config, findings = read_document(document, path, context, catalog)
     if config is None:
-        raise ConfigError(_problems(findings, text), str(path))
+        raise ConfigError(to_problems(findings, text), str(path))
     return config
 
 
@@ -81,12 +81,12 @@ def load_offline_config(path: Path, environ: Mapping[str, str] = os.environ) -> 
 
     Raises ConfigError if that part is wrong, and StoreError for a user without a home directory.
     """
-    text = _read(path)
-    document = _parse(text, path)
+    text = read_text(path)
+    document = parse(text, path)
     context = ValidationContext(path.absolute().parent, environ)
     store, findings = validate(StoreConfig, document.get("store", {}), ("store",), context)
     if store is None:
-        raise ConfigError(_problems(findings, text), str(path))
+        raise ConfigError(to_problems(findings, text), str(path))
     orchestrator, plugins = document.get("orchestrator"), document.get("plugins")
     embedded = isinstance(orchestrator, dict) and orchestrator.get("url") == SIMULATOR
     types = plugins.items() if isinstance(plugins, dict) else ()
@@ -126,7 +126,7 @@ def read_document(
     return Config(source=source, base_dir=context.base_dir, instances=plugins.enabled, **tables), []
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
     try:
         content = read_bounded(path, MAX_CONFIG_BYTES + 1)
         if len(content) <= MAX_CONFIG_BYTES:
@@ -140,7 +140,7 @@ def _read(path: Path) -> str:
     raise ConfigError([problem], str(path))
 
 
-def _parse(text: str, path: Path) -> dict[str, Any]:
+def parse(text: str, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -175,15 +175,15 @@ def locate(findings: Iterable[Finding], source: Path) -> list[Problem]:
     if not findings:
         return []
     try:
-        text = _read(source)
+        text = read_text(source)
     except ConfigError:
         text = ""
-    return _problems(findings, text)
+    return to_problems(findings, text)
 
 
-def _problems(findings: list[Finding], text: str) -> list[Problem]:
+def to_problems(findings: list[Finding], text: str) -> list[Problem]:
     """The findings with their lines, in file order and without duplicates."""
-    find = _line_finder(text)
+    find = line_finder(text)
     problems = {
         Problem(log.redact(finding.message), log.redact(finding.key), find(finding.place)): None
         for finding in findings
@@ -191,7 +191,7 @@ def _problems(findings: list[Finding], text: str) -> list[Problem]:
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.key))
 
 
-def _line_finder(text: str) -> Callable[[Place], int | None]:
+def line_finder(text: str) -> Callable[[Place], int | None]:
     """Returns a function that finds the line of a place; the function returns None if tree-sitter is broken."""
     try:
         from aintandem_notify.config.line_numbers import LineNumbers

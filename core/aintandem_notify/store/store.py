@@ -25,6 +25,7 @@ from aintandem_notify.store.sharing.shared_backlog import SharedBacklog
 from aintandem_notify.store.sharing.shared_outbox import SharedOutbox
 from aintandem_notify.store.stages.held import HeldNotifications
 from aintandem_notify.store.stages.silences import Silences
+from aintandem_notify.store.stages.untold import UntoldNotifications
 from aintandem_notify.store.stages.windows import StageWindows
 from aintandem_notify.store.tables.backlog import Backlog
 from aintandem_notify.store.tables.delivery_admin import DeliveryQueries
@@ -79,6 +80,7 @@ class Store:
         self.held: HeldNotifications = HeldNotifications(self._connection, lambda: self.membership.id)
         self.stage_windows: StageWindows = StageWindows(self._connection)
         self.silences: Silences = Silences(self._connection)
+        self.untold: UntoldNotifications = UntoldNotifications(self._connection)
         self.health_episodes: HealthEpisodes = HealthEpisodes(self._connection)
         self.delivery_queries: DeliveryQueries = DeliveryQueries(self._connection, self._notification_cache)
 
