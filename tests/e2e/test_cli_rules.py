@@ -6,6 +6,7 @@ from pathlib import Path
 from support.commands import run_command
 from support.scenario_files import CONFIG, failures_rule, steps
 
+RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 FAIL = 'event = "task_failed"; task = "a"'
 RIGHT = CONFIG + failures_rule() + steps(FAIL, 'expect = { title = "failed" }')
 
@@ -52,3 +53,9 @@ async def test_a_rule_that_raises_is_reported(tmp_path: Path) -> None:
     done = await run_command("rules", "test", "rules", cwd=tmp_path)
     assert done.code == 0
     assert "a rule raised an exception" in done.err
+
+
+async def test_the_recipes_are_played_by_the_command(tmp_path: Path) -> None:
+    done = await run_command("rules", "test", RECIPES, cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith(" scenarios, all as expected\n")

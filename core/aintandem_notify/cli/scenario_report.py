@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -117,10 +117,12 @@ def _moment(moment: datetime, played: PlayedScenario) -> str:
 
 
 def _course(played: PlayedScenario) -> Iterator[str]:
-    """The steps and the notifications by time; at the same time the step first."""
-    items: list[Entry | Notified] = sorted(
-        [*played.timeline.entries, *played.timeline.notified], key=attrgetter("at")
-    )
+    """The steps and the notifications in their order."""
+    ordered: list[tuple[tuple[int, int], Entry | Notified]] = [
+        *(((number, 0), entry) for number, entry in enumerate(played.timeline.entries, 1)),
+        *(((item.steps, 1), item) for item in played.timeline.notified),
+    ]
+    items = [item for _, item in sorted(ordered, key=itemgetter(0))]
     yield f"times are those of {played.scenario.zone.key}"
     for line, group in groupby(items, key=lambda item: getattr(item, "line", object())):
         together = list(group)

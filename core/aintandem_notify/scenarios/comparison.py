@@ -9,7 +9,7 @@ from typing import Final
 from aintandem_notify.rules import formats
 from aintandem_notify.scenarios.moments import show_moment
 from aintandem_notify.scenarios.scenario import Expectation, Scenario
-from aintandem_notify.scenarios.timeline import Entry, Notified, Timeline
+from aintandem_notify.scenarios.timeline import Notified, Timeline
 from aintandem_notify.stages.pipeline import Stage
 from aintandem_notify.store.stages.untold import Untold
 
@@ -38,7 +38,7 @@ def matches(expectation: Expectation, notified: Notified) -> bool:
     """True if the notification is one of those that are expected."""
     notification = notified.notification
     return (
-        expectation.at in (None, notified.at)
+        _is_timely(expectation, notified)
         and expectation.to in (None, notified.destination)
         and (expectation.title or "") in notification.title
         and (expectation.text or "") in notification.body
@@ -46,6 +46,12 @@ def matches(expectation: Expectation, notified: Notified) -> bool:
         and expectation.rule in (None, notification.rule)
         and expectation.severity in (None, notification.severity)
         and (expectation.mention is None or expectation.mention in notification.mentions)
+    )
+
+
+def _is_timely(expectation: Expectation, notified: Notified) -> bool:
+    return expectation.at is None or (
+        notified.at == expectation.at and expectation.after_steps < notified.steps <= expectation.until_steps
     )
 
 
@@ -90,9 +96,8 @@ class _Comparison:
             elif len(indexes) < expectation.count:
                 yield self._missing(expectation, len(indexes))
         for item in self._surplus:
-            line = max((entry for entry in self._timeline.entries if entry.at <= item.at), key=_time, default=None)
             yield Failure(
-                line=None if line is None else line.line,
+                line=self._timeline.entries[item.steps - 1].line if item.steps else None,
                 at=item.at,
                 sentence=f"{item.destination} was told {_quoted(item)}, which is not expected",
             )
@@ -124,10 +129,17 @@ class _Comparison:
         same_text = [item for item in others if matches(_at_any_time(expectation), item)]
         if chosen := [*same_text, *same_time]:
             self._surplus.remove(chosen[0])
-            when = "" if chosen[0].at == expectation.at else f" at {self._moment(chosen[0].at)}"
-            return f"{chosen[0].destination} was told {_quoted(chosen[0])}{when}"
+            return f"{chosen[0].destination} was told {_quoted(chosen[0])}{self._when(expectation, chosen[0])}"
         reasons = self._reasons(expectation)
         return f"nothing was told{': ' if reasons else ''}{'; '.join(reasons)}"
+
+    def _when(self, expectation: Expectation, item: Notified) -> str:
+        """The difference in time, as `` at Mon 22:05:00``; empty if there is none."""
+        if expectation.at is None or _is_timely(expectation, item):
+            return ""
+        if item.at != expectation.at:
+            return f" at {self._moment(item.at)}"
+        return " by a step below" if item.steps > expectation.until_steps else " by a step further above"
 
     def _reasons(self, expectation: Expectation) -> list[str]:
         """The holds and drops of the notifications that the expectation may mean."""
@@ -160,10 +172,6 @@ def describe_untold(item: Untold, show: Callable[[datetime], str]) -> str:
 
 def _at_any_time(expectation: Expectation) -> Expectation:
     return replace(expectation, at=None)
-
-
-def _time(entry: Entry) -> datetime:
-    return entry.at
 
 
 def _quoted(item: Notified) -> str:

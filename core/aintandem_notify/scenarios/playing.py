@@ -1,9 +1,11 @@
 """Plays a scenario: the agent's ingest, with rules and stages, on a store in memory and at the scenario's time."""
 
+from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Final, TypeVar
 
 import trio
@@ -36,7 +38,7 @@ from aintandem_notify.scenarios.scenario import (
 from aintandem_notify.scenarios.step_texts import describe
 from aintandem_notify.scenarios.timeline import Entry, Notified, Timeline
 from aintandem_notify.stages.pipeline import StagePolicy
-from aintandem_notify.store import Storage, Store, open_storage
+from aintandem_notify.store import DeliveryFilter, Storage, Store, open_storage
 from aintandem_notify.store.stages.untold import Untold
 
 MAX_AFTER_END: Final = timedelta(days=400)
@@ -100,6 +102,8 @@ class _Player:
         self._down_since: dict[Project, datetime] = {}
         self._missed: defaultdict[Project, list[Event]] = defaultdict(list)
         self._woken: set[str] = set()
+        self._newest_before: list[int] = []
+        """By step: the newest delivery before it."""
         self._last_untold = 0
 
     async def run_agent(self, steps: deque[Step]) -> None:
@@ -136,8 +140,13 @@ class _Player:
             return Timeline(
                 entries=self._entries,
                 notified=[
-                    Notified(at=claim.created_at, destination=claim.destination, notification=claim.notification)
-                    for claim in sorted(claims, key=lambda claim: (claim.created_at, claim.id))
+                    Notified(
+                        at=claim.created_at,
+                        steps=bisect_left(self._newest_before, claim.id),
+                        destination=claim.destination,
+                        notification=claim.notification,
+                    )
+                    for claim in sorted(claims, key=attrgetter("id"))
                 ],
                 untold=store.untold.list(),
             )
@@ -162,6 +171,7 @@ class _Player:
         while steps:
             await self._advance(steps[0].at)
             if isinstance(steps[0], Restart):
+                await self._note_newest()
                 await ingest.commit(None, [AgentStoppedEvent(timestamp=self._clock.now())])
                 return
             await self._carry_out(ingest, steps.popleft())
@@ -180,6 +190,7 @@ class _Player:
             await wait_all_tasks_blocked()
 
     async def _carry_out(self, ingest: Ingest, step: Step) -> None:
+        await self._note_newest()
         remark = ""
         match step:
             case Happening(project=project) if project in self._down_since:
@@ -216,6 +227,7 @@ class _Player:
     async def _carry_out_offline(self, step: Step, since: datetime) -> None:
         """Carries out a step while the agent does not run, since ``since``."""
         self._clock.set(step.at)
+        await self._note_newest()
         match step:
             case Happening():
                 self._miss(step, since)
@@ -277,6 +289,10 @@ class _Player:
         if untold:
             self._last_untold = untold[-1].id
         self._entries.append(Entry(at=step.at, line=step.line, text=describe(step), untold=untold, remark=remark))
+
+    async def _note_newest(self) -> None:
+        newest = await self._inside(lambda store: store.delivery_queries.ids(DeliveryFilter(), limit=1))
+        self._newest_before.append(newest[0] if newest else 0)
 
     def _new_untold(self, store: Store) -> list[Untold]:
         return store.untold.list(after_id=self._last_untold)

@@ -68,10 +68,13 @@ class Expectation:
     """A notification that a destination should be told, ``count`` times; with 0, never.
 
     Everything that is None may be anything. ``title`` and ``text`` are parts of the title and the body.
+    With ``at``, it is told after more than ``after_steps`` and at most ``until_steps`` steps.
     """
 
     line: int | None
     at: datetime | None = None
+    after_steps: int = -1
+    until_steps: int = 0
     to: str | None = None
     title: str | None = None
     text: str | None = None

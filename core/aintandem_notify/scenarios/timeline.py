@@ -10,9 +10,10 @@ from aintandem_notify.store.stages.untold import Untold
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notified:
-    """A destination was told something at ``at``."""
+    """A destination was told something at ``at``, after ``steps`` steps of the scenario."""
 
     at: datetime
+    steps: int
     destination: str
     notification: Notification
 

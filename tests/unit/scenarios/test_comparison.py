@@ -43,6 +43,30 @@ def test_any_assignment_to_the_expectations_will_do(expected: str, tmp_path: Pat
     assert sentences(tmp_path, TWO + at_any_time(expected)) == []
 
 
+def test_an_expectation_is_about_the_steps_above_it(tmp_path: Path) -> None:
+    fail = 'event = "task_failed"; task = "{}"'
+    text = failures_rule() + steps(
+        'event = "task_started"; task = "a"',
+        'expect = "nothing"',
+        fail.format("a"),
+        'expect = { title = "failed" }',
+        fail.format("b"),
+        'event = "task_started"; task = "a"',
+        'expect = { title = "failed" }',
+        'event = "task_started"; task = "b"',
+        'expect = "nothing"',
+    )
+    assert sentences(tmp_path, text) == []
+    swapped = failures_rule() + steps('expect = { title = "failed" }', fail.format("a"))
+    assert [(failure.line, failure.sentence) for failure in failures(tmp_path, swapped)] == [
+        (11, 'somebody should be told “failed”, but console.team was told “Task "a" failed” by a step below')
+    ]
+
+
+def test_expectations_that_follow_one_another_are_about_the_same_steps(tmp_path: Path) -> None:
+    assert sentences(tmp_path, TWO + steps('expect = { title = "t-2" }', 'expect = { title = "t-1" }')) == []
+
+
 def test_all_that_is_not_expected_is_a_difference(tmp_path: Path) -> None:
     found = failures(tmp_path, TWO + steps('expect = { title = "t-1" }'))
     assert [failure.sentence for failure in found] == [

@@ -36,7 +36,7 @@ def _scenario(file: FileTable, context: FileContext) -> Scenario | None:
     reader = StepReader(context, config, zone, start)
     results = [result for index, raw in enumerate(file.steps) for result in reader.read(raw, ("steps", index))]
     for index, raw in enumerate(file.expect):
-        results += reader.expectation(raw, ("expect", index), None)
+        results += reader.expectation(raw, ("expect", index), {})
     return Scenario(
         name=file.name or context.path.stem.replace("-", " "),
         source=context.path,

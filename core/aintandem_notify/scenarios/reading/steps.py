@@ -51,9 +51,17 @@ class StepReader:
         self._now = start
         self._runs_again_at = start
         self._silences: list[str] = []
+        self._step_count = 0
+        self._last_expected = (start, -1)
+        self._expected_since = -1
 
     def read(self, raw: Mapping[str, Any], place: Place) -> Iterator[Step | Expectation]:
         """The steps and expectations of one table; none if it has findings."""
+        for result in self._read(raw, place):
+            self._step_count += isinstance(result, Step)
+            yield result
+
+    def _read(self, raw: Mapping[str, Any], place: Place) -> Iterator[Step | Expectation]:
         kinds = [kind for kind in STEPS if kind in raw]
         if len(kinds) != 1:
             self._context.report(place, self._wrong_kind(raw, kinds))
@@ -170,17 +178,28 @@ class StepReader:
         yield LinkChange(at=self._now, line=self._context.line_of(place), project=project, is_up=step.link == "up")
 
     def _expected_now(self, expected: object, place: Place) -> Iterator[Expectation]:
+        timing = self._timing()
         match expected:
             case list():
                 for index, raw in enumerate(expected):
-                    yield from self.expectation(raw, (*place, index), self._now)
+                    yield from self.expectation(raw, (*place, index), timing)
             case dict():
-                yield from self.expectation(expected, place, self._now)
+                yield from self.expectation(expected, place, timing)
             case _:
-                yield Expectation(line=self._context.line_of(place), at=self._now, count=0)
+                yield Expectation(line=self._context.line_of(place), count=0, **timing)
 
-    def expectation(self, raw: object, place: Place, at: datetime | None) -> Iterator[Expectation]:
-        """The expectation in the table, at this time; None: at any time."""
+    def _timing(self) -> dict[str, Any]:
+        """The time of an expectation: now, after the steps at this time that are behind the last expectation."""
+        at, steps = self._last_expected
+        if at != self._now:
+            self._expected_since = -1
+        elif steps < self._step_count:
+            self._expected_since = steps
+        self._last_expected = self._now, self._step_count
+        return {"at": self._now, "after_steps": self._expected_since, "until_steps": self._step_count}
+
+    def expectation(self, raw: object, place: Place, timing: Mapping[str, Any]) -> Iterator[Expectation]:
+        """The expectation in the table; without ``timing``, at any time."""
         table = self._context.validate(ExpectationTable, raw, place)
         if table is None:
             return
@@ -188,4 +207,4 @@ class StepReader:
         if table.to is not None and table.to not in names:
             hint = did_you_mean(table.to, names) or f"; there are {', '.join(names) or 'none'}"
             self._context.report((*place, "to"), f"no destination called {table.to}{hint}")
-        yield Expectation(line=self._context.line_of(place), at=at, **table.model_dump())
+        yield Expectation(line=self._context.line_of(place), **timing, **table.model_dump())
