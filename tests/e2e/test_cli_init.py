@@ -7,6 +7,8 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ def files_in(folder: Path) -> dict[str, str]:
 
 
 async def test_a_newcomer_without_a_server_is_watching_in_a_minute(tmp_path: Path) -> None:
-    done = await run_command("init", cwd=tmp_path, answers="simulator\n1\nconsole, 3\n\n")
+    done = await run_command("init", cwd=tmp_path, answers="simulator\n1\nconsole, 3\n\n\n")
     assert (done.code, done.err) == (0, "")
     assert 'Test: Task "' in done.out
     assert "file_log.audit: a test notification was delivered" in done.out
@@ -64,6 +66,11 @@ async def test_what_is_wrong_is_said_and_asked_again_until_it_works(tmp_path: Pa
             "",
             receiver.url,
             "",
+            "5",
+            "1, 2",
+            "night",
+            "Mars/Crater",
+            "Asia/Tokyo",
         ]
         done = await run_command("init", "night.toml", cwd=tmp_path, answers="\n".join(answers) + "\n")
         assert (done.code, done.err) == (0, ""), done
@@ -76,6 +83,9 @@ async def test_what_is_wrong_is_said_and_asked_again_until_it_works(tmp_path: Pa
             "There is no nonsense.",
             "webhook: ",
             "webhook.ops: a test notification was delivered",
+            "There is no number 5. The presets are ends, failures, night.",
+            "Pick one. The presets are",
+            "There is no time zone Mars/Crater; a name is Europe/Berlin or UTC, for example.",
         ):
             assert sentence in done.out
         assert done.out.index("No usable orchestrator") < done.out.index("Username"), (
@@ -83,6 +93,7 @@ async def test_what_is_wrong_is_said_and_asked_again_until_it_works(tmp_path: Pa
         )
         check = await run_command("check", "--connect", "night.toml", cwd=tmp_path)
         assert check.code == 0, check
+        assert "held from 22:00 to 07:00 Asia/Tokyo, unless critical, then a digest" in check.out
     files = files_in(tmp_path)
     assert files.keys() == {
         "night.toml",
@@ -99,7 +110,7 @@ async def test_what_is_wrong_is_said_and_asked_again_until_it_works(tmp_path: Pa
 
 @pytest.mark.parametrize(("answer", "kept"), [("k", True), ("l", False), ("a\nhttp://127.0.0.1:1/y\n\nk", True)])
 async def test_a_test_that_does_not_arrive_leaves_the_choice(answer: str, kept: bool, tmp_path: Path) -> None:
-    answers = f"simulator\n*\nwebhook\nhttp://127.0.0.1:1/x\n\n{answer}\n"
+    answers = f"simulator\n*\nwebhook\nhttp://127.0.0.1:1/x\n\n{answer}\n\n"
     done = await run_command("init", cwd=tmp_path, answers=answers)
     assert (done.code, done.err) == (0, "")
     assert "webhook.ops: the test notification was not delivered: " in done.out
@@ -126,10 +137,22 @@ async def test_a_script_gives_it_all_and_is_asked_nothing(tmp_path: Path) -> Non
     assert json.loads(files_in(tmp_path)["n.jsonl"].splitlines()[0])["title"].startswith("Test: ")
 
 
+@pytest.mark.parametrize("preset", ["ends", "failures", "night"])
+async def test_a_preset_is_a_rule_that_check_describes(preset: str, tmp_path: Path) -> None:
+    options = ["--yes", "--url", "simulator", "--plugin", "console", "--preset", preset]
+    done = await run_command("init", *options, cwd=tmp_path, environ={"TZ": "Europe/Vienna"})
+    assert (done.code, done.err) == (0, "")
+    check = await run_command("check", cwd=tmp_path)
+    assert (check.code, check.err) == (0, "")
+    assert ("failures: to console.terminal" in check.out) == (preset != "ends")
+    assert ("one message for each project after 30s" in check.out) == (preset != "ends")
+    assert ("held from 22:00 to 07:00 Europe/Vienna" in check.out) == (preset == "night")
+
+
 async def test_a_token_in_place_of_a_login(tmp_path: Path) -> None:
     async with open_simulator(seed=1) as simulator:
         token = simulator.tokens.login("admin").token
-        answers = [simulator.url, "", "two words", "", "nonsense", "", token, "1", "1"]
+        answers = [simulator.url, "", "two words", "", "nonsense", "", token, "1", "1", "1"]
         done = await run_command("init", cwd=tmp_path, answers="\n".join(answers) + "\n")
         assert (done.code, done.err) == (0, ""), done
         assert "The orchestrator refuses this login: a token is one word" in done.out
@@ -161,6 +184,8 @@ async def test_a_token_in_place_of_a_login(tmp_path: Path) -> None:
         ("--yes --url simulator --set slack.webhook_url=@nope", 1, "cannot read nope: No such file"),
         ("--yes --url simulator --set slack.webhook_url=x", 1, "slack: webhook_url is not a URL"),
         ("--yes --password-file nope", 1, "cannot read nope: No such file"),
+        ("--yes --url simulator --preset nigt", 1, "There is no nigt. The presets are ends, failures, night."),
+        ("--yes --url simulator --preset night --time-zone Mars", 1, "There is no time zone Mars;"),
         ("sub/config.toml", 1, "there is no folder sub"),
         (".", 1, ". is a folder; name a file in it"),
     ],
@@ -183,11 +208,11 @@ async def test_nothing_is_overwritten_without_a_yes(tmp_path: Path) -> None:
     secret = tmp_path / "secrets" / "webhook.ops.url"
     secret.write_text("https://example.org/old", encoding="utf-8")
     answers = "simulator\n*\nwebhook\nhttp://127.0.0.1:1/x\n\nk\n"
-    done = await run_command("init", cwd=tmp_path, answers=answers + "n\n")
+    done = await run_command("init", cwd=tmp_path, answers=answers + "\nn\n")
     assert (done.code, done.err) == (1, "Error: nothing is changed\n")
     assert "webhook.ops.url holds something else. Replace it?" in done.out
     assert files_in(tmp_path) == {"secrets/webhook.ops.url": "https://example.org/old"}
-    assert (await run_command("init", cwd=tmp_path, answers=answers + "y\n")).code == 0
+    assert (await run_command("init", cwd=tmp_path, answers=answers + "\ny\n")).code == 0
     assert files_in(tmp_path)["secrets/webhook.ops.url"] == "http://127.0.0.1:1/x\n"
 
 
@@ -198,39 +223,66 @@ async def test_answers_that_end_too_soon_write_nothing(tmp_path: Path) -> None:
     assert files_in(tmp_path) == {}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are made otherwise there")
-async def test_a_password_is_not_shown_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+class Terminal:
+    """The command ``init`` at a pseudo terminal: its process and its output so far."""
+
+    def __init__(self, process: trio.Process, descriptor: int) -> None:
+        self.process = process
+        self.output = b""
+        self._descriptor = descriptor
+
+    async def answer(self, question: str, line: str) -> None:
+        """Types the line once the question is there."""
+        await self.until(question)
+        os.write(self._descriptor, f"{line}\n".encode())
+
+    async def until(self, text: str) -> None:
+        """Waits for the text, and forgets the output up to its end."""
+        while text.encode() not in self.output:
+            await trio.lowlevel.wait_readable(self._descriptor)
+            self.output += os.read(self._descriptor, 65536)
+        assert b"admin123" not in self.output
+        self.output = self.output.partition(text.encode())[2]
+
+
+@asynccontextmanager
+async def at_a_terminal(folder: Path, *arguments: str) -> AsyncIterator[Terminal]:
     ours, theirs = pty.openpty()
-    output = b""
-
-    async def until(text: bytes) -> None:
-        nonlocal output
-        while text not in output:
-            await trio.lowlevel.wait_readable(ours)
-            output += os.read(ours, 65536)
-
-    async with open_simulator(seed=1) as simulator:
-        command = [sys.executable, "-m", "aintandem_notify", "init", "--url", simulator.url]
-        environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "xterm"}
+    try:
         with trio.fail_after(180):
             process = await trio.lowlevel.open_process(
-                command,
-                cwd=tmp_path,
-                env=environ,
+                [sys.executable, "-m", "aintandem_notify", "init", *arguments],
+                cwd=folder,
+                env={"PATH": os.environ["PATH"], "HOME": str(folder), "TERM": "xterm", "TZ": "Europe/Vienna"},
                 stdin=theirs,
                 stdout=theirs,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            await until(b"Username (empty: you have a token): ")
-            os.write(ours, b"admin\n")
-            await until(b"Password: ")
-            os.write(ours, b"admin123\n")
-            await until(b"Which? ")
-            process.send_signal(signal.SIGINT)
-            await until(b"Aborted!")
-            assert await process.wait() == 1
-    os.close(theirs)
-    os.close(ours)
-    assert b"admin123" not in output
+            yield Terminal(process, ours)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are made otherwise there")
+async def test_a_password_is_not_shown_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    async with open_simulator(seed=1) as simulator, at_a_terminal(tmp_path, "--url", simulator.url) as terminal:
+        await terminal.answer("Username (empty: you have a token): ", "admin")
+        await terminal.answer("Password: ", "admin123")
+        await terminal.until("Which? ")
+        terminal.process.send_signal(signal.SIGINT)
+        await terminal.until("Aborted!")
+        assert await terminal.process.wait() == 1
     assert files_in(tmp_path) == {}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are made otherwise there")
+async def test_a_preset_is_picked_and_the_zone_of_the_machine_is_offered(tmp_path: Path) -> None:
+    async with at_a_terminal(tmp_path, "--url", "simulator", "--project", "*", "--plugin", "console") as terminal:
+        await terminal.until("only failures, and many at once as one message")
+        await terminal.answer("Which? A number or a name [1]: ", "3")
+        await terminal.answer("Time zone of the night [Europe/Vienna]: ", "")
+        await terminal.until("Now start it:")
+        assert await terminal.process.wait() == 0
+    assert 'tz = "Europe/Vienna"' in files_in(tmp_path)[WRITTEN]

@@ -240,7 +240,7 @@ async def test_logging_in_in_vain_says_why_and_nothing_else(tmp_path: Path) -> N
         arguments = ["--yes", "--url", raw.url, "--username", "admin", "--password-file", "password"]
         refused = await run_command("init", "new.toml", *arguments, cwd=tmp_path)
         misbehave(raw)
-        answers = "\n".join([raw.url, "admin", CANARY, "*", "1", ""])
+        answers = "\n".join([raw.url, "admin", CANARY, "*", "1", "1", ""])
         del raw.rest["POST /api/auth/login"]
         listed = await run_command("init", "new.toml", cwd=tmp_path, answers=answers)
     for finished in (refused, listed):

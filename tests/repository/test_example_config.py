@@ -44,8 +44,6 @@ def test_everything_in_comments_is_right_too(tmp_path: Path) -> None:
     path.write_text("\n".join(line for line in uncommented if not line.startswith(EITHER_OR)), encoding="utf-8")
     loaded = load(path, environ=ENVIRON)
     assert len(loaded.config.instances) == 6
-    assert len(loaded.config.rules) == 3
+    assert len(loaded.config.rules) == 5
     assert loaded.config.connection.proxy is not None
-    assert loaded.router.warnings() == [
-        "slack.ops gets only the agent's own warnings and errors; no rule names it, and events is not set"
-    ]
+    assert loaded.router.warnings() == []

@@ -44,6 +44,8 @@ class Answers:
         projects: Sequence[str],
         plugins: Sequence[str],
         settings: Mapping[tuple[str, str], str],
+        preset: str | None,
+        time_zone: str | None,
         is_interactive: bool,
     ) -> None:
         self.projects = projects
@@ -51,6 +53,7 @@ class Answers:
         self.settings: dict[tuple[str, str], str] = dict(settings)
         self.is_interactive = is_interactive
         options = {"url": url, "username": username, "password": password, "token": token}
+        options |= {"preset": preset, "time_zone": time_zone}
         self._known = {name: value for name, value in options.items() if value is not None}
         for value in (*self._known.values(), *projects, *plugins, *settings.values()):
             if not value.isprintable():
@@ -68,7 +71,7 @@ class Answers:
     def ask(self, name: str, text: str, *, default: str | None = None, hidden: bool = False) -> str:
         """Returns the answer; asks for it if it is unknown."""
         if name not in self._known:
-            self._known[name] = self._prompt_for(text, default, hidden=hidden, if_missing=_MISSING[name])
+            self._known[name] = self._prompt_for(text, default, hidden=hidden, if_missing=_MISSING.get(name, ""))
         return self._known[name]
 
     def setting(self, kind: str, question: Question) -> str:

@@ -1,7 +1,8 @@
 """Writes a first configuration, for ``aintandem-notify init``.
 
-``questions`` lists the questions of each plugin; ``draft`` holds the answers and gives the text of the file; both
-are pure. ``orchestrator_probe`` asks the orchestrator, ``dry_run`` loads a draft in memory, ``files`` writes it.
+``questions`` lists the questions of each plugin, ``presets`` the rules to pick from. ``draft`` holds the answers
+and gives the text of the file. These are pure. ``orchestrator_probe`` asks the orchestrator, ``dry_run`` loads a
+draft in memory, ``files`` writes it.
 """
 
 from aintandem_notify.init_wizard.draft import Draft, DraftInstance
@@ -13,19 +14,25 @@ from aintandem_notify.init_wizard.orchestrator_probe import (
     probe_projects,
     url_problem,
 )
+from aintandem_notify.init_wizard.presets import PRESETS, Preset
 from aintandem_notify.init_wizard.questions import PLUGINS, PluginQuestions, Question
+from aintandem_notify.init_wizard.time_zones import is_time_zone, machine_time_zone
 
 __all__ = [
     "PLUGINS",
+    "PRESETS",
     "Draft",
     "DraftInstance",
     "PluginQuestions",
+    "Preset",
     "ProbeFailure",
     "Question",
     "conflicting_files",
     "connection_problem",
     "first_problem",
+    "is_time_zone",
     "load_draft",
+    "machine_time_zone",
     "probe_projects",
     "url_problem",
     "write",

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aintandem_notify.config.types.addresses import SIMULATOR
+from aintandem_notify.init_wizard.presets import PRESETS, Preset, preset_lines, preset_tables
+from aintandem_notify.init_wizard.toml_text import toml_string
 from aintandem_notify.rules import formats
 
 SECRETS: Final = "secrets"
 """The folder of secret files, beside the config."""
 MAX_COMMENT: Final = 80
 """Characters of a project's name in a comment."""
-_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class DraftInstance:
 class Draft:
     """A configuration that is not written yet. ``projects`` are pairs of an id or glob and a display name.
 
-    The name may be empty. ``token`` replaces ``username`` and ``password``.
+    The name may be empty. ``token`` replaces ``username`` and ``password``. ``time_zone`` is that of quiet hours.
     """
 
     url: str
@@ -42,6 +43,8 @@ class Draft:
     projects: Sequence[tuple[str, str]] = ()
     instances: Sequence[DraftInstance] = ()
     token: str = ""
+    preset: Preset = PRESETS["ends"]
+    time_zone: str = "UTC"
 
     @property
     def embedded(self) -> bool:
@@ -58,7 +61,11 @@ class Draft:
             "orchestrator": {"url": self.url, **login, **self._login_secret()},
             "projects": [{"id": project} for project, _ in self.projects],
             "plugins": plugins,
+            **preset_tables(self.preset, self._destinations(), self.time_zone),
         }
+
+    def _destinations(self) -> list[str]:
+        return [instance.full_name for instance in self.instances]
 
     def secret_files(self, stem: str) -> dict[str, str]:
         """Returns the content of each secret file by its path relative to the config ``<stem>.toml``."""
@@ -75,7 +82,7 @@ class Draft:
 
     def text(self, stem: str) -> str:
         """Returns the text of the config file; its secrets are references to ``secret_files``."""
-        return "\n".join([*self._head(stem), "", *self._projects(), "", *self._plugins(stem), *self._rules(), ""])
+        return "\n".join([*self._head(stem), "", *self._projects(), "", *self._plugins(stem), *self._preset(), ""])
 
     def _head(self, stem: str) -> Iterator[str]:
         yield "# A configuration of aintandem-notify, made by `aintandem-notify init`. With this file:"
@@ -116,18 +123,11 @@ class Draft:
                 yield f"{key} = {_file(_secret_file(stem, f'{instance.full_name}.{key}'))}"
             yield ""
 
-    def _rules(self) -> Iterator[str]:
-        destination = self.instances[0].full_name if self.instances else "console.terminal"
+    def _preset(self) -> Iterator[str]:
         if not self.instances:
             yield "# [plugins.console.terminal]"
             yield ""
-        yield "# Without rules every plugin is notified of every end, good or bad. Rules select:"
-        yield "#"
-        yield "# [[rules]]"
-        yield '# name = "long failures"'
-        yield '# events = ["task_failed", "workflow_execution_failed", "sandbox_error"]'
-        yield '# when = "run.duration is none or run.duration > 60"    # Jinja2; seconds'
-        yield f"# notify = [{toml_string(destination)}]"
+        yield from preset_lines(self.preset, self._destinations(), self.time_zone)
 
 
 def _secret_file(stem: str, name: str) -> str:
@@ -137,12 +137,3 @@ def _secret_file(stem: str, name: str) -> str:
 
 def _file(path: str) -> str:
     return f"{{ file = {toml_string(path)} }}"
-
-
-def toml_string(text: str) -> str:
-    """Returns ``text`` as a TOML string. It may hold any character but surrogates, which UTF-8 cannot encode."""
-    return '"' + "".join(_ESCAPES.get(char) or _escaped(char) for char in text) + '"'
-
-
-def _escaped(char: str) -> str:
-    return char if char.isprintable() else f"\\U{ord(char):08x}"

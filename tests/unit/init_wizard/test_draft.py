@@ -1,8 +1,10 @@
 """The configuration that ``init`` writes has exactly the typed values."""
 
 import os
+import re
 import signal
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,17 @@ from hypothesis import strategies as st
 from aintandem_notify.cli.prompts import parse_selection
 from aintandem_notify.init_wizard import (
     PLUGINS,
+    PRESETS,
     Draft,
     DraftInstance,
+    Preset,
     first_problem,
     load_draft,
     url_problem,
     write,
 )
-from aintandem_notify.init_wizard.draft import toml_string
+from aintandem_notify.init_wizard.toml_text import toml_string
+from aintandem_notify.plugins.config_loading import load
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 TYPED = ANY_TEXT.map(lambda text: "".join(filter(str.isprintable, text)) or "x")
@@ -43,6 +48,12 @@ def without_files(value: Any, files: dict[str, str]) -> Any:
             return value
 
 
+def write_secrets(draft: Draft, folder: Path) -> None:
+    for name, content in draft.secret_files("config").items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+
+
 @given(ANY_TEXT)
 def test_any_text_is_a_toml_string(text: str) -> None:
     assert tomllib.loads(f"key = {toml_string(text)}") == {"key": text}
@@ -57,15 +68,24 @@ def test_any_text_is_a_toml_string(text: str) -> None:
     path=TYPED,
     key=TYPED,
     stem=TYPED,
+    preset=st.sampled_from(list(PRESETS.values())),
 )
 def test_what_is_written_reads_back_as_what_was_typed(
-    url: str, username: str, password: str, token: str, projects: Any, path: str, key: str, stem: str
+    url: str,
+    username: str,
+    password: str,
+    token: str,
+    projects: Any,
+    path: str,
+    key: str,
+    stem: str,
+    preset: Preset,
 ) -> None:
     instances = [
         DraftInstance("file_log", "audit", {"path": path}),
         DraftInstance("slack", "team", {}, {"webhook_url": key}),
     ]
-    draft = Draft(url, username, password, projects, instances, token)
+    draft = Draft(url, username, password, projects, instances, token, preset)
     read = tomllib.loads(draft.text(stem))
     assert without_files(read, draft.secret_files(stem)) == draft.document()
     assert read["orchestrator"].keys() == ({"url", "token"} if token else {"url", "username", "password"})
@@ -76,13 +96,20 @@ def test_what_is_written_reads_back_as_what_was_typed(
 @pytest.mark.parametrize(
     "instances", [[], [DraftInstance("console", "terminal")], [WEBHOOK]], ids=["none", "one", "two"]
 )
-def test_its_comments_become_a_config_that_is_right(instances: list[DraftInstance], tmp_path: Path) -> None:
-    draft = Draft("simulator", projects=[("project-123", "Sales")], instances=instances)
-    assert first_problem(draft, tmp_path / "config.toml") is None
-    text = draft.text("config").replace("# notify", "notify").replace("# [[rules]]", "[[rules]]")
-    for key in ("name", "events", "when", "[plugins"):
-        text = text.replace(f"# {key}", key)
-    assert tomllib.loads(text)["rules"][0]["notify"]
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
+def test_its_comments_become_a_config_that_is_right(
+    instances: list[DraftInstance], preset: Preset, tmp_path: Path
+) -> None:
+    draft = Draft("simulator", projects=[("project-123", "Sales")], instances=instances, preset=preset)
+    path = tmp_path / "config.toml"
+    assert first_problem(draft, path) is None
+    assert first_problem(replace(draft, preset=PRESETS["night"]), path) is None
+    text = re.sub(r"^# (?=\[|[a-z]+ = )", "", draft.text("config"), flags=re.MULTILINE)
+    text = re.sub(r'^(url = "http|username|password).*$', "", text, flags=re.MULTILINE)
+    path.write_text(text, encoding="utf-8")
+    write_secrets(draft, tmp_path)
+    [rule] = load(path).config.rules
+    assert (rule.quiet, rule.settle) == ("night", 120)
 
 
 def test_what_is_wrong_is_said_before_anything_is_written(tmp_path: Path) -> None:

@@ -49,6 +49,13 @@ PASSWORD = "AINTANDEM_PASSWORD"  # noqa: S105  # the variable's name
     metavar="TYPE.KEY=VALUE",
     help="A plugin's key, as file_log.path=n.jsonl; @FILE reads the value from a file.",
 )
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="Which events: ends (of every run), failures (many at once as one message), "
+    "or night (failures, but one message in the morning).",
+)
+@click.option("--time-zone", metavar="NAME", help="Of the night, as Europe/Berlin; by default this machine's.")
 @click.option("--yes", is_flag=True, help="Ask nothing: use these options, and defaults for all others.")
 @click.option("--force", is_flag=True, help="Overwrite existing files without asking.")
 def init(
@@ -60,6 +67,8 @@ def init(
     projects: tuple[str, ...],
     plugins: tuple[str, ...],
     settings: tuple[str, ...],
+    preset: str | None,
+    time_zone: str | None,
     yes: bool,
     force: bool,
 ) -> None:
@@ -82,13 +91,15 @@ def init(
         projects=tuple(dict.fromkeys(projects)),
         plugins=plugins,
         settings=_settings(settings),
+        preset=preset,
+        time_zone=time_zone,
         is_interactive=not yes,
     )
     _require_free_path(config, answers, force=force)
     draft = _orchestrator(answers)
     if (problem := first_problem(draft, config)) is not None:
         raise click.ClickException(problem)
-    draft = _with_plugins(draft, config, answers)
+    draft = _with_preset(_with_plugins(draft, config, answers), answers)
     _write(draft, config, answers, force=force)
 
 
@@ -293,6 +304,35 @@ def _ask_questions(kind: str, answers: Answers) -> DraftInstance:
         if value:
             (secrets if question.is_secret else keys)[question.key] = value
     return DraftInstance(kind, plugin.instance, keys, secrets)
+
+
+def _with_preset(draft: Draft, answers: Answers) -> Draft:
+    from dataclasses import replace
+
+    from aintandem_notify.init_wizard import PRESETS, is_time_zone, machine_time_zone
+
+    if not draft.instances:
+        return draft
+    if not answers.knows("preset") and answers.is_interactive:
+        echo()
+        echo("Notify of:")
+        for number, preset in enumerate(PRESETS.values(), 1):
+            echo(f"  {number:>2}  {preset.name:<15} {preset.about}")
+    names = list(PRESETS)
+    while True:
+        name = answers.ask("preset", "Which? A number or a name", default="1")
+        chosen = parse_selection(name, names, only=True)
+        if isinstance(chosen, list) and len(chosen) == 1:
+            break
+        problem = chosen if isinstance(chosen, str) else "Pick one."
+        answers.reject("preset", f"{problem} The presets are {', '.join(names)}.")
+    draft = replace(draft, preset=PRESETS[chosen[0]])
+    while draft.preset.has_night:
+        zone = answers.ask("time_zone", "Time zone of the night", default=machine_time_zone())
+        if is_time_zone(zone):
+            return replace(draft, time_zone=zone)
+        answers.reject("time_zone", f"There is no time zone {zone}; a name is Europe/Berlin or UTC, for example.")
+    return draft
 
 
 def _write(draft: Draft, config: Path, answers: Answers, *, force: bool) -> None:
