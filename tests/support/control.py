@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from aintandem_notify.control.discovery import ControlEndpoint, control_file, find_endpoint
+from aintandem_notify.control.explain.explainer import Explainer
 from aintandem_notify.control.server import status
 from aintandem_notify.control.server.access import AgentAccess, ControlTimes
 from aintandem_notify.control.server.server import open_control
@@ -23,7 +24,7 @@ from aintandem_notify.health import conditions
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, InstanceStatus
 from aintandem_notify.store import Storage, StoreLiveness, open_storage
-from support.outbox import NOW, FakeHost, SetClock, event, queue_up
+from support.outbox import NOW, FakeHost, SetClock, event, one_rule, queue_up
 
 DESTINATION = "file_log.a"
 _PATIENCE_S = 300.0
@@ -51,6 +52,7 @@ class Scene:
     health: Health = WELL
     facts: Callable[[], dict[str, Any]] = dict
     configured: tuple[str, ...] = (DESTINATION,)
+    explainer: Explainer = field(default_factory=lambda: Explainer(one_rule(DESTINATION)))
 
     async def diagnose(self, name: str) -> dict[str, Any]:
         """The facts of the one plugin."""
@@ -137,6 +139,7 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path, times: Cont
             pausable=dispatcher.names,
             in_flight=dispatcher.in_flight,
             silences_changed=lambda: None,
+            explainer=lambda: scene.explainer,
             wake=dispatcher.wake,
             pause=dispatcher.pause,
             resume=dispatcher.resume,

@@ -16,6 +16,7 @@ from aintandem_notify.agent.settings import (
     instance_settings,
     reload_result,
 )
+from aintandem_notify.control.explain.explainer import Explainer
 from aintandem_notify.delivery import Dispatcher
 from aintandem_notify.domain.events import AgentEvent, AgentStartedEvent, AgentStoppedEvent
 from aintandem_notify.domain.reload import RefusedReload, ReloadResult
@@ -46,6 +47,7 @@ class Agent:
         member: LeaseHolder | None = None,
     ) -> None:
         self.loaded: LoadedConfig = loaded
+        self._explainer: Explainer | None = None
         self._member = member
         self._ingest = ingest
         self._host = host
@@ -186,6 +188,12 @@ class Agent:
     def projects_hash(self) -> str:
         """Returns a hash of the configured projects."""
         return projects_hash_of(self.loaded.config)
+
+    def explainer(self) -> Explainer:
+        """Returns the rules in use, to be asked without any effect."""
+        if self._explainer is None or self._explainer.config is not self.loaded.config:
+            self._explainer = Explainer(self.loaded.config)
+        return self._explainer
 
     def _use_rules(self, loaded: LoadedConfig) -> None:
         self._ingest.use(loaded.router, StagePolicy.of(loaded.config), loaded.router.route_behind)

@@ -210,6 +210,7 @@ def _access(
         in_flight=dispatcher.in_flight,
         wake=dispatcher.wake,
         silences_changed=agent.look_again,
+        explainer=agent.explainer,
         pause=dispatcher.pause,
         resume=dispatcher.resume,
         reload=agent.reload,

@@ -14,7 +14,7 @@ import click
 
 from aintandem_notify import __version__
 from aintandem_notify.cli.commands import check, init, plugins, rules, run, schema, simulate, tail, test
-from aintandem_notify.cli.control_commands import deliveries, destinations, reload, silences, status
+from aintandem_notify.cli.control_commands import deliveries, destinations, explain, reload, silences, status
 from aintandem_notify.cli.echo import PrintableError, echo, echo_lines, install_excepthooks
 from aintandem_notify.cli.options import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.cli.process_exit import end_process
@@ -124,6 +124,7 @@ for _command in (
     deliveries.deliveries,
     destinations.destinations,
     silences.silences,
+    explain.explain,
     plugins.plugins,
     schema.schema,
     simulate.simulate,

@@ -109,6 +109,7 @@ class HeldReleases:
             self._silences = store.silences.active(now)
             if self._has_new_config:
                 store.held.make_due_if(self.policy.is_obsolete, now)
+                store.traces.note_rules(self.policy.config_hash, now)
             fired = fire(self._staging(store, now))
             self._next_due = now if fired.more else store.held.next_due()
             if fired.others:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from aintandem_notify.config.models import Config, InstanceConfig
@@ -78,6 +79,36 @@ class EffectiveRule:
     def matches_unknown(self, event_type: str) -> bool:
         """True if the rule is for ``event_type``, a type that this version does not know."""
         return any(matches_unknown(glob, event_type) for glob in self.unknown_globs)
+
+
+class Verdict(StrEnum):
+    """How a rule stands to an event: it takes it, or the first reason why not."""
+
+    MATCH = "match"
+    OTHER_TYPE = "other_type"
+    OTHER_PROJECT = "other_project"
+    TOO_MILD = "too_mild"
+    WHEN_FALSE = "when_false"
+    SERVED = "served"
+    """Rules before it have all its destinations, or the event is about these."""
+    TAKEN = "taken"
+    """It is a default, and a rule before it has taken the event."""
+    NOBODY = "nobody"
+    """A rule before it has taken the event for nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTrace:
+    """The verdict of a rule on an event.
+
+    ``recipients`` are those of its destinations that no rule before it has. ``error``: its ``when`` raised this,
+    so it counts as true.
+    """
+
+    rule: EffectiveRule
+    verdict: Verdict
+    recipients: tuple[str, ...] = ()
+    error: str | None = None
 
 
 def resolve_rules(config: Config) -> tuple[EffectiveRule, ...]:

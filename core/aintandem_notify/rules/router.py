@@ -4,7 +4,7 @@ Pure: needs no clock, store or socket. The rules of every known type are looked 
 costs only a dict lookup.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -24,7 +24,7 @@ from aintandem_notify.domain.notification import STORE_THREAD, Notification, Pro
 from aintandem_notify.domain.runs import Run
 from aintandem_notify.log import get_logger, redact
 from aintandem_notify.rules import default_texts, formats
-from aintandem_notify.rules.effective_rules import EffectiveRule, resolve_rules
+from aintandem_notify.rules.effective_rules import EffectiveRule, RuleTrace, Verdict, resolve_rules
 from aintandem_notify.rules.globs import project_matcher
 from aintandem_notify.rules.overview import Route, routes, warnings
 from aintandem_notify.rules.scope import Scope, scope
@@ -86,7 +86,7 @@ class Router:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._rules = resolve_rules(config)
-        rules = tuple(map(_CompiledRule.of, self._rules))
+        self._compiled = rules = tuple(map(_CompiledRule.of, self._rules))
         self._by_type = {
             event_type: matching for event_type in EVENT_TYPES if (matching := _for_type(event_type, rules))
         }
@@ -156,25 +156,45 @@ class Router:
             rule_names = [rule.definition.name for rule in rules]
             rules = rules[rule_names.index(name) + 1 :] if name in rule_names else ()
             served.update(other for other in self._destinations if other != destination)
-        routed: list[RoutedNotification] = []
-        for rule in rules:
-            if rule.definition.is_default and routed:
-                break
-            recipients = tuple(name for name in rule.definition.destinations if name not in served)
-            notifies_nobody = not rule.definition.destinations
-            if (recipients or notifies_nobody) and self._is_match(
-                rule, event, names if with_conditions else None, project
-            ):
-                if notifies_nobody:
-                    break
-                served.update(recipients)
-                routed.append(RoutedNotification(build(rule, (event, run, project), names, now), recipients))
+        holds = self._holds if with_conditions else _is_true
+        routed = [
+            RoutedNotification(build(rule, (event, run, project), names, now), recipients)
+            for rule, verdict, recipients in _verdicts(rules, event, project, names, served, holds)
+            if verdict is Verdict.MATCH and recipients
+        ]
         if isinstance(event, AgentRecoveredEvent):  # the end goes to all recipients of the begin
             recipients = tuple(name for name in self._destinations if name not in served)
             if recipients:
                 context = (event, run, project)
                 routed.append(RoutedNotification(build(self._health_rule, context, names, now), recipients))
         return routed
+
+    def trace(self, event: Event, run: Run | None, project: Project | None) -> list[RuleTrace]:
+        """How each rule stands to ``event``, in their order, as ``route`` decides it."""
+        errors: dict[str, str] = {}
+
+        def holds(rule: _CompiledRule, names: Scope) -> bool:
+            assert rule.when is not None  # noqa: S101  # the caller has looked
+            try:
+                return rule.when(names)
+            except Exception as error:  # noqa: BLE001  # a template may raise anything
+                errors[rule.definition.name] = _describe(error)
+                return True
+
+        names, served = scope(event, run, project), self._not_notified(event)
+        for_event = tuple(rule for rule in self._compiled if _is_for_type(rule, event))
+        verdicts = {
+            id(rule): (verdict, recipients)
+            for rule, verdict, recipients in _verdicts(for_event, event, project, names, served, holds)
+        }
+        return [
+            RuleTrace(
+                rule.definition,
+                *verdicts.get(id(rule), (Verdict.OTHER_TYPE, ())),
+                error=errors.get(rule.definition.name),
+            )
+            for rule in self._compiled
+        ]
 
     def routes_table(self) -> list[Route]:
         """The routing, for people: a row for each event type and rule."""
@@ -185,8 +205,8 @@ class Router:
         return warnings(self._config, self._rules)
 
     def _rules_for(self, event: Event) -> tuple[_CompiledRule, ...]:
-        if event.family is Family.UNKNOWN:  # even if its type has the name of one of our own events
-            return tuple(rule for rule in self._for_unknown if rule.definition.matches_unknown(event.type))
+        if event.family is Family.UNKNOWN:
+            return tuple(rule for rule in self._for_unknown if _is_for_type(rule, event))
         return self._by_type.get(event.type, ())
 
     def _not_notified(self, event: Event) -> set[str]:
@@ -201,18 +221,12 @@ class Router:
             case _:
                 return set()
 
-    def _is_match(self, rule: _CompiledRule, event: Event, names: Scope | None, project: Project | None) -> bool:
-        """True if the rule is for ``event``. With ``names`` None its condition is not evaluated."""
-        if not rule.is_for_project(project):
-            return False
-        if (
-            rule.definition.min_severity is not None
-            and default_texts.severity(event).rank < rule.definition.min_severity.rank
-        ):
-            return False
-        if rule.when is None or names is None:
-            return True
-        # A condition that raises counts as true: one notification too many is better than a missed failure.
+    def _holds(self, rule: _CompiledRule, names: Scope) -> bool:
+        """True if the condition of the rule holds, and also if it raises.
+
+        One notification too many is better than a missed failure.
+        """
+        assert rule.when is not None  # noqa: S101  # the caller has looked
         return self._evaluate(rule.when, names, rule.definition.name, "when", default=True)
 
     def _build_notification(
@@ -286,7 +300,7 @@ class Router:
     def _log_error(self, rule: str, part: str, error: Exception, consequence: str) -> None:
         if (rule, part) not in self._logged:
             self._logged.add((rule, part))
-            reason = formats.one_line(f"{type(error).__name__}: {error}", MAX_TITLE_CHARACTERS)
+            reason = _describe(error)
             self._log.warning("a rule raised an exception", rule=rule, part=part, reason=reason, so=consequence)
 
 
@@ -294,6 +308,57 @@ def _for_type(event_type: str, rules: Sequence[_CompiledRule]) -> tuple[_Compile
     """The rules for a known type; none if nobody is told of it in any case."""
     matching = tuple(rule for rule in rules if event_type in rule.definition.types)
     return matching if any(rule.definition.destinations for rule in matching) else ()
+
+
+def _is_for_type(rule: _CompiledRule, event: Event) -> bool:
+    if event.family is Family.UNKNOWN:  # even if its type has the name of one of our own events
+        return rule.definition.matches_unknown(event.type)
+    return event.type in rule.definition.types
+
+
+def _verdicts(
+    rules: Sequence[_CompiledRule],
+    event: Event,
+    project: Project | None,
+    names: Scope,
+    served: set[str],
+    holds: Callable[[_CompiledRule, Scope], bool],
+) -> Iterator[tuple[_CompiledRule, Verdict, tuple[str, ...]]]:
+    """The verdict of each of ``rules``, which are for the event's type, and its recipients if it matches.
+
+    Adds these to ``served``. ``holds`` evaluates the condition of a rule that has one.
+    """
+    is_taken = is_for_nobody = False
+    for rule in rules:
+        definition = rule.definition
+        recipients = tuple(name for name in definition.destinations if name not in served)
+        if is_for_nobody:
+            verdict = Verdict.NOBODY
+        elif definition.is_default and is_taken:
+            verdict = Verdict.TAKEN
+        elif not recipients and definition.destinations:
+            verdict = Verdict.SERVED
+        elif not rule.is_for_project(project):
+            verdict = Verdict.OTHER_PROJECT
+        elif definition.min_severity is not None and (
+            default_texts.severity(event).rank < definition.min_severity.rank
+        ):
+            verdict = Verdict.TOO_MILD
+        elif rule.when is not None and not holds(rule, names):
+            verdict = Verdict.WHEN_FALSE
+        else:
+            verdict = Verdict.MATCH
+            is_taken, is_for_nobody = True, not recipients
+            served.update(recipients)
+        yield rule, verdict, recipients
+
+
+def _is_true(_rule: _CompiledRule, _names: Scope) -> bool:
+    return True
+
+
+def _describe(error: Exception) -> str:
+    return formats.one_line(f"{type(error).__name__}: {error}", MAX_TITLE_CHARACTERS)
 
 
 _BuildNotification = Callable[[_CompiledRule, EventContext, Scope, datetime], Notification]

@@ -275,6 +275,15 @@ def _name_problems(tree: nodes.Template) -> Iterator[str]:
             yield f"{owner} has no {attribute}{did_you_mean(attribute, names)}"
 
 
+def names_in_condition(text: str) -> tuple[tuple[str, str], ...]:
+    """The values that the valid condition reads, as ``("run", "duration")``."""
+    accesses = map(_attribute_access, _expression_tree(text).find_all((nodes.Getattr, nodes.Getitem)))
+    known = (
+        (owner, name) for owner, name in accesses if name is not None and name in NAMES.get(owner, frozenset())
+    )
+    return tuple(dict.fromkeys(known))
+
+
 def condition_misreads_duration(text: str) -> bool:
     """True if the valid condition compares ``event.duration`` with a number or formats it as seconds."""
     return _misreads_duration(_expression_tree(text))

@@ -5,7 +5,7 @@ rendered when it is told.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from hashlib import blake2b
@@ -112,10 +112,12 @@ class StagePolicy:
         quiet_of_destination: Mapping[str, str | None] = _NOTHING,
         keep_s: float = 0.0,
     ) -> None:
+        # Sets are in no order, and in another one in each process.
+        ordered = [(sorted(rule.types), replace(rule, types=frozenset())) for rule in rules]
         self.config_hash: Final = blake2b(
-            repr((rules, quiet, quiet_of_destination)).encode(), digest_size=8
+            repr((ordered, quiet, quiet_of_destination)).encode(), digest_size=8
         ).hexdigest()
-        """Changes with the rules and their stages."""
+        """Changes with the rules and their stages; the same in every process."""
         self._stages = {rule.name: rule.stages for rule in rules}
         self._values = {rule.name: StageValues(rule) for rule in rules if rule.stages != NO_STAGES}
         self._quiet = quiet
@@ -196,12 +198,13 @@ class StagePolicy:
         """
         for stage in Stage:
             if stage > after:
-                outcome = self._ask(stage, unit, at, now, windows)
+                outcome = self.ask(stage, unit, at, now, windows)
                 if not isinstance(outcome, Deliver):
                     return outcome
         return Deliver()
 
-    def _ask(self, stage: Stage, unit: Unit, at: datetime, now: datetime, windows: Windows) -> Outcome:
+    def ask(self, stage: Stage, unit: Unit, at: datetime, now: datetime, windows: Windows) -> Outcome:
+        """The effect of one stage behind the silences, as in ``proceed``."""
         stages = self.stages(unit.rule)
         match stage:
             case Stage.ONCE_PER if unit.once_value is not None:
@@ -251,6 +254,19 @@ class StagePolicy:
             if isinstance(outcome, Deliver) or (isinstance(outcome, Hold) and end > outcome.until):
                 outcome = Hold(Stage.QUIET, name, end)
         return outcome
+
+    def quiet_names(self, unit: Unit) -> list[str]:
+        """The quiet hours of the unit's rule and destination."""
+        names = (self.stages(unit.rule).quiet, self._quiet_of_destination.get(unit.destination))
+        return [name for name in dict.fromkeys(names) if name is not None]
+
+    def value_errors(self, notification: Notification) -> Mapping[Stage, str]:
+        """The errors that the templates of ``once_per`` and ``group`` raise for the notification, by stage."""
+        values = self._values.get(notification.rule)
+        if values is None:
+            return {}
+        found = {Stage.ONCE_PER: values.once_error(notification), Stage.GROUP: values.group_error(notification)}
+        return {stage: error for stage, error in found.items() if error is not None}
 
     def names_quiet(self, name: str, rules: Iterable[str], destination: str) -> bool:
         """True if the destination or one of the rules has these quiet hours."""

@@ -71,31 +71,58 @@ class StageValues:
 
     def once_value(self, notification: Notification) -> str | None:
         """The value of ``once_per``; None if the stage is not asked, also because the template raises."""
-        if self._once_per is None:
-            return None if self._stages.cooldown is None else ""
         try:
-            return _hashed((self._once_per(_scope(notification)),))
+            return self._render_once(notification)
         except Exception as error:  # noqa: BLE001  # a template may raise anything
             self._log_once("once_per", error)
             return None
 
     def group_value(self, notification: Notification) -> str | None:
         """The values of the group; None if the stage is not asked, also because a template raises."""
-        if not self._group:
-            return None
         try:
-            return _hashed([value(notification) for value in self._group])
+            return self._render_group(notification)
         except Exception as error:  # noqa: BLE001
             self._log_once("group", error)
             return None
 
+    def once_error(self, notification: Notification) -> str | None:
+        """The error that ``once_per`` raises; None if it raises none."""
+        return _error_of(self._render_once, notification)
+
+    def group_error(self, notification: Notification) -> str | None:
+        """The error that a template of the group raises; None if none does."""
+        return _error_of(self._render_group, notification)
+
+    def _render_once(self, notification: Notification) -> str | None:
+        if self._once_per is None:
+            return None if self._stages.cooldown is None else ""
+        return _hashed((self._once_per(_scope(notification)),))
+
+    def _render_group(self, notification: Notification) -> str | None:
+        return _hashed([value(notification) for value in self._group]) if self._group else None
+
     def _log_once(self, stage: str, error: Exception) -> None:
         if stage not in self._logged:
             self._logged.add(stage)
-            reason = formats.one_line(f"{type(error).__name__}: {error}", MAX_VALUE_CHARACTERS)
             _log.warning(
-                "a rule raised an exception", rule=self._rule, part=stage, reason=reason, so="it tells at once"
+                "a rule raised an exception",
+                rule=self._rule,
+                part=stage,
+                reason=_describe(error),
+                so="it tells at once",
             )
+
+
+def _error_of(render: Callable[[Notification], object], notification: Notification) -> str | None:
+    try:
+        render(notification)
+    except Exception as error:  # noqa: BLE001
+        return _describe(error)
+    return None
+
+
+def _describe(error: Exception) -> str:
+    return formats.one_line(f"{type(error).__name__}: {error}", MAX_VALUE_CHARACTERS)
 
 
 def _from_template(text: str) -> Callable[[Notification], str]:

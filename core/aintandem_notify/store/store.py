@@ -25,6 +25,7 @@ from aintandem_notify.store.sharing.shared_backlog import SharedBacklog
 from aintandem_notify.store.sharing.shared_outbox import SharedOutbox
 from aintandem_notify.store.stages.held import HeldNotifications
 from aintandem_notify.store.stages.silences import Silences
+from aintandem_notify.store.stages.traces import Traces
 from aintandem_notify.store.stages.untold import UntoldNotifications
 from aintandem_notify.store.stages.windows import StageWindows
 from aintandem_notify.store.tables.backlog import Backlog
@@ -80,6 +81,7 @@ class Store:
         self.held: HeldNotifications = HeldNotifications(self._connection, lambda: self.membership.id)
         self.stage_windows: StageWindows = StageWindows(self._connection)
         self.silences: Silences = Silences(self._connection)
+        self.traces: Traces = Traces(self._connection)
         self.untold: UntoldNotifications = UntoldNotifications(self._connection)
         self.health_episodes: HealthEpisodes = HealthEpisodes(self._connection)
         self.delivery_queries: DeliveryQueries = DeliveryQueries(self._connection, self._notification_cache)

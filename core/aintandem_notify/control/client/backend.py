@@ -15,6 +15,9 @@ from aintandem_notify.control.client.remote_backend import SLOW_S, RemoteBackend
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.discovery import control_file, find_endpoint
 from aintandem_notify.control.errors import RequestRefused
+from aintandem_notify.control.explain.answers import explain_with_file
+from aintandem_notify.control.explain.made_up import MadeUpEvent
+from aintandem_notify.control.explain.schemas import ExplanationResponse
 from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
@@ -102,6 +105,14 @@ class ControlBackend(Protocol):
         """
         ...
 
+    def explain(self, reference: str) -> ExplanationResponse:
+        """Returns the fate of the events that ``reference`` names.
+
+        It is the id of a notification, of a task, workflow execution or sandbox, the number of a delivery, or the
+        key of an event.
+        """
+        ...
+
 
 @contextmanager
 def open_backend(config: Path, clock: Clock | None = None) -> Iterator[ControlBackend]:
@@ -116,6 +127,36 @@ def open_backend(config: Path, clock: Clock | None = None) -> Iterator[ControlBa
     offline_config = load_offline_config(config)
     with raise_keyboard_interrupt(), _open_store(offline_config) as store:
         yield OfflineBackend(config, store, offline_config.instances, clock or SystemClock())
+
+
+def explain_made_up(
+    config: Path, made_up: MadeUpEvent, *, as_written: bool, clock: Clock | None = None
+) -> ExplanationResponse:
+    """Returns the fate that an event would have which has not happened.
+
+    Asks the running agent, unless the rules of the file should be asked ``as_written``. If none runs, reads the
+    file, and the silences and windows of its store if there is one. Raises RequestRefused, ConfigError and
+    StoreError.
+    """
+    endpoint = find_endpoint(control_file(config))
+    if endpoint is not None and not as_written:
+        return RemoteBackend(endpoint).explain_made_up(made_up)
+    now = (clock or SystemClock()).now()
+    if endpoint is not None:  # it has the store
+        return explain_with_file(config, made_up, None, now)
+    with raise_keyboard_interrupt(), _open_store_if_any(config) as store:
+        return explain_with_file(config, made_up, store, now)
+
+
+@contextmanager
+def _open_store_if_any(config: Path) -> Iterator[Store | None]:
+    try:
+        block = _open_store(load_offline_config(config))
+    except NoStore:
+        yield None
+        return
+    with block as store:
+        yield store
 
 
 def check_health(config: Path, path: str) -> HealthAnswer:

@@ -9,6 +9,8 @@ from typing import Final
 from aintandem_notify.control import deliveries, silences
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.errors import RequestRefused
+from aintandem_notify.control.explain.answers import explain_reference
+from aintandem_notify.control.explain.schemas import ExplanationResponse
 from aintandem_notify.control.peers import peers_of
 from aintandem_notify.control.schemas import (
     BulkResponse,
@@ -144,6 +146,10 @@ class OfflineBackend:
     def end_silences(self, silence_ids: Sequence[str]) -> SilenceListResponse:
         """Ends these silences; the next agent sends the held notifications."""
         return silences.end(self._store, silence_ids, self._clock.now())
+
+    def explain(self, reference: str) -> ExplanationResponse:
+        """Returns the fate of the events that ``reference`` names. Reads the whole config, with its plugins."""
+        return explain_reference(self._store, reference, self._config)
 
     def _change(self, name: str, step: Callable[[Gate], Gate]) -> bool:
         # A shared store has a gate for each variant (hash of settings); a new variant copies a pause from them.

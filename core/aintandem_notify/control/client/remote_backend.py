@@ -13,6 +13,9 @@ from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.delivery_filters import texts_of_filter
 from aintandem_notify.control.discovery import ControlEndpoint
 from aintandem_notify.control.errors import RequestRefused
+from aintandem_notify.control.explain.made_up import MadeUpEvent
+from aintandem_notify.control.explain.requests import body_of
+from aintandem_notify.control.explain.schemas import ExplanationResponse
 from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
@@ -108,6 +111,14 @@ class RemoteBackend:
     def end_silences(self, silence_ids: Sequence[str]) -> SilenceListResponse:
         """Ends these silences, and returns them."""
         return self._call(SilenceListResponse, "POST", "/silences/end", {"ids": list(silence_ids)})
+
+    def explain(self, reference: str) -> ExplanationResponse:
+        """Returns the fate of the events that ``reference`` names."""
+        return self._call(ExplanationResponse, "GET", f"/explain/{quote(reference, safe='')}")
+
+    def explain_made_up(self, made_up: MadeUpEvent) -> ExplanationResponse:
+        """Returns the fate that the event would have by the rules that the agent uses."""
+        return self._call(ExplanationResponse, "POST", "/explain", body_of(made_up))
 
     def health(self, path: str) -> HealthAnswer:
         """Returns the answer at ``/healthz`` or ``/readyz``."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from aintandem_notify.control.explain.explainer import Explainer
 from aintandem_notify.delivery import DestinationStatus
 from aintandem_notify.domain.health import Health
 from aintandem_notify.domain.reload import ReloadResult
@@ -64,6 +65,7 @@ class AgentAccess:
     pause: Callable[[str], Awaitable[bool]]
     resume: Callable[[str], Awaitable[bool]]
     silences_changed: Callable[[], None]
+    explainer: Callable[[], Explainer]
     reload: Callable[[], Awaitable[ReloadResult]]
     wait_set_up: Callable[[], Awaitable[None]]
     times: ControlTimes = ControlTimes()

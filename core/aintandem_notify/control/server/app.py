@@ -19,6 +19,10 @@ from aintandem_notify.control import deliveries, silences
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.delivery_filters import filter_from_texts
 from aintandem_notify.control.errors import RequestRefused
+from aintandem_notify.control.explain.made_up import explain_made_up, stage_state
+from aintandem_notify.control.explain.past import EventSearch, explain_stored, search_on
+from aintandem_notify.control.explain.requests import made_up_from_body
+from aintandem_notify.control.explain.schemas import ExplanationResponse
 from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
@@ -90,6 +94,8 @@ def build_app(access: AgentAccess, *, token: str, address: str) -> ASGIApp:
                 ("GET", "/silences", api.silences),
                 ("POST", "/silences", api.add_silence),
                 ("POST", "/silences/end", api.end_silences),
+                ("GET", "/explain/{reference:path}", api.explain),
+                ("POST", "/explain", api.explain_made_up),
                 ("POST", "/reload", api.reload),
             )
         ),
@@ -220,6 +226,31 @@ class _ControlApi:
         _log.info("silences ended by hand", ids=silence_ids)
         self._access.silences_changed()
         return response
+
+    async def explain(self, request: Request) -> ExplanationResponse:
+        """GET /explain/{reference}"""
+        access, explainer = self._access, self._access.explainer()
+        search = EventSearch(request.path_params["reference"])
+        while not search.is_complete:
+            search = await access.storage.run(partial(search_on, search=search))
+        known = [status.project for status in access.projects()]
+        events = [
+            await access.storage.run(partial(explain_stored, stored=stored, explainer=explainer, known=known))
+            for stored in search.events
+        ]
+        return ExplanationResponse(
+            config=str(access.config), reference=search.reference, events=tuple(events), more=search.more
+        )
+
+    async def explain_made_up(self, request: Request) -> ExplanationResponse:
+        """POST /explain, with event, sample, project and at"""
+        made_up = made_up_from_body(await read_json_object(request, self._access.times.body_s))
+        access, explainer, now = self._access, self._access.explainer(), self._access.clock.now()
+        known = [status.project for status in access.projects()]
+        explanation = await access.storage.run(
+            lambda store: explain_made_up(made_up, explainer, known, stage_state(store, now), now)
+        )
+        return ExplanationResponse(config=str(access.config), reference=None, events=(explanation,))
 
     async def reload(self, request: Request) -> ReloadResponse:
         """POST /reload"""

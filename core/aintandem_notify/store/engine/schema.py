@@ -286,8 +286,12 @@ held: Final = Table(
     Column("reason", Text, nullable=False),
     # The hash of the rules that held or dropped it.
     Column("config", String(16), nullable=False),
+    # The stages that held it before, each with a comma behind it.
+    Column("path", Text, nullable=False, server_default=text("''")),
     # When the stage lets go; NULL once it is told or dropped.
     Column("due_at", UtcTimestamp),
+    # The same, also later. For one that was dropped: when the stage lets the next one pass, if that is known.
+    Column("until", UtcTimestamp),
     # For those that are told as one: the id of the first of them.
     Column("bundle", BigInteger),
     Column("held_at", UtcTimestamp, nullable=False),
@@ -323,4 +327,9 @@ silences: Final = Table(
     Column("expires_at", UtcTimestamp, nullable=False),
     Column("owner", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    # When people were told that it ends soon; NULL if they were not.
+    Column("announced_at", UtcTimestamp),
 )
+
+RULES_KEY: Final = "rules"
+"""The key in ``meta`` of the hash of the rules in use, and of the time since which they are."""

@@ -60,6 +60,7 @@ _ADD: Final = BulkStatement(
         "reason",
         "config",
         "due_at",
+        "until",
         "held_at",
         "settled_at",
     ),
@@ -134,6 +135,7 @@ class Selection:
         if ids is not None:
             conditions.append(held_c.id.in_(ids))
         self.condition: Final = and_(*conditions)
+        self.stage: Final = hold.id.stage
 
 
 class HeldNotifications:
@@ -170,6 +172,7 @@ class HeldNotifications:
             outcome.reason if isinstance(outcome, Drop) else "",
             config_hash,
             to_microseconds(outcome.until) if isinstance(outcome, Hold) else None,
+            None if outcome.until is None else to_microseconds(outcome.until),
             at_us,
             None if is_held else at_us,
         )
@@ -250,7 +253,14 @@ class HeldNotifications:
 
     def move(self, selection: Selection, hold: Hold, *, as_one: bool = False) -> None:
         """Let another stage hold these notifications; ``as_one``: they are told together from now on."""
-        values: dict[str, Any] = {"stage": hold.stage.value, "hold_key": hold.key, "due_at": hold.until}
+        values: dict[str, Any] = {
+            "stage": hold.stage.value,
+            "hold_key": hold.key,
+            "due_at": hold.until,
+            "until": hold.until,
+        }
+        if selection.stage is not hold.stage:
+            values["path"] = held_c.path + f"{selection.stage.label},"
         if as_one:
             first_unit = select(func.min(_UNIT)).where(selection.condition)
             values["bundle"] = self._connection.execute(first_unit).scalar_one()
@@ -265,7 +275,15 @@ class HeldNotifications:
 
     def drop(self, selection: Selection, drop: Drop, now: datetime) -> None:
         """Note that these are never told."""
-        values = {"due_at": None, "settled_at": now, "stage": drop.stage.value, "reason": drop.reason}
+        values: dict[str, Any] = {
+            "due_at": None,
+            "until": drop.until,
+            "settled_at": now,
+            "stage": drop.stage.value,
+            "reason": drop.reason,
+        }
+        if selection.stage is not drop.stage:
+            values["path"] = held_c.path + f"{selection.stage.label},"
         self._connection.execute(update(schema.held).where(selection.condition).values(values))
 
     def overview(self) -> list[tuple[str, Stage, int, datetime]]:

@@ -1,7 +1,7 @@
 """The silences of a store. Every method is called inside a transaction of ``Store``."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -36,6 +36,13 @@ class Silences:
     def active(self, now: datetime) -> list[Silence]:
         """Those that have not expired, the next to expire first."""
         query = select(schema.silences).where(silences_c.expires_at > now).order_by(silences_c.expires_at)
+        return [_silence(row) for row in self._connection.execute(query)]
+
+    def by_ids(self, silence_ids: Collection[str]) -> list[Silence]:
+        """The silences with these ids, also those that have ended."""
+        if not silence_ids:
+            return []
+        query = select(schema.silences).where(silences_c.id.in_(silence_ids))
         return [_silence(row) for row in self._connection.execute(query)]
 
     def end(self, silence_ids: Sequence[str], now: datetime) -> None:

@@ -20,18 +20,22 @@ class StageWindows:
         self._connection = connection
         self._is_shared = connection.dialect.name == "postgresql"
 
-    def read(self, keys: Iterable[WindowKey]) -> dict[WindowKey, Window]:
-        """The stored windows. In a shared store no other agent can change them until the transaction ends."""
+    def read(self, keys: Iterable[WindowKey], *, lock: bool = True) -> dict[WindowKey, Window]:
+        """The stored windows.
+
+        In a shared store no other agent can change them until the transaction ends, unless ``lock`` is false.
+        """
+        locks = lock and self._is_shared
         ordered = sorted({(key.stage.value, key.destination, key.key) for key in keys})
         found: dict[WindowKey, Window] = {}
         for start in range(0, len(ordered), _MAX_BATCH):
             batch = ordered[start : start + _MAX_BATCH]
-            if self._is_shared:
+            if locks:
                 self._reserve_windows(batch)
             query = select(schema.stage_windows).where(
                 tuple_(windows_c.stage, windows_c.destination, windows_c.key).in_(batch)
             )
-            for row in self._connection.execute(query.with_for_update() if self._is_shared else query):
+            for row in self._connection.execute(query.with_for_update() if locks else query):
                 found[WindowKey(Stage(row.stage), row.destination, row.key)] = Window(row.ends_at, row.passed)
         return found
 

@@ -75,6 +75,7 @@ class DeliveryRow:
     fault_count: int
     reason: str | None
     instead_of: str | None
+    taken_over_by: str | None
     plain: bool
     variant: str
     node: str | None
@@ -361,6 +362,7 @@ def _delivery_row(row: Any) -> DeliveryRow:
         fault_count=row.fault_count,
         reason=row.reason and redact(row.reason),
         instead_of=row.instead_of,
+        taken_over_by=row.taken_over_by,
         plain=row.plain,
         variant=row.variant or "",
         node=row.node,

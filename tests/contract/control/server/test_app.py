@@ -198,6 +198,7 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
                 unwatched=lambda: None,
                 plugins=tuple,
                 diagnose=scene.diagnose,
+                explainer=lambda: scene.explainer,
                 destinations=lambda: scene.dispatcher.snapshot(()),
                 pausable=scene.dispatcher.names,
                 in_flight=tuple,
