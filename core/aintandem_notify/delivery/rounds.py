@@ -82,6 +82,7 @@ class Rounds:
         self._gate = gate
         self._chance = chance
         self._next_backlog_check_s = 0.0
+        self._next_far_look_s = 0.0
 
     def claim_limit(self, gate: Gate, room: Room, now_s: float) -> int:
         """Returns the number of deliveries that may be claimed now."""
@@ -159,11 +160,21 @@ class Rounds:
             return (), 0.0
         # A store in trouble could not record the results, so only the notice of that trouble is sent.
         thread, idle_s = (None, IDLE_S) if is_well else (STORE_THREAD, STORE_IDLE_S)
-        if claims := claim(thread=thread):
+        claims = claim(thread=thread)
+        rest = limit - len(claims)
+        if rest and is_parallel and is_well:
+            # The queue of one run may fill the window. A look beyond takes longer, so it must be worth it.
+            pause_s = self._next_far_look_s - instant.now_s
+            if pause_s <= 0:
+                taken = {*under_way, *(each.id for each in claims)}
+                others = claim(limit=rest, under_way=taken, beyond_window=True)
+                self._next_far_look_s = instant.now_s + (RECHECK_S if len(others) < rest else 0.0)
+                claims = [*claims, *others]
+            else:
+                idle_s = min(idle_s, pause_s)
+        if claims:
             return claims, 0.0 if len(claims) == limit else RECHECK_S
         due = store.outbox.next_due(name, now=now, horizon=horizon)
-        if due is not None and is_parallel and is_well and not under_way and (claims := claim(after=0)):
-            return claims, 0.0  # all in the window waited for earlier ones of their threads
         return (), idle_s if due is None else min(idle_s, (due - now).total_seconds())
 
     def _fold(self, store: Store, gate: Gate, instant: Instant, under_way: Collection[int]) -> int:

@@ -316,15 +316,34 @@ async def test_trouble_that_arrives_while_the_next_are_claimed_stops_them(autoju
 
 @pytest.mark.usefixtures("any_store")
 async def test_the_long_queue_of_one_run_hides_no_other(autojump_clock: MockClock) -> None:
-    """Only the first deliveries of a queue are read, unless all of them wait for an earlier one of their run."""
+    """Only the first deliveries of a queue are read at each look, the others once a second."""
     host = SlowHost(answer=lambda run, began_s: ValueError("odd") if run == "a" and began_s < 5 else None)
     async with memory() as storage:
         await queue(storage, [*["a"] * (WINDOW + 1), "b", "c"])
         async with worker(storage, host):
             await trio.sleep(4)
-            assert sorted_calls(host) == [("a 0", 0), ("b 0", 1), ("c 0", 1)]
+            assert sorted_calls(host) == [("a 0", 0), ("b 0", 0), ("c 0", 0)]
             await trio.sleep(WINDOW + 60)
             assert await queued(storage) == 0
+
+
+@pytest.mark.usefixtures("any_store")
+async def test_the_long_queue_of_one_run_hides_no_other_while_one_of_it_is_under_way(
+    autojump_clock: MockClock,
+) -> None:
+    host = SlowHost(takes_s=lambda run, _began_s: 20.0 if run == "a" else 0.1)
+    async with memory() as storage:
+        await queue(storage, ["a"] * (WINDOW + 1))
+        async with worker(storage, host) as dispatcher:
+            await trio.sleep(0.5)
+            await queue(storage, [*numbered(9), "t0"])
+            dispatcher.wake([NAME])
+            await trio.sleep(19)
+    starts = {call.run: call.began_s for call in host.calls}
+    assert starts.keys() == {"a 0", "t0 1", *(f"{run} 0" for run in numbered(9))}
+    assert starts.pop("a 0") == 0
+    assert min(starts.values()) <= 1.5
+    assert max(starts.values()) < 5
 
 
 @pytest.mark.usefixtures("any_store")

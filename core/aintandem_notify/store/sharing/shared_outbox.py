@@ -132,8 +132,9 @@ class SharedOutbox(Outbox):
         values |= agent_parameters(self._membership, parameters["name"])
         is_member = self._membership.id is not None
         if "under_way" in parameters or parameters["limit"] == 1:
+            kind = next((name for name in ("window", "beyond") if name in parameters), "after")
             queries = _CLAIM_FIRST_OF_THREADS if is_member else _FIRST_OF_THREADS
-            rows = self._connection.execute(queries["window" if "window" in parameters else "after"], values).all()
+            rows = self._connection.execute(queries[kind], values).all()
             return sorted(rows, key=lambda row: row.id)
         rows = self._connection.execute(_DUE_MANY, values).all()
         if rows:

@@ -154,7 +154,8 @@ def first_of_threads(
     """The queries for due deliveries that are the first of their thread, by the parameter that each needs.
 
     "window": only the first so many queued ones are read. Otherwise the long queue of one thread would be read to
-    its end each time. "after": only those with a higher id. "thread": only those of the thread.
+    its end each time. "beyond": only those behind that window. "after": only those with a higher id. "thread":
+    only those of the thread.
 
     ``ids_under_way``: nothing of their threads is read. An earlier one may have been queued again by hand.
 
@@ -162,18 +163,20 @@ def first_of_threads(
     of another agent may fill it for days.
     """
     claimable = () if is_claimable is None else (is_claimable,)
-    end_of_window = (
+    end_of_window, beginning_beyond = (
         select(deliveries_c.id)
         .where(QUEUED_AT_DESTINATION, *claimable)
         .order_by(deliveries_c.id)
         .limit(1)
-        .offset(bindparam("window"))
+        .offset(bindparam(name))
         .scalar_subquery()
+        for name in ("window", "beyond")
     )
     threads_under_way = select(earlier_deliveries.c.thread).where(ids_under_way(earlier_deliveries.c.id))
     due = QUEUED_DUE.where(is_first, deliveries_c.thread.not_in(threads_under_way), *claimable)
     return {
         "window": due.where(deliveries_c.id < func.coalesce(end_of_window, MAX_ID)),
+        "beyond": due.where(deliveries_c.id >= beginning_beyond),
         "after": due.where(deliveries_c.id > bindparam("after")),
         "thread": due.where(deliveries_c.thread == bindparam("thread")),
     }
@@ -181,7 +184,7 @@ def first_of_threads(
 
 def extra_parameter(parameters: Mapping[str, Any]) -> str:
     """The key of ``first_of_threads`` for these parameters."""
-    return next(name for name in ("after", "thread", "window") if name in parameters)
+    return next(name for name in ("after", "thread", "window", "beyond") if name in parameters)
 
 
 # JSON, since a list of parameters would need a statement for each length.
@@ -239,6 +242,7 @@ class Outbox:
         thread: str | None = None,
         after: int | None = None,
         under_way: Collection[int] | None = None,
+        beyond_window: bool = False,
     ) -> list[Claim]:
         """Returns up to ``limit`` due deliveries in order, without those behind an earlier one that is not due.
 
@@ -247,9 +251,10 @@ class Outbox:
         back is marked dead.
 
         With ``under_way``, the ids of deliveries that are being sent, returns none of their threads, and each is
-        the first of its thread; only the first ``WINDOW`` queued deliveries are read to find them. Each is also
-        the first of its thread with ``after``: then all have a higher id, and the whole queue is read; and with a
-        ``thread``: then a store with one owner returns deliveries of this thread only.
+        the first of its thread; only the first ``WINDOW`` queued deliveries are read to find them, or
+        ``beyond_window`` all the others. Each is also the first of its thread with ``after``: then all have a
+        higher id, and the whole queue is read; and with a ``thread``: then a store with one owner returns
+        deliveries of this thread only.
         """
         parameters: dict[str, Any] = {"name": destination, "limit": limit, "now": now, "horizon": horizon}
         if after is not None:
@@ -257,7 +262,7 @@ class Outbox:
         elif thread is not None:
             parameters["thread"] = thread
         elif under_way is not None:
-            parameters["window"] = WINDOW
+            parameters["beyond" if beyond_window else "window"] = WINDOW
         if after is not None or thread is not None or under_way is not None:
             parameters["under_way"] = list(under_way or ())
         while True:

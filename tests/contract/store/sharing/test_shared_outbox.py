@@ -226,4 +226,4 @@ def test_a_claim_reads_each_row_a_few_times_before_the_database_has_statistics(
         claims = agent.outbox.claim(HERE, limit=9, now=NOW, horizon=NOW, **parameters)
         (rows_read,) = agent._connection.execute(text(ROWS_READ)).one()
     assert claims
-    assert rows_read < 5 * queued
+    assert rows_read < 10 * queued, "a join would read 360,000"
