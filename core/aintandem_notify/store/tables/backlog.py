@@ -129,6 +129,8 @@ class Backlog:
         in ``exclude_ids`` and the deliveries of the thread ``exclude_thread``. Behind one of ``exclude_ids`` or a
         claimed one of their thread, they must have been queued before ``behind_older_than``.
         """
+        if not self._has_waited_since(destination, older_than):
+            return []
         under_way = schema.deliveries.alias("under_way")
         is_behind = exists().where(
             under_way.c.destination == deliveries_c.destination,

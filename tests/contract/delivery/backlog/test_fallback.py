@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
+from aintandem_notify.delivery.gate import PROBE_S
 from aintandem_notify.domain.events import DestinationParkedEvent
 from aintandem_notify.domain.notification import Notification, agent_thread
 from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected
@@ -24,6 +25,8 @@ from support.trio_clock import TrioClock
 pytestmark = pytest.mark.usefixtures("any_store")
 
 FIRST, OTHER, THIRD = "slack.team", "slack.other", "file_log.last"
+LONG_S = 3.0 * PROBE_S[-1]
+"""Longer than the longest pause before a destination is tried again, and than ``fallback_after``."""
 WEEK = 7 * 86_400.0
 
 
@@ -109,7 +112,7 @@ async def test_what_waits_too_long_is_taken_over_in_order(autojump_clock: MockCl
             paths = [notification.event.wire()["artifact"]["path"] for notification in host.got(OTHER)]
             assert paths == ["0", "1", "2", "3", "4"]
             host.fates.clear()
-            await trio.sleep(86_400)
+            await trio.sleep(LONG_S)
         ends = await storage.run(inside(rows))
         assert ends[:5] == [(FIRST, "dead", "waited longer than 10m; slack.other took over", None)] * 5
         assert ends[5:] == [(OTHER, "delivered", None, FIRST)] * 5
@@ -208,7 +211,7 @@ async def test_no_destination_tells_of_its_own_trouble(autojump_clock: MockClock
         await storage.run(inside(lambda store: store.journal.write(changes, NOW)))
         await storage.run(queue_up([event("task_failed")], [FIRST]))
         async with agent(storage, host):
-            await trio.sleep(86_400)
+            await trio.sleep(LONG_S)
         assert [notification.event.type for notification in host.got(OTHER)] == ["task_failed"]
 
 
