@@ -34,6 +34,8 @@ class Size:
     - ``drained``: deliveries from a queue, a multiple of 32
     - ``pairs``: pairs of runs that compare dead destinations with healthy ones
     - ``missed``: tasks that end in each project while no link is open
+    - ``idle_s``: seconds over which the processor time of an idle agent is read; 60 have two heartbeats, and one
+      record of progress
     """
 
     rounds: int
@@ -52,6 +54,7 @@ class Size:
     drained: int
     pairs: int
     missed: int
+    idle_s: float
 
 
 FULL = Size(
@@ -71,6 +74,7 @@ FULL = Size(
     drained=8_000,
     pairs=5,
     missed=2_000,
+    idle_s=60,
 )
 QUICK = Size(
     rounds=1,
@@ -89,6 +93,7 @@ QUICK = Size(
     drained=320,
     pairs=1,
     missed=20,
+    idle_s=1,
 )
 
 LogProgress = Callable[[str], None]

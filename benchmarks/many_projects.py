@@ -22,8 +22,6 @@ FURTHER_FILES: Final = 500
 """Descriptors of a process beside one for each project."""
 QUIET_S: Final = 10
 """Seconds without a REST request after which the projects are caught up. A tried request is repeated sooner."""
-IDLE_S: Final = 60
-"""Seconds over which the processor time of the idle agent is read: two heartbeats, and one record of progress."""
 GOAL_BUSY: Final = 0.1
 
 
@@ -41,7 +39,7 @@ async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
                 watched_s = now() - began
                 caught_up_s = (await sender.command("quiet", seconds=QUIET_S))["began"] - began
                 mib = await settled_kb(pid) / 1024
-                busy = await _busy(pid)
+                busy = await _busy(pid, size.idle_s)
     label = f"{size.crowd:,} projects in one process"
     return [
         Figure(f"{label}, until all are watched", f"{watched_s:.1f} s", f"within {GOAL_S} s", watched_s <= GOAL_S),
@@ -79,8 +77,8 @@ async def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[
     return await trio.run_process(command, env=environment(folder), check=False, stdout=quiet, stderr=quiet)
 
 
-async def _busy(pid: int) -> float:
+async def _busy(pid: int, seconds: float) -> float:
     """The share of a core that the agent takes."""
     before, began = cpu_seconds(pid), now()
-    await trio.sleep(IDLE_S)
+    await trio.sleep(seconds)
     return (cpu_seconds(pid) - before) / (now() - began)
