@@ -29,7 +29,7 @@ _log: Final = get_logger(__name__)
 
 
 class HeldReleases:
-    """Releases held notifications. After ``policy`` and ``reroute`` were replaced, call ``changed``.
+    """Releases held notifications. ``use`` replaces the rules; after a change of the silences call ``look_again``.
 
     Nothing is released before ``begin``: until then nobody knows whether projects are caught up.
     """
@@ -52,10 +52,15 @@ class HeldReleases:
         self._is_caught_up = is_caught_up
         self._begun_at = self._clock.now()
 
-    def changed(self) -> None:
-        """Note that the config or the silences have changed."""
-        self._look_at = -math.inf
+    def use(self, policy: StagePolicy, reroute: Reroute) -> None:
+        """Apply these rules from the next transaction on, also to held notifications."""
+        self.policy, self.reroute = policy, reroute
         self._has_new_config = True
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Note that the silences have changed: held notifications may be due now."""
+        self._look_at = -math.inf
 
     def seconds_to_next(self) -> float:
         """Seconds until something may be due; infinite if nothing is held."""

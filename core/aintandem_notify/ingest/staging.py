@@ -3,10 +3,10 @@
 ``admit`` asks them about new notifications, ``fire`` releases due holds. The decisions are those of ``stages``.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Notification, Project
@@ -17,7 +17,8 @@ from aintandem_notify.stages.pipeline import Deliver, Drop, Hold, Outcome, Stage
 from aintandem_notify.stages.silences import Silence, silence_of
 from aintandem_notify.stages.summaries import MAX_TITLES, summary_notification
 from aintandem_notify.store import JournalChanges, Store
-from aintandem_notify.store.stages.held import DueHold, HeldNotification, NewHold, Selection
+from aintandem_notify.store.stages.contents import RulePart
+from aintandem_notify.store.stages.held import DueHold, HeldNotification, NewHold, Selection, parts_of
 
 MAX_RELEASED: Final = 1000
 """Notifications that are released one by one in a transaction; the others follow in the next one."""
@@ -79,12 +80,13 @@ class Staging:
         self._begun_at = begun_at
 
     def admit(
-        self, notifications: Sequence[tuple[Notification, Sequence[str]]]
+        self, notifications: Sequence[tuple[Notification, Sequence[str]]], at: datetime | None = None
     ) -> list[tuple[Notification, Sequence[str]]]:
         """Ask the stages about new notifications; returns those to store, each with the destinations told now.
 
-        Stores the held and the dropped ones itself.
+        Stores the held and the dropped ones itself. The stages decide as of ``at``, by default as of now.
         """
+        at = at or self._now
         admitted: list[tuple[Notification, Sequence[str]]] = []
         unit_of = self._policy.unit
         units = [[unit_of(notification, name) for name in names] for notification, names in notifications]
@@ -95,7 +97,7 @@ class Staging:
             admitted_names: list[str] = []
             is_held = False
             for unit in row:
-                outcome = self._decide_first(unit, Facts.of(notification, unit.destination), windows)
+                outcome = self._decide_first(unit, Facts.of(notification, unit.destination), at, windows)
                 if isinstance(outcome, Deliver):
                     admitted_names.append(unit.destination)
                 else:
@@ -119,7 +121,7 @@ class Staging:
             if not self._held.lock(due):
                 locked_out.add(due.id)
                 continue
-            budget -= self._release(due, fired)
+            budget -= 1 + self._release(due, fired)
         fired.more = True
         return fired
 
@@ -129,165 +131,230 @@ class Staging:
         due = next(iter(self._held.due(self._now)), None)
         if due is None or not self._held.lock(due):
             return Fired()
-        ids = [row.id for row in self._held.rows(Selection(due), limit=MAX_RELEASED)]
-        self._queue_singles(Selection(due, ids=ids), fired)
+        self._queue_singles(due, self._held.rows(Selection(due), limit=MAX_RELEASED), fired)
         return fired
 
     def _release(self, due: DueHold, fired: Fired) -> int:
         """Release a hold, or a part of it; returns the number of notifications looked at one by one."""
-        work = 1 + self._silence_again(due)
         match due.id.stage:
             case Stage.SETTLE:
-                return work + self._release_settled(due, fired)
+                return self._release_settled(due._replace(due_at=self._now), fired)
             case Stage.SILENCES:
-                return work + self._release_silenced(due, fired)
+                return self._silence_again(due) + self._release_silenced(due, fired)
+            case Stage.QUIET if self._policy.is_digest(due.id.key):
+                return self._release_digest(due, fired)
             case Stage.QUIET:
-                return work + self._release_quiet(due, fired)
+                return self._release_each(due, fired)
             case _:
+                compared = self._silence_again(due)
                 self._release_together(due, fired)
-                return work
+                return compared
 
-    def _silence_again(self, due: DueHold) -> int:
-        """Move silenced notifications to their silence; returns the number of notifications that were compared."""
-        if not self._silences or due.id.stage is Stage.SETTLE:
+    def _silence_again(self, due: DueHold, **part: Any) -> int:
+        """Move silenced ones of the hold, or of a ``part`` of it; returns how many were compared."""
+        if not self._silences:
             return 0
         compared, after_id = 0, 0
-        while rows := self._held.rows(Selection(due), after_id=after_id, limit=MAX_RELEASED):
-            by_silence: dict[str, tuple[Silence, list[int]]] = {}
-            for row in rows:
-                if (silence := silence_of(row.facts, self._silences, self._now)) is not None:
-                    by_silence.setdefault(silence.id, (silence, []))[1].append(row.id)
-            for silence, ids in by_silence.values():
-                hold = Hold(Stage.SILENCES, silence.id, silence.expires_at)
-                self._held.move(Selection(due, ids=ids), hold)
+        while rows := self._held.rows(Selection(due, **part), after_id=after_id, limit=MAX_RELEASED):
+            self._silence_rows(due, rows)
             compared += len(rows)
             after_id = rows[-1].id
         return compared
 
-    def _release_settled(self, due: DueHold, fired: Fired) -> int:
-        rows = self._held.rows(Selection(due), limit=MAX_RELEASED)
+    def _silence_rows(self, due: DueHold, rows: Sequence[HeldNotification]) -> list[HeldNotification]:
+        """Move silenced ones to their silence; returns the others."""
+        silenced: dict[Hold, list[int]] = {}
+        others: list[HeldNotification] = []
         for row in rows:
-            selection = Selection(due, ids=[row.id])
-            until = self._policy.settled_at(row.facts.rule, row.occurred_at) or due.due_at
-            patience_ends = max(until, self._begun_at) + CATCH_UP_GRACE
-            if not self._is_caught_up(row.facts.project_id) and self._now < patience_ends:
-                self._held.move(selection, Hold(Stage.SETTLE, due.id.key, self._now + _ASK_AGAIN))
-            elif (attempt := self._held.later_attempt(row, begun_until=until)) is not None:
-                drop = Drop(Stage.SETTLE, f"attempt {attempt} began within the time to settle")
-                self._held.drop(selection, drop, self._now)
-                self._ask_later_rules(row, fired)
+            if (hold := self._silenced(row.facts)) is None:
+                others.append(row)
             else:
-                self._release_single(row, selection, fired, at=until)
+                silenced.setdefault(hold, []).append(row.id)
+        for hold, ids in silenced.items():
+            # Who has passed ``once_per`` is the one for its value, and would not pass again.
+            self._held.move(Selection(due, ids=ids), hold, has_passed_values=due.id.stage > Stage.SILENCES)
+        return others
+
+    def _release_settled(self, due: DueHold, fired: Fired) -> int:
+        """Release failures in the order of their times, up to the time at which anything else is due."""
+        limit_at = min(self._now, self._held.next_due_besides(due) or self._now)
+        rows = self._held.first_due_rows(due, limit_at, limit=MAX_RELEASED)
+        if not rows:
+            return 0  # another agent has just done it
+        settle_s = self._policy.stages(rows[0].facts.rule).settle
+        retried = {} if settle_s is None else self._held.later_attempts([row.id for row in rows], settle_s)
+        units = [_unit_of(row) for row in rows]
+        windows = self._windows(units)
+        opened = dict(windows)
+        decided: dict[Outcome, list[HeldNotification]] = {}
+        rerouted: Sequence[PlannedNotification] = ()
+        for row, unit in zip(rows, units, strict=True):
+            if row.due_at > limit_at or rerouted:
+                break
+            at = row.due_at
+            if settle_s is not None:
+                at = min(at, row.occurred_at + timedelta(seconds=settle_s))
+            if settle_s is not None and self._may_be_retried(row, at):
+                outcome: Outcome = Hold(Stage.SETTLE, due.id.key, self._now + _ASK_AGAIN)
+            elif row.id in retried:
+                outcome = Drop(Stage.SETTLE, f"attempt {retried[row.id]} began within the time to settle")
+                rerouted, rerouted_at = self._behind(row), at
+            else:
+                outcome = self._decide(unit, row.facts, at, windows)
+            if isinstance(outcome, Hold):
+                limit_at = min(limit_at, outcome.until)
+            decided.setdefault(outcome, []).append(row)
+        self._store_windows(windows, opened)
+        self._carry_out(decided, due, fired)
+        if rerouted:
+            self._admit_behind(rerouted, rerouted_at, fired)
         return len(rows)
 
-    def _ask_later_rules(self, row: HeldNotification, fired: Fired) -> None:
-        """Route the event of a failure that does not count to the rules that waited for this."""
+    def _may_be_retried(self, row: HeldNotification, settled_at: datetime) -> bool:
+        """True while a retry may be unknown because the project is not caught up."""
+        patience_ends = max(settled_at, self._begun_at) + CATCH_UP_GRACE
+        return not self._is_caught_up(row.facts.project_id) and self._now < patience_ends
+
+    def _behind(self, row: HeldNotification) -> Sequence[PlannedNotification]:
+        """The notifications of the rules that waited for a failure that does not count."""
         notification = self._store.outbox.read_notification(row.notification_id)
         if notification is None:
-            return
+            return ()
+        about = (notification.event, notification.run, notification.project)
+        return self._reroute(notification.rule, row.facts.destination, *about, self._now)
+
+    def _admit_behind(self, routed: Sequence[PlannedNotification], at: datetime, fired: Fired) -> None:
         changes = JournalChanges()
-        routed = self._reroute(
-            notification.rule,
-            row.facts.destination,
-            notification.event,
-            notification.run,
-            notification.project,
-            self._now,
-        )
-        changes.notifications.extend(self.admit([(item.notification, item.destinations) for item in routed]))
+        for notification, names in self.admit([(item.notification, item.destinations) for item in routed], at):
+            if self._store.outbox.read_notification(notification.id) is None:
+                changes.notifications.append((notification, names))
+            else:  # the rule has told another destination
+                sent = [(notification.id, name, notification.thread, notification.severity) for name in names]
+                self._store.journal.add_deliveries(sent, self._now)
+            fired.destinations.update(names)
         self._store.journal.write(changes, self._now)
-        fired.destinations.update(name for _, names in changes.notifications for name in names)
 
     def _release_silenced(self, due: DueHold, fired: Fired) -> int:
-        """Send all as one, except those that a later stage looks at one by one."""
+        """Send all as one, except those that ``once_per`` or a group keep for themselves."""
         rows = self._held.rows(Selection(due, with_values=True), limit=MAX_RELEASED)
-        for row in rows:
-            self._release_single(row, Selection(due, ids=[row.id]), fired, at=due.due_at)
-        if len(rows) < MAX_RELEASED:
+        if rows:
+            self._ask_values(due, rows)
+        if len(rows) == MAX_RELEASED:
+            return len(rows)  # there may be more
+        parts = self._held.parts(Selection(due))
+        if len(parts) == 1:
             self._release_together(due, fired, after=Stage.GROUP)
+        elif told := self._ask_quiet(due, parts, as_one=True):
+            self._queue_summary(due, fired, rules=told)
         return len(rows)
 
-    def _release_single(self, row: HeldNotification, selection: Selection, fired: Fired, *, at: datetime) -> None:
-        unit = Unit(
-            row.facts.rule,
-            row.facts.destination,
-            frozenset({row.facts.severity}),
-            once_value=row.once_value,
-            group_value=row.group_value,
-        )
-        windows = self._windows([unit])
+    def _ask_values(self, due: DueHold, rows: Sequence[HeldNotification]) -> None:
+        units = [_unit_of(row) for row in rows]
+        windows = self._windows(units)
         opened = dict(windows)
-        outcome = self._decide(unit, row.facts, at, windows)
+        decided: dict[Outcome, list[int]] = {}
+        for row, unit in zip(rows, units, strict=True):
+            decided.setdefault(self._policy.ask_values(unit, due.due_at, windows), []).append(row.id)
         self._store_windows(windows, opened)
-        self._apply(outcome, selection, fired)
+        for outcome, ids in decided.items():
+            if isinstance(outcome, Deliver):
+                self._held.pass_values(Selection(due, ids=ids))
+            else:
+                self._apply(outcome, due, ids=ids)
 
     def _release_together(self, due: DueHold, fired: Fired, *, after: Stage | None = None) -> None:
-        """Release all of a hold as one; ``after``: the last stage that is not asked."""
+        """Release a hold of one rule as one; ``after``: the last stage that is not asked."""
         selection = Selection(due)
-        severities = self._held.severities(selection)
-        if not severities:
+        parts = self._held.parts(selection)
+        if not parts:
             return
+        rule, part = next(iter(parts.items()))
         unit = Unit(
-            self._rule_of(selection),
+            rule,
             due.id.destination,
-            severities,
+            part.severities,
             group_value=self._held.group_value(selection) if due.id.stage is Stage.GROUP else None,
+            held_since=part.held_since,
         )
         windows = self._windows([unit])
         opened = dict(windows)
         self._policy.reopen(due.id.stage, unit, due.due_at, windows)
         outcome = self._policy.proceed(unit, after or due.id.stage, due.due_at, self._now, windows)
-        self._store_windows(windows, opened)
-        self._apply(outcome, selection, fired, due)
+        if not isinstance(outcome, Drop):  # or nobody was told, so the next one need not wait
+            self._store_windows(windows, opened)
+        if isinstance(outcome, Deliver):
+            self._queue_summary(due, fired)
+        else:
+            self._apply(outcome, due, as_one=True)
 
-    def _release_quiet(self, due: DueHold, fired: Fired) -> int:
-        selection, name = Selection(due), due.id.key
-        severities = self._held.severities(selection)
-        if not severities:
-            return 0
-        unit = Unit(self._rule_of(selection), due.id.destination, severities)
-        is_named = self._policy.names_quiet(name, self._held.rules(selection), due.id.destination)
-        outcome = self._policy.ask_quiet(unit, self._now, name if is_named else None)
+    def _release_digest(self, due: DueHold, fired: Fired) -> int:
+        told = self._ask_quiet(due, self._held.parts(Selection(due)))
+        compared = self._silence_again(due, rules=told) if told else 0
+        if told:
+            self._queue_summary(due, fired, rules=told)
+        return compared
+
+    def _release_each(self, due: DueHold, fired: Fired) -> int:
+        rows = self._held.rows(Selection(due), limit=MAX_RELEASED)
+        told = self._ask_quiet(due, parts_of(rows))
+        singles = [row for row in rows if row.facts.rule in told and row.bundle is None]
+        self._queue_singles(due, self._silence_rows(due, singles), fired)
+        for bundle in {row.bundle: None for row in rows if row.facts.rule in told and row.bundle is not None}:
+            self._silence_again(due, rules=told, bundle=bundle)
+            self._queue_summary(due, fired, rules=told, bundle=bundle)
+        return len(rows)
+
+    def _ask_quiet(self, due: DueHold, parts: Mapping[str, RulePart], *, as_one: bool = False) -> list[str]:
+        """Hold or drop those whose quiet hours have not ended; returns the rules of the others."""
+        decided: dict[Outcome, list[str]] = {}
+        for rule, (severities, held_since) in parts.items():
+            unit = Unit(rule, due.id.destination, severities, held_since=held_since)
+            decided.setdefault(self._policy.ask_quiet(unit, self._now), []).append(rule)
+        told = decided.pop(Deliver(), [])
+        for outcome, rules in decided.items():
+            self._apply(outcome, due, as_one=as_one, rules=rules)
+        return told
+
+    def _carry_out(
+        self, decided: Mapping[Outcome, Sequence[HeldNotification]], due: DueHold, fired: Fired
+    ) -> None:
+        for outcome, rows in decided.items():
+            if isinstance(outcome, Deliver):
+                self._queue_singles(due, rows, fired)
+            else:
+                self._apply(outcome, due, ids=[row.id for row in rows])
+
+    def _apply(self, outcome: Outcome, due: DueHold, *, as_one: bool = False, **part: Any) -> None:
+        """Hold or drop all of a hold, or a ``part`` of it."""
+        selection = Selection(due, **part)
         if isinstance(outcome, Hold):
-            self._held.move(selection, outcome)
-            return 0
-        if isinstance(outcome, Drop) or self._policy.is_digest(name):
-            self._apply(outcome, selection, fired, due)
-            return 0
-        units = self._held.units(selection, limit=MAX_RELEASED)
-        self._queue_singles(Selection(due, ids=[unit_id for unit_id, count in units if count == 1]), fired)
-        for unit_id, count in units:
-            if count > 1:
-                self._queue_summary(Selection(due, unit=unit_id), fired, due)
-        return len(units)
+            self._held.move(selection, outcome, as_one=as_one)
+        elif isinstance(outcome, Drop):
+            if outcome.stage is Stage.QUIET:  # nobody was told of these values
+                units = [
+                    Unit(rule, due.id.destination, frozenset(), once_value=value)
+                    for rule, value in self._held.once_values(selection)
+                ]
+                self._store.stage_windows.forget([unit.window(Stage.ONCE_PER) for unit in units])
+            self._held.drop(selection, outcome, self._now)
 
-    def _rule_of(self, selection: Selection) -> str:
-        """The rule of all that is selected; empty if there are several."""
-        rules = self._held.rules(selection)
-        return rules[0] if len(rules) == 1 else ""
+    def _queue_singles(self, due: DueHold, rows: Sequence[HeldNotification], fired: Fired) -> None:
+        if rows:
+            deliveries = [
+                (row.notification_id, row.facts.destination, row.thread, row.facts.severity) for row in rows
+            ]
+            self._store.journal.add_deliveries(deliveries, self._now)
+            self._held.mark_told(Selection(due, ids=[row.id for row in rows]), self._now)
+            fired.destinations.add(due.id.destination)
 
-    def _apply(self, outcome: Outcome, selection: Selection, fired: Fired, due: DueHold | None = None) -> None:
-        """Carry out the outcome for the selection; ``due`` is the hold that is released as one."""
-        match outcome:
-            case Hold():
-                self._held.move(selection, outcome, as_one=due is not None)
-            case Drop():
-                self._held.drop(selection, outcome, self._now)
-            case Deliver() if due is not None:
-                self._queue_summary(selection, fired, due)
-            case _:
-                self._queue_singles(selection, fired)
-
-    def _queue_singles(self, selection: Selection, fired: Fired) -> None:
-        rows = self._held.rows(selection, limit=MAX_RELEASED)
-        deliveries = [(row.notification_id, row.facts.destination, row.thread, row.facts.severity) for row in rows]
-        self._store.journal.add_deliveries(deliveries, self._now)
-        self._held.mark_told(selection, self._now)
-        fired.destinations.update(row.facts.destination for row in rows)
-
-    def _queue_summary(self, selection: Selection, fired: Fired, due: DueHold) -> None:
-        if self._held.count(selection, up_to=2) == 1:
-            self._queue_singles(selection, fired)
+    def _queue_summary(
+        self, due: DueHold, fired: Fired, *, rules: Sequence[str] | None = None, bundle: int | None = None
+    ) -> None:
+        """Tell all of a hold, or those of some rules or of a bundle of them, as one."""
+        selection = self._held.bind(due, rules=rules, bundle=bundle)
+        rows = self._held.rows(selection, limit=2)
+        if len(rows) < 2:
+            self._queue_singles(due, rows, fired)
             return
         changes = JournalChanges()
         summary = self._held.summarize(selection, max_titles=MAX_TITLES)
@@ -298,17 +365,22 @@ class Staging:
         self._held.mark_told(selection, self._now, by=notification.id)
         fired.destinations.add(due.id.destination)
 
-    def _decide_first(self, unit: Unit, facts: Facts, windows: Windows) -> Outcome:
+    def _decide_first(self, unit: Unit, facts: Facts, at: datetime, windows: Windows) -> Outcome:
         """The effect of all stages on a new notification."""
         if unit.until_settled is not None:
             return self._policy.settling(unit)
-        return self._decide(unit, facts, self._now, windows)
+        return self._decide(unit, facts, at, windows)
 
     def _decide(self, unit: Unit, facts: Facts, at: datetime, windows: Windows) -> Outcome:
         """The effect of the stages behind ``settle`` on one notification."""
-        if (silence := silence_of(facts, self._silences, self._now)) is not None:
-            return Hold(Stage.SILENCES, silence.id, silence.expires_at)
+        if (hold := self._silenced(facts)) is not None:
+            return hold
         return self._policy.proceed(unit, Stage.SILENCES, at, self._now, windows)
+
+    def _silenced(self, facts: Facts) -> Hold | None:
+        """The hold of the silence that lasts longest; None if no silence matches."""
+        silence = silence_of(facts, self._silences, self._now)
+        return None if silence is None else Hold(Stage.SILENCES, silence.id, silence.expires_at)
 
     def _windows(self, units: Iterable[Unit]) -> Windows:
         return self._store.stage_windows.read(key for unit in units for key in self._policy.window_keys(unit))
@@ -317,3 +389,15 @@ class Staging:
         self._store.stage_windows.write(
             {key: window for key, window in windows.items() if before.get(key) != window}
         )
+
+
+def _unit_of(row: HeldNotification) -> Unit:
+    facts = row.facts
+    return Unit(
+        facts.rule,
+        facts.destination,
+        frozenset({facts.severity}),
+        once_value=row.once_value,
+        group_value=row.group_value,
+        held_since=row.held_at,
+    )

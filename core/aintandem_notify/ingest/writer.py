@@ -111,12 +111,12 @@ class Ingest:
     def use(self, router: EventRouter, policy: StagePolicy, reroute: Reroute) -> None:
         """Apply these rules from the next transaction on, also to held notifications."""
         self.router = router
-        self.releases.policy, self.releases.reroute = policy, reroute
-        self.look_again()
+        self.releases.use(policy, reroute)
+        self._submitted.set()
 
     def look_again(self) -> None:
         """Note that the silences have changed: held notifications may be due now."""
-        self.releases.changed()
+        self.releases.look_again()
         self._submitted.set()
 
     async def commit(self, project: Project | None, events: Sequence[Event]) -> None:

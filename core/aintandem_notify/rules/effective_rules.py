@@ -42,6 +42,11 @@ class Stages:
     throttle: ThrottleConfig | None = None
     quiet: str | None = None
 
+    @property
+    def is_once(self) -> bool:
+        """True with ``once_per`` or ``cooldown``."""
+        return self.once_per is not None or self.cooldown is not None
+
 
 NO_STAGES: Final = Stages()
 """The stages of a rule that has none: it tells at once."""

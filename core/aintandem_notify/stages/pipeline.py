@@ -81,6 +81,7 @@ class Unit:
 
     ``once_value`` and ``group_value`` are the rendered values of a single notification; without one, that stage is
     not asked. ``until_settled``: a new attempt of its run until then would end it; None if it need not settle.
+    ``held_since``: when a stage began to hold the first of them; None for a new one.
     """
 
     rule: str
@@ -89,6 +90,7 @@ class Unit:
     once_value: str | None = None
     group_value: str | None = None
     until_settled: datetime | None = None
+    held_since: datetime | None = None
 
     def window(self, stage: Stage) -> WindowKey:
         """The key of its window in ``stage``, which is also the key of its hold there."""
@@ -194,20 +196,36 @@ class StagePolicy:
         """The effect of the stages behind ``after``, as of the time ``at``.
 
         It may be later ``now``, if the agent was down; quiet hours are those of now. Opens and counts in
-        ``windows``. Silences are asked by ``silences.silence_of``: they look at each notification of a unit.
+        ``windows``, except for a unit that quiet hours drop: nobody is told of it, so it is not the one for its
+        value. Silences are asked by ``silences.silence_of``: they look at each notification of a unit.
         """
-        for stage in Stage:
-            if stage > after:
-                outcome = self.ask(stage, unit, at, now, windows)
-                if not isinstance(outcome, Deliver):
-                    return outcome
+        before = {key: windows.get(key) for key in self.window_keys(unit)}
+        outcome = self._ask_all((stage for stage in Stage if stage > after), unit, at, now, windows)
+        if isinstance(outcome, Drop) and outcome.stage is Stage.QUIET:
+            for key, window in before.items():
+                windows.pop(key, None)
+                if window is not None:
+                    windows[key] = window
+        return outcome
+
+    def ask_values(self, unit: Unit, at: datetime, windows: Windows) -> Outcome:
+        """As ``proceed``, but asks only the stages that look at the values of a single notification."""
+        return self._ask_all((Stage.ONCE_PER, Stage.GROUP), unit, at, at, windows)
+
+    def _ask_all(
+        self, stages: Iterable[Stage], unit: Unit, at: datetime, now: datetime, windows: Windows
+    ) -> Outcome:
+        for stage in stages:
+            outcome = self.ask(stage, unit, at, now, windows)
+            if not isinstance(outcome, Deliver):
+                return outcome
         return Deliver()
 
     def ask(self, stage: Stage, unit: Unit, at: datetime, now: datetime, windows: Windows) -> Outcome:
         """The effect of one stage behind the silences, as in ``proceed``."""
         stages = self.stages(unit.rule)
         match stage:
-            case Stage.ONCE_PER if unit.once_value is not None:
+            case Stage.ONCE_PER if unit.once_value is not None and stages.is_once:
                 return self._ask_once_per(unit, at, windows)
             case Stage.GROUP if unit.group_value is not None and stages.group is not None:
                 key = unit.window(stage)
@@ -239,9 +257,12 @@ class StagePolicy:
         windows[key] = Window(at + pause, 1)
         return Deliver()
 
-    def ask_quiet(self, unit: Unit, now: datetime, also: str | None = None) -> Outcome:
-        """The effect of the quiet hours of the unit's rule and destination, and of those called ``also``."""
-        names = {self.stages(unit.rule).quiet, self._quiet_of_destination.get(unit.destination), also}
+    def ask_quiet(self, unit: Unit, now: datetime) -> Outcome:
+        """The effect of the quiet hours of the unit's rule and destination.
+
+        Only a unit that came in these hours is dropped: one that was held before them waits for their end.
+        """
+        names = {self.stages(unit.rule).quiet, self._quiet_of_destination.get(unit.destination)}
         outcome: Outcome = Deliver()
         for name, hours in self._quiet.items():
             if name not in names:
@@ -249,7 +270,7 @@ class StagePolicy:
             end = None if not unit.severities.isdisjoint(hours.exceptions) else quiet_until(hours, now)
             if end is None:
                 continue
-            if hours.then == "drop":
+            if hours.then == "drop" and quiet_until(hours, unit.held_since or now) is not None:
                 return Drop(Stage.QUIET, f"quiet hours {name}", end)
             if isinstance(outcome, Deliver) or (isinstance(outcome, Hold) and end > outcome.until):
                 outcome = Hold(Stage.QUIET, name, end)
@@ -267,12 +288,6 @@ class StagePolicy:
             return {}
         found = {Stage.ONCE_PER: values.once_error(notification), Stage.GROUP: values.group_error(notification)}
         return {stage: error for stage, error in found.items() if error is not None}
-
-    def names_quiet(self, name: str, rules: Iterable[str], destination: str) -> bool:
-        """True if the destination or one of the rules has these quiet hours."""
-        return self._quiet_of_destination.get(destination) == name or any(
-            self.stages(rule).quiet == name for rule in rules
-        )
 
     def is_digest(self, quiet_name: str) -> bool:
         """True if all that waited for the end of these quiet hours is told as one; also if they are gone."""

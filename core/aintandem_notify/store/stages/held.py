@@ -3,14 +3,14 @@
 Every method is called inside a transaction of ``Store``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from pydantic_core import from_json
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     and_,
@@ -20,16 +20,18 @@ from sqlalchemy import (
     select,
     text,
     true,
+    tuple_,
+    type_coerce,
     update,
 )
 
 from aintandem_notify.domain.notification import Notification, Severity
-from aintandem_notify.domain.runs import RunState
 from aintandem_notify.stages.facts import Facts
 from aintandem_notify.stages.pipeline import Drop, Hold, Stage, Unit
 from aintandem_notify.stages.summaries import HeldSummary
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.engine.schema import to_microseconds
+from aintandem_notify.store.stages.contents import RulePart, read_summary
 from aintandem_notify.store.tables.bulk_statement import BulkStatement
 from aintandem_notify.store.tables.event_keys import keys_have_times, timed_key
 
@@ -66,7 +68,7 @@ _ADD: Final = BulkStatement(
     ),
 )
 _IS_HELD: Final = held_c.due_at.is_not(None)
-_UNIT: Final = func.coalesce(held_c.bundle, held_c.id)
+_NO_VALUES: Final = {"once_value": None, "group_value": None}
 
 
 class NewHold(NamedTuple):
@@ -94,21 +96,22 @@ class DueHold(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldNotification:
-    """One held notification. ``unit``: equal for those that are told as one."""
+    """One held notification. ``bundle``: equal for those that are told as one; None for one by itself."""
 
     id: int
     facts: Facts
     notification_id: str
     thread: str
-    attempt: int
     occurred_at: datetime
+    due_at: datetime
+    held_at: datetime
     once_value: str | None
     group_value: str | None
-    unit: int
+    bundle: int | None
 
 
 class Selection:
-    """Some of the held notifications, as a condition: those of a hold, or of them one unit or some rows.
+    """Some of the held notifications, as a condition: those of a hold, or of them one bundle, some rows or rules.
 
     ``with_values``: those that ``once_per`` or a group look at.
     """
@@ -117,8 +120,9 @@ class Selection:
         self,
         hold: DueHold,
         *,
-        unit: int | None = None,
+        bundle: int | None = None,
         ids: Sequence[int] | None = None,
+        rules: Sequence[str] | None = None,
         with_values: bool = False,
     ) -> None:
         conditions: list[ColumnElement[bool]] = [
@@ -128,14 +132,29 @@ class Selection:
             _IS_HELD,
             held_c.due_at <= hold.due_at,
         ]
-        if unit is not None:
-            conditions.append(or_(held_c.bundle == unit, and_(held_c.bundle.is_(None), held_c.id == unit)))
+        if bundle is not None:
+            conditions.append(held_c.bundle == bundle)
+        if rules is not None:
+            conditions.append(held_c.rule.in_(rules))
         if with_values:
             conditions.append(or_(held_c.once_value.is_not(None), held_c.group_value.is_not(None)))
         if ids is not None:
             conditions.append(held_c.id.in_(ids))
         self.condition: Final = and_(*conditions)
         self.stage: Final = hold.id.stage
+
+
+def parts_of(rows: Iterable[HeldNotification]) -> dict[str, RulePart]:
+    """These notifications by rule."""
+    return _rule_parts((row.facts.rule, row.facts.severity, row.held_at) for row in rows)
+
+
+def _rule_parts(facts: Iterable[tuple[str, Severity, datetime]]) -> dict[str, RulePart]:
+    parts: dict[str, RulePart] = {}
+    for rule, severity, since in facts:
+        part = parts.get(rule, RulePart(frozenset(), since))
+        parts[rule] = RulePart(part.severities | {severity}, min(part.held_since, since))
+    return parts
 
 
 class HeldNotifications:
@@ -192,8 +211,20 @@ class HeldNotifications:
             .order_by(held_c.due_at, held_c.stage, held_c.id)
             .limit(limit)
         )
-        holds = {HoldKey(Stage(row.stage), row.destination, row.hold_key): row.due_at for row in rows}
+        holds: dict[HoldKey, datetime] = {}
+        for row in rows:
+            holds.setdefault(HoldKey(Stage(row.stage), row.destination, row.hold_key), row.due_at)
         return [DueHold(key, due_at) for key, due_at in holds.items()]
+
+    def next_due_besides(self, hold: DueHold) -> datetime | None:
+        """When the next hold of another key is due; None if there is none."""
+        key = tuple_(held_c.destination, held_c.stage, held_c.hold_key)
+        due_at: datetime | None = self._connection.execute(
+            select(func.min(held_c.due_at)).where(
+                _IS_HELD, self._is_ours(), key != (hold.id.destination, hold.id.stage.value, hold.id.key)
+            )
+        ).scalar_one()
+        return due_at
 
     def _is_ours(self) -> ColumnElement[bool]:
         """The condition of holds that this agent may release: failures settle where their project is watched."""
@@ -225,25 +256,25 @@ class HeldNotifications:
         )
         return [_held_notification(row) for row in self._connection.execute(query)]
 
-    def units(self, selection: Selection, *, limit: int) -> list[tuple[int, int]]:
-        """The first ``limit`` units, each with its number of notifications."""
-        query = select(_UNIT, func.count()).where(selection.condition).group_by(_UNIT).order_by(_UNIT).limit(limit)
-        return [(unit, count) for unit, count in self._connection.execute(query)]
+    def first_due_rows(self, hold: DueHold, until: datetime, *, limit: int) -> list[HeldNotification]:
+        """The first ``limit`` notifications of the hold that are due by ``until``, the first due first."""
+        query = (
+            select(schema.held)
+            .where(Selection(hold._replace(due_at=until)).condition, self._is_ours())
+            .order_by(held_c.due_at, held_c.id)
+            .limit(limit)
+        )
+        return [_held_notification(row) for row in self._connection.execute(query)]
 
-    def severities(self, selection: Selection) -> frozenset[Severity]:
-        """The severities that occur; empty if nothing is selected."""
-        query = select(held_c.severity).where(selection.condition).distinct()
-        return frozenset(map(Severity, self._connection.execute(query).scalars()))
-
-    def count(self, selection: Selection, *, up_to: int) -> int:
-        """The number of selected notifications, counted no further than ``up_to``."""
-        some = select(held_c.id).where(selection.condition).limit(up_to).subquery()
-        return self._connection.execute(select(func.count()).select_from(some)).scalar_one()
-
-    def rules(self, selection: Selection) -> list[str]:
-        """The rules of the selected notifications."""
-        query = select(held_c.rule).where(selection.condition).distinct().order_by(held_c.rule)
-        return list(self._connection.execute(query).scalars())
+    def parts(self, selection: Selection) -> dict[str, RulePart]:
+        """The selected notifications by rule; empty if nothing is selected."""
+        query = (
+            select(held_c.rule, held_c.severity, func.min(held_c.held_at))
+            .where(selection.condition)
+            .group_by(held_c.rule, held_c.severity)
+            .order_by(held_c.rule)
+        )
+        return _rule_parts((rule, Severity(name), since) for rule, name, since in self._connection.execute(query))
 
     def group_value(self, selection: Selection) -> str | None:
         """The value of the group of the first selected notification."""
@@ -251,8 +282,13 @@ class HeldNotifications:
         value: str | None = self._connection.execute(query).scalar_one()
         return value
 
-    def move(self, selection: Selection, hold: Hold, *, as_one: bool = False) -> None:
-        """Let another stage hold these notifications; ``as_one``: they are told together from now on."""
+    def move(
+        self, selection: Selection, hold: Hold, *, as_one: bool = False, has_passed_values: bool = False
+    ) -> None:
+        """Let another stage hold these notifications; ``as_one``: they are told together from now on.
+
+        ``has_passed_values``: ``once_per`` and the group are not asked again.
+        """
         values: dict[str, Any] = {
             "stage": hold.stage.value,
             "hold_key": hold.key,
@@ -262,9 +298,33 @@ class HeldNotifications:
         if selection.stage is not hold.stage:
             values["path"] = held_c.path + f"{selection.stage.label},"
         if as_one:
-            first_unit = select(func.min(_UNIT)).where(selection.condition)
-            values["bundle"] = self._connection.execute(first_unit).scalar_one()
+            values["bundle"] = self._first_of(selection)
+        if has_passed_values:
+            values |= _NO_VALUES
         self._connection.execute(update(schema.held).where(selection.condition).values(values))
+
+    def _first_of(self, selection: Selection) -> int:
+        query = select(func.min(func.coalesce(held_c.bundle, held_c.id))).where(selection.condition)
+        first: int = self._connection.execute(query).scalar_one()
+        return first
+
+    def pass_values(self, selection: Selection) -> None:
+        """Note that ``once_per`` and the group need not be asked again."""
+        self._connection.execute(update(schema.held).where(selection.condition).values(_NO_VALUES))
+
+    def bind(self, hold: DueHold, *, rules: Sequence[str] | None, bundle: int | None) -> Selection:
+        """A part of the hold, without any that another agent adds from now on."""
+        selection = Selection(hold, rules=rules, bundle=bundle)
+        if not self._is_shared or bundle is not None:
+            return selection
+        first = self._first_of(selection)
+        self._connection.execute(update(schema.held).where(selection.condition).values(bundle=first))
+        return Selection(hold, rules=rules, bundle=first)
+
+    def once_values(self, selection: Selection) -> list[tuple[str, str]]:
+        """The different values of ``once_per``, each with its rule."""
+        query = select(held_c.rule, held_c.once_value).where(selection.condition, held_c.once_value.is_not(None))
+        return [(rule, value) for rule, value in self._connection.execute(query.distinct())]
 
     def mark_told(self, selection: Selection, now: datetime, *, by: str | None = None) -> None:
         """Note that these are told, each by itself or all ``by`` one notification."""
@@ -320,86 +380,37 @@ class HeldNotifications:
 
     def summarize(self, selection: Selection, *, max_titles: int) -> HeldSummary:
         """The contents of the selected notifications; there is at least one."""
-        connection, condition = self._connection, selection.condition
-        counts = connection.execute(select(held_c.type, func.count()).where(condition).group_by(held_c.type))
-        first_id, oldest, newest = connection.execute(
-            select(func.min(held_c.id), func.min(held_c.occurred_at), func.max(held_c.occurred_at)).where(
-                condition
-            )
-        ).one()
-        projects = connection.execute(
-            select(held_c.project_id, func.max(held_c.project_name))
-            .where(condition, held_c.project_id != "")
-            .group_by(held_c.project_id)
-            .order_by(held_c.project_id)
-        )
-        contents = connection.execute(
-            select(schema.notifications.c.content)
-            .join(schema.notifications, schema.notifications.c.id == held_c.notification_id)
-            .where(condition)
-            .order_by(held_c.id)
-            .limit(max_titles)
-        )
-        failed_runs, open_runs = self._runs(condition)
-        return HeldSummary(
-            first_id=first_id,
-            types={name: count for name, count in counts},  # noqa: C416  # dict() loses the types
-            severities=self.severities(selection),
-            rules=self.rules(selection),
-            projects={project: name for project, name in projects},  # noqa: C416
-            oldest=oldest,
-            newest=newest,
-            titles=[str(from_json(content).get("title", "")) for content in contents.scalars()],
-            failed_runs=failed_runs,
-            open_runs=open_runs,
+        return read_summary(
+            self._connection,
+            selection.condition,
+            parts=self.parts(selection),
             group_value=self.group_value(selection) or "",
+            max_titles=max_titles,
         )
 
-    def _runs(self, condition: ColumnElement[bool]) -> tuple[int, int]:
-        """The number of runs that failed, and of those whose latest attempt has not ended well."""
-        failed = (
-            select(held_c.project_id, held_c.family, held_c.run_id)
-            .where(condition, held_c.run_id != "", held_c.severity.in_([Severity.ERROR, Severity.CRITICAL]))
-            .distinct()
-            .subquery()
-        )
-        later = schema.runs.alias("later")
-        same = and_(
-            later.c.project_id == failed.c.project_id,
-            later.c.kind == failed.c.family,
-            later.c.id == failed.c.run_id,
-        )
-        newest = select(func.max(later.c.attempt)).where(same).scalar_subquery()
-        good = (
-            select(func.count())
-            .select_from(failed)
+    def later_attempts(self, ids: Sequence[int], settle_s: float) -> dict[int, int]:
+        """By id of those that have one, the first later attempt that began while the failure had to settle."""
+        begun = type_coerce(func.coalesce(runs_c.created_at, runs_c.started_at, runs_c.updated_at), BigInteger)
+        settled_at = type_coerce(held_c.occurred_at, BigInteger) + round(settle_s * 1_000_000)
+        query = (
+            select(held_c.id, func.min(runs_c.attempt))
             .join(
                 schema.runs,
                 and_(
-                    runs_c.project_id == failed.c.project_id,
-                    runs_c.kind == failed.c.family,
-                    runs_c.id == failed.c.run_id,
-                    runs_c.attempt == newest,
+                    runs_c.project_id == held_c.project_id,
+                    runs_c.kind == held_c.family,
+                    runs_c.id == held_c.run_id,
                 ),
             )
-            .where(runs_c.state == RunState.COMPLETED.value)
+            .where(
+                held_c.id.in_(ids),
+                runs_c.attempt > held_c.attempt,
+                begun <= settled_at,
+                begun <= type_coerce(held_c.due_at, BigInteger),
+            )
+            .group_by(held_c.id)
         )
-        count: int = self._connection.execute(select(func.count()).select_from(failed)).scalar_one()
-        passed: int = self._connection.execute(good).scalar_one()
-        return count, count - passed
-
-    def later_attempt(self, held: HeldNotification, *, begun_until: datetime) -> int | None:
-        """The first later attempt of the run that began by ``begun_until``; None if there is none."""
-        begun = func.coalesce(runs_c.created_at, runs_c.started_at, runs_c.updated_at, type_=schema.UtcTimestamp)
-        query = select(func.min(runs_c.attempt)).where(
-            runs_c.project_id == held.facts.project_id,
-            runs_c.kind == held.facts.family,
-            runs_c.id == held.facts.run_id,
-            runs_c.attempt > held.attempt,
-            begun <= begun_until,
-        )
-        attempt: int | None = self._connection.execute(query).scalar_one()
-        return attempt
+        return {held_id: attempt for held_id, attempt in self._connection.execute(query)}  # noqa: C416
 
 
 def _held_notification(row: Any) -> HeldNotification:
@@ -415,9 +426,10 @@ def _held_notification(row: Any) -> HeldNotification:
         ),
         notification_id=row.notification_id,
         thread=row.thread,
-        attempt=row.attempt,
         occurred_at=row.occurred_at,
+        due_at=row.due_at,
+        held_at=row.held_at,
         once_value=row.once_value,
         group_value=row.group_value,
-        unit=row.bundle or row.id,
+        bundle=row.bundle,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, select, text, tuple_
+from sqlalchemy import Connection, delete, select, text, tuple_
 
 from aintandem_notify.stages.pipeline import Stage, Window, WindowKey
 from aintandem_notify.store.engine import schema
@@ -69,4 +69,14 @@ class StageWindows:
                     }
                     for key, window in sorted(windows.items())
                 ],
+            )
+
+    def forget(self, keys: Sequence[WindowKey]) -> None:
+        """Close these windows."""
+        for start in range(0, len(keys), _MAX_BATCH):
+            batch = [(key.stage.value, key.destination, key.key) for key in keys[start : start + _MAX_BATCH]]
+            self._connection.execute(
+                delete(schema.stage_windows).where(
+                    tuple_(windows_c.stage, windows_c.destination, windows_c.key).in_(batch)
+                )
             )

@@ -100,9 +100,8 @@ def test_notifications_that_are_told_together_are_one_unit(store: Store) -> None
         store.held.move(Selection(due, ids=ids[:2]), quiet, as_one=True)
         store.held.move(Selection(due), quiet)
         [later] = store.held.due(NOW + DAY)
-        units = store.held.units(Selection(later), limit=10)
-        assert units == [(ids[0], 2), (ids[2], 1)]
-        summary = store.held.summarize(Selection(later, unit=ids[0]), max_titles=1)
+        assert [row.bundle for row in store.held.rows(Selection(later), limit=10)] == [ids[0], ids[0], None]
+        summary = store.held.summarize(Selection(later, bundle=ids[0]), max_titles=1)
         assert (summary.count, list(summary.titles)) == (2, ["task_failed t1"])
         assert summary.severities == frozenset({Severity.ERROR})
         assert (summary.failed_runs, summary.open_runs) == (2, 2)

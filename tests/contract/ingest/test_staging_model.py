@@ -1,0 +1,35 @@
+"""The real ingest makes exactly the messages that the model of the stages predicts, in any world."""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import given, settings, strategies
+
+from support.stage_traces import Trace, play, predict, rounded, some_trace
+
+EXAMPLES = int(os.environ.get("STAGE_EXAMPLES", "60"))
+"""More of them take some 0.3 s each."""
+
+
+@strategies.composite
+def traces(draw: Any) -> Trace:
+    return some_trace(lambda values: draw(strategies.sampled_from(list(values))), draw(strategies.integers(5, 20)))
+
+
+def check(trace: Trace, url: str) -> None:
+    assert play(trace, url) == sorted(map(rounded, predict(trace).told))
+
+
+@given(traces())
+@settings(max_examples=EXAMPLES)
+def test_the_messages_are_those_of_the_model(trace: Trace) -> None:
+    check(trace, "sqlite://")
+
+
+@given(traces())
+@settings(max_examples=max(1, EXAMPLES // 5))
+def test_also_when_the_store_is_opened_again_at_each_start(trace: Trace) -> None:
+    with TemporaryDirectory() as folder:
+        check(trace, f"sqlite:///{Path(folder) / 'store.sqlite3'}")

@@ -1,0 +1,176 @@
+"""The words of the model of the stages, and its own reckoning of quiet hours."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from fnmatch import fnmatchcase
+from zoneinfo import ZoneInfo
+
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+STAGES = ("settle", "silence", "once_per", "group", "throttle", "quiet")
+RANKS = ("info", "success", "warning", "error", "critical")
+SEVERITIES = {"task_completed": "success", "task_failed": "error", "task_cancelled": "warning"}
+ENDS = {"task_completed": "completed", "task_failed": "failed", "task_cancelled": "cancelled"}
+
+
+@dataclass(frozen=True)
+class Night:
+    """Quiet hours; ``days`` as 0 for Monday."""
+
+    name: str
+    start: time
+    end: time
+    days: tuple[int, ...]
+    zone: str
+    then: str
+    exceptions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RuleSketch:
+    """A rule; times in seconds. Without ``notify`` it is for nobody. ``by`` has words of ``group``."""
+
+    name: str
+    types: tuple[str, ...]
+    notify: tuple[str, ...]
+    severity: str | None = None
+    settle: int | None = None
+    once: str | None = None
+    cooldown: int | None = None
+    by: tuple[str, ...] = ()
+    wait: int = 30
+    every: int = 300
+    limit: int | None = None
+    per: int = 0
+    quiet: str | None = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A config: rules in their order, and the quiet hours of destinations by name."""
+
+    rules: tuple[RuleSketch, ...]
+    nights: tuple[Night, ...] = ()
+    quiet_of: tuple[tuple[str, str], ...] = ()
+    keep: int = 30 * 86400
+
+    def rule(self, name: str) -> RuleSketch | None:
+        return next((rule for rule in self.rules if rule.name == name), None)
+
+
+@dataclass(frozen=True)
+class Happening:
+    """An event of a task at ``at``; ``task`` is its name."""
+
+    type: str
+    project: str
+    run: str
+    at: datetime
+    task: str
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Hush:
+    """A silence: globs by name."""
+
+    id: str
+    matchers: tuple[tuple[str, str], ...]
+    begins: datetime
+    expires: datetime
+
+
+@dataclass
+class Attempt:
+    number: int
+    begun: datetime
+    state: str = "running"
+
+
+@dataclass
+class Item:
+    """A notification at one destination. It is held while ``stage`` is not empty.
+
+    ``unit``: equal for those that are told as one.
+    """
+
+    number: int
+    event: Happening
+    attempt: int
+    rule: str
+    destination: str
+    severity: str
+    arrived: datetime
+    once: str | None
+    group: tuple[str, ...] | None
+    unit: int
+    stage: str = ""
+    key: object = ""
+    due: datetime = NEVER
+
+    @property
+    def label(self) -> str:
+        return f"{self.event.project}/{self.event.run}#{self.attempt} {self.event.type}"
+
+
+@dataclass(frozen=True, order=True)
+class Told:
+    """A message: ``kind`` is "single" or the stage that made one of several; ``labels`` name its notifications."""
+
+    at: datetime
+    destination: str
+    kind: str
+    labels: tuple[str, ...]
+    severity: str
+    failed: int = 0
+    still_open: int = 0
+
+
+@dataclass
+class Window:
+    ends: datetime
+    passed: int = 0
+
+
+def moments(naive: datetime, zone: ZoneInfo) -> list[datetime]:
+    """The moments at which the clock of the zone shows ``naive``; a skipped time counts as an hour later."""
+    about = naive.replace(tzinfo=UTC)
+    offsets = {(about + timedelta(hours=hours)).astimezone(zone).utcoffset() for hours in range(-30, 31, 3)}
+    shown = sorted(
+        moment
+        for offset in offsets
+        if offset is not None and (moment := about - offset).astimezone(zone).replace(tzinfo=None) == naive
+    )
+    return shown or moments(naive + timedelta(hours=1), zone)
+
+
+def hours_of(night: Night, day: date) -> tuple[datetime, datetime] | None:
+    """The quiet hours that begin on ``day``."""
+    if day.weekday() not in night.days:
+        return None
+    zone = ZoneInfo(night.zone)
+    last = day if night.end > night.start else day + timedelta(days=1)
+    return moments(datetime.combine(day, night.start), zone)[0], moments(datetime.combine(last, night.end), zone)[
+        -1
+    ]
+
+
+def quiet_end(night: Night, now: datetime) -> datetime | None:
+    """When the quiet hours end in which ``now`` is; those that touch are one."""
+    today = now.astimezone(ZoneInfo(night.zone)).date()
+    spans = [span for offset in range(-3, 9) if (span := hours_of(night, today + timedelta(days=offset)))]
+    end: datetime | None = None
+    for begin, until in sorted(spans):
+        if begin <= (end or now) < until:
+            end = until
+    return end
+
+
+def hits(hush: Hush, item: Item) -> bool:
+    names = {
+        "project": [item.event.project],
+        "task": [item.event.run, item.event.task],
+        "rule": [item.rule],
+        "destination": [item.destination],
+        "type": [item.event.type],
+    }
+    return all(any(fnmatchcase(name, glob) for name in names[kind]) for kind, glob in hush.matchers)
