@@ -76,6 +76,7 @@ _BY_TYPE: dict[str, dict[str, Any]] = {
         "count": 12,
         "types": {"task_failed": 10, "sandbox_error": 1, "gpu_warmed": 1},
         "titles": ['Task "train" failed', 'Task "test" failed'],
+        "unlisted": 10,
         "rules": ["failures"],
         "projects": ["p1"],
         "failedRuns": 11,

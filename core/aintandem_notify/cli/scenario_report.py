@@ -146,7 +146,7 @@ def _item_lines(item: Entry | Notified, line: object, played: PlayedScenario) ->
         origin = f"({notification.severity}, rule {notification.rule})"
         yield f"{start}-> {item.destination}: {notification.title}  {origin}"
         body = notification.body.split("\n") if notification.body else []
-        if len(body) > MAX_BODY_LINES:  # its end may say the most important thing
+        if len(body) > MAX_BODY_LINES:
             body[MAX_BODY_LINES - 2 : -2] = ["…"]
         yield from (f"{indent}   | {text}" for text in body)
         return

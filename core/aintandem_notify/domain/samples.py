@@ -109,6 +109,7 @@ SAMPLE_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "count": 3,
         "types": {"task_failed": 2, "task_cancelled": 1},
         "titles": ['Task "Nightly import" failed', 'Task "Refactor the payment module" failed'],
+        "unlisted": 1,
         "rules": ["failures"],
         "projects": ["project-123"],
         "failedRuns": 2,

@@ -15,7 +15,7 @@ from aintandem_notify.ingest.plan import PlannedNotification
 from aintandem_notify.stages.facts import Facts
 from aintandem_notify.stages.pipeline import Deliver, Drop, Hold, Outcome, Stage, StagePolicy, Unit, Windows
 from aintandem_notify.stages.silences import Silence, silence_of
-from aintandem_notify.stages.summaries import MAX_TITLES, summary_notification
+from aintandem_notify.stages.summaries import MAX_TITLES_READ, summary_notification
 from aintandem_notify.store import JournalChanges, Store
 from aintandem_notify.store.stages.contents import RulePart
 from aintandem_notify.store.stages.held import DueHold, HeldNotification, NewHold, Selection, parts_of
@@ -357,7 +357,7 @@ class Staging:
             self._queue_singles(due, rows, fired)
             return
         changes = JournalChanges()
-        summary = self._held.summarize(selection, max_titles=MAX_TITLES)
+        summary = self._held.summarize(selection, max_titles=MAX_TITLES_READ)
         notification = summary_notification(summary, due.id.destination, due.id.stage, due.id.key, self._now)
         changes.events.append(notification.event)
         changes.notifications.append((notification, [due.id.destination]))

@@ -110,9 +110,10 @@ _MAX_PHRASES: Final = 3
 
 def _digest_title(context: EventContext) -> str:
     event, _, project = context
-    phrases = [_counted(name, count) for name, count in (event_field(event, "types") or {}).items()]
+    types = list((event_field(event, "types") or {}).items())
+    phrases = [_counted(name, count) for name, count in types]
     if len(phrases) > _MAX_PHRASES:
-        phrases[_MAX_PHRASES - 1 :] = [f"{len(phrases) - _MAX_PHRASES + 1} other kinds of events"]
+        phrases[_MAX_PHRASES - 1 :] = [_plural(sum(count for _, count in types[_MAX_PHRASES - 1 :]), "other")]
     projects = event_field(event, "projects") or ()
     place = f" in {len(projects)} projects" if len(projects) > 1 else f" in {project.name}" if project else ""
     template = _DIGEST_TITLES.get(event_field(event, "held_by") or "", "{counts}")
@@ -141,24 +142,23 @@ _PAST_VERBS: Final[Mapping[str, str]] = {
 
 def _digest_body(context: EventContext) -> str:
     event = context[0]
-    titles, count = event_field(event, "titles") or (), event_field(event, "count") or 0
-    lines = [f"• {title}" for title in titles]
-    if count > len(titles):
-        lines.append(f"… and {count - len(titles)} more")
     failed, still_open = event_field(event, "failed_runs") or 0, event_field(event, "open_runs") or 0
-    if failed:
-        lines.append(_still_open(failed, still_open))
+    # First, because a desktop and a phone show only the beginning.
+    lines = [_still_open(failed, still_open)] if failed else []
+    lines += [f"• {title}" for title in event_field(event, "titles") or ()]
+    if unlisted := event_field(event, "unlisted") or 0:
+        lines.append(f"… and {unlisted} more")
     return "\n".join(lines)
 
 
 def _still_open(failed: int, still_open: int) -> str:
     if failed == 1:
-        return "It has not succeeded since." if still_open else "It has succeeded since."
+        return f"The failed run has {'not ' if still_open else ''}succeeded since."
     if not still_open:
-        return f"All {failed} runs have succeeded since."
+        return f"{'Both' if failed == 2 else f'All {failed}'} failed runs have succeeded since."
     if still_open == failed:
-        return f"None of the {failed} runs has succeeded since."
-    return f"{still_open} of {failed} runs {'has' if still_open == 1 else 'have'} not succeeded since."
+        return f"{'Neither' if failed == 2 else 'None'} of the {failed} failed runs has succeeded since."
+    return f"{still_open} of {failed} failed runs {'has' if still_open == 1 else 'have'} not succeeded since."
 
 
 def _plural(count: int, noun: str) -> str:

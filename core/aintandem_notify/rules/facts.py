@@ -63,6 +63,15 @@ def _run_fact(to_text: Callable[[Run], str | None]) -> Callable[[EventContext], 
     return lambda context: None if context[1] is None else to_text(context[1])
 
 
+def _group(context: EventContext) -> str | None:
+    """The common values of a group, unless the project, which is shown anyway, is all of it."""
+    event, _, project = context
+    label: str | None = event_field(event, "label")
+    if event_field(event, "held_by") != "group" or label == project_name(event, project):
+        return None
+    return label
+
+
 FACTS: Final[Mapping[str, Callable[[EventContext], str | None]]] = {
     "Project": lambda context: project_name(context[0], context[2]),
     "Workflow": lambda context: (
@@ -82,9 +91,7 @@ FACTS: Final[Mapping[str, Callable[[EventContext], str | None]]] = {
     "Version": _field_text("version"),
     "Not heard from": _field_time("blind_from"),
     "Heard again": _field_time("blind_until"),
-    "Group": lambda context: (
-        event_field(context[0], "label") if event_field(context[0], "held_by") == "group" else None
-    ),
+    "Group": _group,
     "Oldest": _field_time("oldest"),
     "Newest": _field_time("newest"),
     "Happened": lambda context: (

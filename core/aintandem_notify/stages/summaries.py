@@ -1,5 +1,6 @@
 """Builds the notification that stands for several: a group, the surplus of a throttle, a digest of quiet hours."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,19 +13,24 @@ from aintandem_notify.rules import default_texts, formats
 from aintandem_notify.stages.pipeline import Stage
 from aintandem_notify.stages.values import label
 
-MAX_TITLES: Final = 20
-"""Titles that a summary lists; more would not be read."""
+MAX_TITLES: Final = 15
+"""Titles that a summary lists; more would not be read, and fewer lines would be cut on a screen."""
+MAX_TITLES_READ: Final = 200
+"""Notifications whose titles are looked at: equal ones are listed as one."""
 MAX_LISTED: Final = 50
 """Rules and projects that the event of a summary names."""
 MAX_TITLE_CHARACTERS: Final = 150
+MAX_PLACE_CHARACTERS: Final = 60
+"""Characters of a project's name behind a title."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldSummary:
     """The contents of notifications that are told as one.
 
-    ``titles`` are those of the first ones. ``projects`` maps ids to names. ``open_runs`` of the ``failed_runs``
-    have not succeeded since. ``first_id`` identifies the first held notification, ``group_value`` has its values.
+    ``titles`` are those of the first ones, the worst first, and ``title_projects`` the names of their projects.
+    ``projects`` maps ids to names. ``open_runs`` of the ``failed_runs`` have not succeeded since. ``first_id``
+    identifies the first held notification, ``group_value`` has its values.
     """
 
     first_id: int
@@ -35,6 +41,7 @@ class HeldSummary:
     oldest: datetime
     newest: datetime
     titles: Sequence[str]
+    title_projects: Sequence[str]
     failed_runs: int
     open_runs: int
     group_value: str
@@ -54,14 +61,17 @@ def summary_notification(
     """
     is_one_project = len(summary.projects) == 1
     project = _first_project(summary.projects) if is_one_project else None
+    titles = _equal_titles(summary)
+    listed = list(titles.items())[:MAX_TITLES]
     event = DigestEvent(
         timestamp=now,
         instance=destination,
         held_by=stage.label,
         label=_label(summary, stage, key),
         count=summary.count,
-        types=dict(sorted(summary.types.items(), key=lambda item: (-item[1], item[0]))),
-        titles=tuple(formats.one_line(title, MAX_TITLE_CHARACTERS) for title in summary.titles),
+        types=dict(sorted(summary.types.items(), key=_worst_first)),
+        titles=tuple(title if count == 1 else f"{title} ({count} times)" for title, count in listed),
+        unlisted=summary.count - sum(count for _, count in listed),
         rules=tuple(summary.rules[:MAX_LISTED]),
         projects=tuple(list(summary.projects)[:MAX_LISTED]),
         failed_runs=summary.failed_runs,
@@ -84,6 +94,24 @@ def summary_notification(
         rule=summary.rules[0],
         created_at=now,
     )
+
+
+def _worst_first(count_of_type: tuple[str, int]) -> tuple[int, int, str]:
+    """The order of the types of events: a failure must not hide behind a hundred successes."""
+    name, count = count_of_type
+    text = default_texts.DEFAULT_TEXTS.get(name, default_texts.UNKNOWN_TEXT)
+    return -text.severity.rank, -count, name
+
+
+def _equal_titles(summary: HeldSummary) -> Counter[str]:
+    """The titles, each with its number; with the name of the project if there are several."""
+    has_places = len(summary.projects) > 1
+    titles: Counter[str] = Counter()
+    for title, place in zip(summary.titles, summary.title_projects, strict=True):
+        line = formats.one_line(title, MAX_TITLE_CHARACTERS)
+        needs_place = has_places and place and place not in line
+        titles[f"{line} · {formats.one_line(place, MAX_PLACE_CHARACTERS)}" if needs_place else line] += 1
+    return titles
 
 
 def _label(summary: HeldSummary, stage: Stage, key: str) -> str:

@@ -69,6 +69,8 @@ def _body(lines: list[str], unread: str) -> str:
     # A line that is cut itself is not among those left out. The unread part begins within a line.
     further = sum(1 for line in _LINE_BREAK.split(unread)[1:] if line.strip())
     left_out = len(lines) - len(visible.splitlines()) + further
+    if left_out and lines[-1].startswith("… and ") and not unread:  # its own number is of other things than lines
+        return f"{visible}\n… and more"
     if left_out:
         mark = "" if whole.startswith(f"{visible}\n") else "…"
         return f"{visible}{mark}\n… {left_out:,} more {'line' if left_out == 1 else 'lines'}"

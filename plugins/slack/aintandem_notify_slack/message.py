@@ -9,6 +9,7 @@ The link is no button: Slack shows a warning next to a button whose app does not
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ _FAMILIES_WITH_OWN_TEXT: Final = frozenset({"connection", "agent"})
 _EVERYBODY: Final = frozenset({"here", "channel", "everyone"})
 _USER: Final = re.compile(r"[UW][A-Z0-9]{2,30}")
 _GROUP: Final = re.compile(r"S[A-Z0-9]{2,30}")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", re.ASCII)
 _NOT_IN_LINKS: Final[Mapping[int, str]] = {ord(character): f"%{ord(character):02X}" for character in "<>|\"' `^"}
 # Characters of the body that a plain message always shows, however long its head is.
 _MIN_BODY: Final = 500
@@ -165,10 +167,18 @@ def _fields(notification: Notification) -> list[Block]:
         if name and value
         for cell in (
             _markup(f"*{escaped(name, MAX_FIELD_NAME)}*"),
-            _plain_text(plain(value, MAX_FIELD_VALUE)),
+            _value(value),
         )
     ]
     return [{"type": "section", "fields": cells[start : start + 10]} for start in range(0, len(cells), 10)]
+
+
+def _value(value: str) -> Block:
+    """A field's value; a time in each reader's own zone."""
+    if _TIME.fullmatch(value):
+        with suppress(ValueError):  # the 31st of June
+            return _markup(_moment(datetime.fromisoformat(value.replace(" UTC", "+00:00"))))
+    return _plain_text(plain(value, MAX_FIELD_VALUE))
 
 
 def _ending(notification: Notification) -> list[Block]:

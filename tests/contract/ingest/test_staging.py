@@ -73,7 +73,7 @@ async def test_quiet_hours_end_in_a_digest(autojump_clock: MockClock) -> None:
         await until(bench.clock, 3601)
         [(at, digest)] = await bench.notifications()
         assert (at, digest.title) == (3600, "During quiet hours night: 2 tasks failed in Sales")
-        assert digest.body == '• Task "t1" failed\n• Task "t2" failed\n1 of 2 runs has not succeeded since.'
+        assert digest.body == '1 of 2 failed runs has not succeeded since.\n• Task "t1" failed\n• Task "t2" failed'
         assert digest.severity is Severity.ERROR
         await bench.fail("t3")
         assert (await bench.titles())[1:] == [(3601, 'Task "t3" failed')]

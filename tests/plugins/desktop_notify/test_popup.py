@@ -112,6 +112,12 @@ def test_a_body_that_is_cut_says_how_much_is_missing(body: str, sign: str | None
     assert last == f"… {left_out:,} more characters"
 
 
+def test_a_list_that_ends_in_a_number_of_its_own_gets_no_second_one() -> None:
+    titles = "\n".join(f"• Task {number} failed" for number in range(15))
+    shown = popup(failed_task(body=f"{titles}\n… and 485 more")).body
+    assert shown.splitlines()[-2:] == ["• Task 5 failed", "… and more"]
+
+
 @pytest.mark.parametrize(
     "body", ["line\n" * 7, "b" * (MAX_BODY_CHARACTERS - len("Sales pipeline\n")), "a" + " " * 50_000]
 )

@@ -143,6 +143,24 @@ def test_fields_stand_beside_their_names() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (
+            "2026-01-31 22:05:00 UTC",
+            "<!date^1769897100^{date_short_pretty} {time_secs}|2026-01-31 22:05:00 UTC>",
+        ),
+        ("2026-06-31 22:05:00 UTC", "2026-06-31 22:05:00 UTC"),
+        ("2200-01-01 22:05:00 UTC", "2200-01-01 22:05:00 UTC"),
+        ("at 2026-01-31 22:05:00 UTC", "at 2026-01-31 22:05:00 UTC"),
+    ],
+)
+def test_a_time_is_shown_in_the_zone_of_the_reader(value: str, shown: str) -> None:
+    blocks = rich_message(sample_notification(fields=(Field("Oldest", value),)))["blocks"]
+    (section,) = [block for block in blocks if "fields" in block]
+    assert section["fields"][1]["text"] == shown
+
+
 def test_at_most_ten_fields_in_sections_of_ten_cells() -> None:
     fields = tuple(Field(f"name {number}", "x" * 5000) for number in range(30))
     blocks = rich_message(sample_notification(fields=fields))["blocks"]

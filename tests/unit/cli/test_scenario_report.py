@@ -49,10 +49,10 @@ def test_the_course_shows_steps_holds_and_texts(tmp_path: Path) -> None:
             "  Tue 07:00:00  -> console.team: During quiet hours night: 12 tasks failed in project-1"
             "  (error, rule failures)"
         ),
-        *(f'                   | • Task "t-{number}" failed' for number in range(1, 7)),
+        "                   | None of the 12 failed runs has succeeded since.",
+        *(f'                   | • Task "t-{number}" failed' for number in range(1, 6)),
         "                   | …",
-        '                   | • Task "t-12" failed',
-        "                   | None of the 12 runs has succeeded since.",
+        *(f'                   | • Task "t-{number}" failed' for number in (11, 12)),
     ]
 
 

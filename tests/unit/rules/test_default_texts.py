@@ -153,7 +153,10 @@ READS = {
     "digest": (
         "info",
         "10 tasks failed, 1 sandbox with an error, 1 × gpu warmed",
-        ('• Task "train" failed\n• Task "test" failed\n… and 10 more\n2 of 11 runs have not succeeded since.'),
+        (
+            "2 of 11 failed runs have not succeeded since.\n"
+            '• Task "train" failed\n• Task "test" failed\n… and 10 more'
+        ),
         "Group: Sales pipeline, train, Oldest: 2026-01-05 22:00:00 UTC, Newest: 2026-01-05 23:58:00 UTC",
     ),
     "backlog_folded": (
@@ -308,6 +311,12 @@ def test_an_event_that_only_pretends_to_be_ours_is_unknown() -> None:
     assert default_texts.title((pretender, None, SALES)) == "Unknown event agent_started"
     assert default_texts.body((pretender, None, SALES)) == '{\n  "anything": 1\n}'
     assert default_texts.title((AgentStartedEvent(timestamp=NOW), None, None)) == "AInTandem Notify is running"
+
+
+def test_a_group_by_project_does_not_repeat_its_name() -> None:
+    event = happening("digest", label="Sales pipeline")
+    assert "Group" not in fields_text((event, None, SALES))
+    assert "Group: Sales pipeline" in fields_text((event, None, None))
 
 
 @pytest.mark.parametrize(

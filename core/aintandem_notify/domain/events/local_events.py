@@ -126,8 +126,9 @@ class DigestEvent(AgentEvent, tag="digest"):
 
     ``held_by`` names the stage that held them: ``group``, ``throttle``, ``quiet`` or ``silence``. ``label`` has
     the values that a group has in common, or the name of the quiet hours. ``types`` counts the notifications by
-    the type of their event, ``titles`` are those of the first ones. ``failed_runs`` runs had an error, and
-    ``open_runs`` of them have not succeeded since. The first event was at ``oldest``, the last at ``newest``.
+    the type of their event. ``titles`` are those of the first ones, the worst first, and equal ones are one;
+    ``unlisted`` notifications are not among them. ``failed_runs`` runs had an error, and ``open_runs`` of them
+    have not succeeded since. The first event was at ``oldest``, the last at ``newest``.
     """
 
     instance: LocalText = ""
@@ -136,6 +137,7 @@ class DigestEvent(AgentEvent, tag="digest"):
     count: int = 0
     types: dict[str, int] = field(default_factory=dict)
     titles: tuple[LocalText, ...] = ()
+    unlisted: int = 0
     rules: tuple[LocalText, ...] = ()
     projects: tuple[LocalText, ...] = ()
     failed_runs: int = 0

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.domain.runs import RunState
@@ -42,13 +42,7 @@ def read_summary(
         .group_by(held_c.project_id)
         .order_by(held_c.project_id)
     )
-    contents = connection.execute(
-        select(schema.notifications.c.content)
-        .join(schema.notifications, schema.notifications.c.id == held_c.notification_id)
-        .where(condition)
-        .order_by(held_c.id)
-        .limit(max_titles)
-    )
+    titles, places = _titles(connection, condition, max_titles)
     failed_runs, open_runs = _runs(connection, condition)
     return HeldSummary(
         first_id=first_id,
@@ -58,11 +52,33 @@ def read_summary(
         projects={project: name for project, name in projects},  # noqa: C416
         oldest=oldest,
         newest=newest,
-        titles=[str(from_json(content).get("title", "")) for content in contents.scalars()],
+        titles=titles,
+        title_projects=places,
         failed_runs=failed_runs,
         open_runs=open_runs,
         group_value=group_value,
     )
+
+
+def _titles(connection: Connection, condition: ColumnElement[bool], limit: int) -> tuple[list[str], list[str]]:
+    """The titles of the first notifications, the worst first, and the names of their projects."""
+    ranks = {severity.value: -severity.rank for severity in Severity}
+    order = (case(ranks, value=held_c.severity, else_=0), held_c.id)
+    place = func.row_number().over(order_by=order).label("place")
+    # Only few contents are read: there may be 100,000.
+    first = (
+        select(held_c.notification_id, held_c.project_name, place)
+        .where(condition)
+        .order_by(*order)
+        .limit(limit)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(schema.notifications.c.content, first.c.project_name)
+        .join(schema.notifications, schema.notifications.c.id == first.c.notification_id)
+        .order_by(first.c.place)
+    ).all()
+    return [str(from_json(row.content).get("title", "")) for row in rows], [row.project_name for row in rows]
 
 
 def _runs(connection: Connection, condition: ColumnElement[bool]) -> tuple[int, int]:

@@ -28,9 +28,11 @@ def store(any_store: str) -> Store:
     return new_store()
 
 
-def hold(store: Store, outcome: Hold | Drop, run: str = "t1", at: datetime = NOW) -> None:
+def hold(
+    store: Store, outcome: Hold | Drop, run: str = "t1", at: datetime = NOW, event_type: str = "task_failed"
+) -> None:
     """Stores an event with its notification and one outcome, as ingest does."""
-    failed = event("task_failed", run, at=(at - NOW).total_seconds())
+    failed = event(event_type, run, at=(at - NOW).total_seconds())
     attempt = advance(None, failed)
     about = notification(failed, attempt)
     changes = JournalChanges(
@@ -105,6 +107,16 @@ def test_notifications_that_are_told_together_are_one_unit(store: Store) -> None
         assert (summary.count, list(summary.titles)) == (2, ["task_failed t1"])
         assert summary.severities == frozenset({Severity.ERROR})
         assert (summary.failed_runs, summary.open_runs) == (2, 2)
+
+
+def test_the_worst_titles_of_a_summary_come_first(store: Store) -> None:
+    for run, event_type in (("t1", "task_completed"), ("t2", "task_cancelled"), ("t3", "task_failed")):
+        hold(store, grouped(NOW), run, event_type=event_type)
+    with store.transaction():
+        [due] = store.held.due(NOW)
+        summary = store.held.summarize(Selection(due), max_titles=2)
+        assert list(summary.titles) == ["task_failed t3", "task_cancelled t2"]
+        assert list(summary.title_projects) == ["Sales", "Sales"]
 
 
 def windows(
