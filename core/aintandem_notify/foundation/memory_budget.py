@@ -1,5 +1,6 @@
 """A budget of memory, in bytes, that many tasks share. Tasks wait for their share, first come, first served."""
 
+import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,3 +87,17 @@ class MemoryBudget:
             waiter = self._waiters.popleft()
             self.used += waiter.size
             waiter.granted.set()
+
+
+def free_locals(error: BaseException) -> None:
+    """Free the variables of the calls that ``error`` has ended, also those of the errors that led to it.
+
+    Error, traceback and call refer to each other, so only the garbage collector would free the texts that a call
+    has read. It runs rarely, and a budget counts that memory as free already.
+    """
+    seen: set[int] = set()
+    linked: BaseException | None = error
+    while linked is not None and id(linked) not in seen:
+        seen.add(id(linked))
+        traceback.clear_frames(linked.__traceback__)
+        linked = linked.__cause__ or linked.__context__

@@ -1,10 +1,13 @@
 """A budget of bytes: never exceeded, first come first served, and nothing is lost by a cancelled wait."""
 
+import gc
+import weakref
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from aintandem_notify.foundation.memory_budget import MemoryBudget
+from aintandem_notify.foundation.memory_budget import MemoryBudget, free_locals
 
 
 async def test_waiters_get_their_share_in_turn(nursery: trio.Nursery) -> None:
@@ -73,3 +76,39 @@ async def test_a_cancelled_wait_blocks_no_other(
 async def _after(seconds: float, act: object) -> None:
     await trio.sleep(seconds)
     await act()  # type: ignore[operator]
+
+
+class Large:
+    """A weakly referable value."""
+
+
+def fails(value: Large) -> None:
+    raise ValueError(str(type(value)))
+
+
+def test_an_error_whose_locals_are_freed_keeps_nothing_of_the_calls_that_it_ended() -> None:
+    values: list[weakref.ref[Large]] = []
+
+    def chained() -> None:
+        value = Large()
+        values.append(weakref.ref(value))
+        try:
+            fails(value)
+        except ValueError as error:
+            raise KeyError("no") from error
+
+    gc.disable()
+    try:
+        with pytest.raises(KeyError) as caught:
+            chained()
+        assert values[0]() is not None
+        free_locals(caught.value)
+        assert values[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_errors_that_caused_each_other_are_no_endless_way() -> None:
+    one, two = ValueError("1"), ValueError("2")
+    one.__context__, two.__context__ = two, one
+    free_locals(one)

@@ -72,7 +72,7 @@ def parse_response(answer: HttpAnswer, now: datetime) -> Any:
         raise error_for_response(answer, now)
     if answer.truncated:
         raise ResponseTooLarge(f"the answer has more than {len(answer.body):,} bytes", status=answer.status)
-    if not answer.body.strip():
+    if not answer.body or answer.body.isspace():  # without a copy
         return None
     try:
         return answer.json()

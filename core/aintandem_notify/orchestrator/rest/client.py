@@ -7,6 +7,7 @@ are repeated after server trouble. Errors are those of ``errors``. Lists are rea
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from copy import copy
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -15,9 +16,9 @@ import trio
 
 from aintandem_notify.errors import AuthenticationFailed, HttpFailed, ServerTrouble
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.foundation.memory_budget import MemoryBudget
+from aintandem_notify.foundation.memory_budget import MemoryBudget, free_locals
 from aintandem_notify.foundation.threads import run_in_thread
-from aintandem_notify.http_client import HttpClient
+from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.orchestrator.auth.session import Session
 from aintandem_notify.orchestrator.protocol.identifiers import validate_id
 from aintandem_notify.orchestrator.protocol.responses import ForeignAnswer, find_rows, parse_response
@@ -123,10 +124,16 @@ class OrchestratorApi:
                 max_body=MAX_BODY_BYTES,
                 room=lambda size: share.grow_to(2 * size),
             )
-            now = self._clock.now()
-            if len(answer.body) <= SMALL_RESPONSE_BYTES:
-                return convert(parse_response(answer, now))
-            return await run_in_thread(lambda: convert(parse_response(answer, now)), limiter=self._readers)
+            is_small, answers = len(answer.body) <= SMALL_RESPONSE_BYTES, [answer]
+            del answer
+            read = partial(_read, answers, self._clock.now(), convert)
+            try:
+                return read() if is_small else await run_in_thread(read, limiter=self._readers)
+            except Exception as error:
+                free_locals(error)
+                raise
+            finally:
+                answers.clear()
 
     async def projects(self) -> list[ProjectRecord]:
         """All projects that we may see."""
@@ -233,6 +240,11 @@ class OrchestratorApi:
         if not isinstance(content, dict):
             raise ForeignAnswer("the answer holds no health", status=200)
         return content
+
+
+def _read(answers: list[HttpAnswer], now: datetime, convert: Callable[[Any], T]) -> T:
+    # Taken from the list, because an error keeps functions and their arguments, but not their variables.
+    return convert(parse_response(answers.pop(), now))
 
 
 async def with_retries(send: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:

@@ -1,5 +1,6 @@
 """The REST calls against a real HTTP server on loopback; pauses between attempts run on virtual time."""
 
+import gc
 import json
 import threading
 import weakref
@@ -20,7 +21,7 @@ from aintandem_notify.orchestrator import Login, Session
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi
 from aintandem_notify.orchestrator.rest.records import Record, without_extras
 from support.nasty import orchestrator_http as nasty
-from support.nasty.wire import zipped
+from support.nasty.wire import answer, zipped
 from support.raw_http import RestAnswer
 from support.raw_orchestrator import RawOrchestrator, open_raw_orchestrator
 
@@ -279,3 +280,42 @@ async def test_records_of_a_mapped_list_are_freed_one_by_one(
         assert await getattr(orchestrator, name)(*arguments, convert, **options) == ["a", "b"]
         assert max(alive) <= 1
         assert [record() for record in records] == [None, None]
+
+
+@pytest.mark.parametrize("flaw", ["too long", "cut", "no list", "a failing conversion", "server trouble"])
+async def test_an_error_keeps_no_response_in_memory(flaw: str) -> None:
+    """Errors, their tracebacks and the calls in them form cycles, and the garbage collector runs rarely."""
+    rows = json.dumps([{"id": "a", "output": "x" * 2**20}]).encode()
+    answers: dict[str, object] = {
+        "too long": zipped(b" " * 2**25),
+        "cut": json_bytes(200, rows[:-1]),
+        "no list": json_bytes(200, b'{"other": %b}' % rows),
+        "a failing conversion": json_bytes(200, rows),
+        "server trouble": json_bytes(400, rows),
+    }
+
+    def convert(record: Record) -> None:
+        raise ZeroDivisionError(type(record).__name__)
+
+    async with api() as (orchestrator, raw):
+        raw.rest["GET /api/projects/p/tasks"] = answers[flaw]
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.raises((ApiError, ZeroDivisionError)) as caught:
+                await orchestrator.map_tasks("p", convert, limit=1, offset=0)
+            kept = [type(item) for item in gc.get_objects() if holds_megabyte(item)]
+        finally:
+            gc.enable()
+    assert caught.value is not None
+    assert kept == []
+
+
+def json_bytes(status: int, body: bytes) -> object:
+    return answer(status, body, {"content-type": "application/json"})
+
+
+def holds_megabyte(item: object) -> bool:
+    return isinstance(item, HttpAnswer | dict | Record) and any(
+        isinstance(part, str | bytes) and len(part) >= 2**20 for part in gc.get_referents(item)
+    )
