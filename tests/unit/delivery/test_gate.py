@@ -305,6 +305,19 @@ def test_a_gate_knows_which_pause_was_asked_for() -> None:
     assert not step(gate, Action.DELIVERED).pause_requested
 
 
+def test_an_error_in_the_plugin_repeats_the_pause_of_the_last_failure() -> None:
+    after = step(Gate(RESTING, 1, retry_at=NOW, pause_requested=True), Action.RETRY)
+    assert (after.retry_at, after.pause_requested) == (NOW + 1, False)
+
+
+def test_a_rate_holds_when_the_trouble_is_over() -> None:
+    assert step(Gate(RESTING, 2, retry_at=NOW, slot_at=NOW + 5), Action.DELIVERED).slot_at == NOW + 5
+
+
+def test_a_destination_that_is_gone_closes_the_gate_once() -> None:
+    assert step(Gate(turns=4), Action.DISABLE).turns == 5
+
+
 def fail(gate: Gate, delivery: int, blame: int, asked: float | None = None) -> Gate:
     verdict = Verdict(Action.WAIT, "why", asked, FaultHistory(blame=blame))
     return record_verdict(gate, verdict, NOW, lambda: 0.0, delivery)
@@ -336,6 +349,7 @@ def test_the_doubt_stays_while_only_suspects_fail() -> None:
     assert (again.probe_after, again.doubted, again.failures) == (7, True, 4)
     other = fail(gate, 9, SUSPECT_AFTER + 1)
     assert (other.probe_after, other.doubted, other.failures) == (9, True, 3)
+    assert not fail(gate, 9, SUSPECT_AFTER).doubted, "it was no suspect before this failure"
 
 
 @pytest.mark.parametrize("action", [Action.DELIVERED, Action.REFUSE, Action.PARK, Action.DISABLE])

@@ -97,6 +97,10 @@ def test_the_reason_of_what_is_given_up_says_how_often() -> None:
     assert (
         judge(raised("plugins/x.py:3: KeyError: 'c'"), TWICE).reason == "plugins/x.py:3: KeyError: 'c' (3 times)"
     )
+    assert [judge(raised("odd"), history, plain=True).reason for history in (CLEAN, ONCE)] == [
+        "odd",
+        "odd (2 times)",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -185,4 +189,4 @@ def test_the_blame_ends_no_message_before_a_burst_has_gone_out() -> None:
     young = assign_blame(before, is_well=True, is_common=False, age_s=MIN_BLAMED_AGE_S - 1)
     assert (young.action, young.history.blame) == (Action.RETRY, MAX_BLAME + 41)
     old = assign_blame(before, is_well=True, is_common=False, age_s=MIN_BLAMED_AGE_S)
-    assert old.action is Action.GIVE_UP
+    assert (old.action, old.retries_as_plain) == (Action.GIVE_UP, True)

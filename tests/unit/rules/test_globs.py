@@ -73,6 +73,7 @@ PROBLEMS = [
     ("agent", "no event type called agent; did you mean agent/*?"),
     ("tsk/*", "no family of events called tsk; did you mean task?"),
     ("zebra/*", "no family of events called zebra"),
+    ("task/a/b", "no event type matches task/a/b"),
     ("task/login_failed", "no event type called task/login_failed; did you mean agent/login_failed?"),
     ("task/task_faild", "no event type matches task/task_faild; did you mean task/task_failed?"),
     ("zeb*", "no event type matches zeb*"),
@@ -100,7 +101,9 @@ def test_a_glob_of_brackets_alone_is_looked_through_once() -> None:
     assert glob_problem("[" * 500_000 + "]") == "the [ in it is not closed"
 
 
-@pytest.mark.parametrize("glob", ["*", "*_failed", "agent/*", "unknown/*", "unknown/gpu_warmed", "task_[cf]*"])
+@pytest.mark.parametrize(
+    "glob", ["*", "*_failed", "agent/*", "unknown/*", "unknown/gpu_warmed", "task_[cf]*", "task_[f]ailed"]
+)
 def test_a_glob_that_means_something_is_fine(glob: str) -> None:
     assert glob_problem(glob) is None
 

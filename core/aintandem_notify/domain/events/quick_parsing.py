@@ -19,7 +19,7 @@ from aintandem_notify.domain.events.event_types import WIRE_MODELS
 from aintandem_notify.domain.events.field_types import OptionalObject
 from aintandem_notify.domain.events.parsing import restore_event
 from aintandem_notify.domain.events.record import record_fields, set_frame, set_memo
-from aintandem_notify.foundation.untrusted_json import find_flaw, is_flat
+from aintandem_notify.foundation.untrusted_json import find_flaw, is_flat, read_json
 
 Frame = str | bytes
 
@@ -79,7 +79,10 @@ def restore_event_json(wire_json: str, key: str) -> Event:
         or event.timestamp.tzinfo is not UTC
         or (type(event) in _FIELD_OF_ANY_VALUE and not _has_sound_value(event))
     ):
-        return restore_event(from_json(frame), key)
+        try:
+            return restore_event(from_json(frame), key)
+        except ValueError:  # older versions of pydantic count the sign of an integer as a digit
+            return restore_event(read_json(frame, strict=False), key)
     set_frame(event, frame)
     set_memo(event, {"key": key})
     return event

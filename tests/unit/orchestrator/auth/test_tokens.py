@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.orchestrator.auth.tokens import (
+    MAX_TOKEN_LENGTH,
     Token,
     TokenOrigin,
+    has_token_length,
+    is_token,
     make_stored_token,
     make_token,
     renewal_time,
@@ -35,6 +38,57 @@ def test_life_is_counted_from_arrival() -> None:
     token = token_of(jwt({"exp": SECONDS + 1000}))
     assert token.expires_at == datetime.fromtimestamp(SECONDS + 1000, UTC)
     assert (token.renew_from, token.renew_until) == (850.0, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("claims", "ends_in_s"), [({"exp": SECONDS + 9}, 9), ({"exp": SECONDS - 9}, -9), ({}, None)]
+)
+def test_a_token_has_its_text_its_origin_and_the_end_that_it_says(
+    claims: dict[str, float], ends_in_s: float | None
+) -> None:
+    expires_at = None if ends_in_s is None else datetime.fromtimestamp(SECONDS + ends_in_s, UTC)
+    text = jwt(claims)
+    token = token_of(text)
+    assert (token.text, token.origin, token.expires_at) == (text, TokenOrigin.LOGIN, expires_at)
+    stored = make_stored_token(text, now=NOW, current_time=100.0)
+    if ends_in_s is not None and ends_in_s < 0:
+        assert stored is None
+    else:
+        assert stored is not None
+        assert (stored.text, stored.origin, stored.expires_at) == (text, TokenOrigin.STORED, expires_at)
+
+
+def test_a_stored_token_counts_until_its_last_moment() -> None:
+    assert make_stored_token(jwt({"exp": SECONDS + 0.5}), now=NOW, current_time=100.0) is not None
+
+
+@pytest.mark.parametrize("padding", range(4))
+def test_claims_of_any_length_are_read(padding: int) -> None:
+    assert token_of(jwt({"exp": SECONDS + 1000, "x": "y" * padding})).renew_from == 850.0
+
+
+def test_claims_beside_odd_numbers_are_read() -> None:
+    assert token_of(jwt({"exp": SECONDS + 1000, "x": [math.nan]})).renew_from == 850.0
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one", "has_length"),
+    [
+        ("x", True, True),
+        ("!~", True, True),
+        ("", False, False),
+        ("two words", False, True),
+        ("line\n", False, True),
+        ("naïve", False, True),
+        ("x" * MAX_TOKEN_LENGTH, True, True),
+        ("x" * (MAX_TOKEN_LENGTH + 1), False, False),
+        (None, False, False),
+        (b"x", False, False),
+        (7, False, False),
+    ],
+)
+def test_a_token_is_visible_ascii_and_not_too_long(text: object, is_one: bool, has_length: bool) -> None:
+    assert (is_token(text), has_token_length(text)) == (is_one, has_length)
 
 
 @pytest.mark.parametrize("skew", [-3600, 3600, 365 * 86400])

@@ -7,6 +7,7 @@ import pytest
 
 from aintandem_notify.domain.events import BinaryFrame
 from aintandem_notify.orchestrator.link.heartbeat import (
+    MAX_CONTROL_LENGTH,
     PING,
     PONG,
     HeartbeatAction,
@@ -78,11 +79,15 @@ def test_control_frames(kind: str) -> None:
         ('{"type": ["ping"]}', None),
         ('{"type": "ping", "padding": "' + "x" * 300 + '"}', None),
         ("", None),
+        ('{"type": "ping", "x": [NaN]}', PING),
+        ('{"type": "ping", "x": "\ud800"}', PING),
+        ('{"type": "ping"}'.ljust(MAX_CONTROL_LENGTH), PING),
+        ('{"type": "ping"}'.ljust(MAX_CONTROL_LENGTH + 1), None),
     ],
 )
 def test_pings_and_pongs_are_recognized(frame: str | bytes, answer: str | None) -> None:
     assert control_type(frame) == answer
-    content = frame.encode() if isinstance(frame, str) else frame
+    content = frame.encode(errors="replace") if isinstance(frame, str) else frame
     assert answer is None or may_hold_control(b'{"type":"task_started"}' + content)
 
 
