@@ -38,6 +38,10 @@ async def test_a_difference_and_a_wrong_file_have_codes_of_their_own(tmp_path: P
     done = await run_command("rules", "test", "--json", "rules/three.toml", "rules/one.toml", cwd=tmp_path)
     assert (done.code, done.err) == (2, "")
     assert [item["ok"] for item in json.loads(done.out)["scenarios"]] == [False, True]
+    (tmp_path / "rules" / "three.toml").write_text("no TOML\n", encoding="utf-8")
+    done = await run_command("rules", "test", "rules/three.toml", cwd=tmp_path)
+    assert (done.code, done.err) == (2, "")
+    assert "rules/three.toml:1: not TOML: " in done.out
 
 
 async def test_a_folder_without_scenarios_and_no_file_at_all(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from aintandem_notify.cli.control_options import json_option
 from aintandem_notify.cli.echo import echo, echo_json
 from aintandem_notify.cli.options import EXIT_FAILED, EXIT_WRONG
 
@@ -24,7 +23,7 @@ def rules() -> None:
 )
 @click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("-v", "--show", is_flag=True, help="Also print the course: who is told when, and who is not.")
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts; also for a wrong FILE.")
 def test(files: tuple[Path, ...], show: bool, as_json: bool) -> None:
     """Play the scenarios in each FILE, and compare the notifications with the expected ones.
 

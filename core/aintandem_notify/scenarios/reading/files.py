@@ -1,7 +1,9 @@
 """Reads a scenario file: TOML to ``Scenario``, or a ConfigError with every problem of the file."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from aintandem_notify.config import Config
@@ -18,12 +20,22 @@ from aintandem_notify.scenarios.scenario import Expectation, Scenario, Step
 def read_scenario(path: Path, catalog: Catalog) -> Scenario:
     """The scenario in the file. Raises ConfigError with all its problems, or with those of its config."""
     text = read_text(path)
+    document = parse(text, path)
     context = FileContext(path, catalog, line_finder(text))
-    file = context.validate(FileTable, parse(text, path), ())
+    file = _read_top(document, context)
     scenario = None if file is None else _scenario(file, context)
     if scenario is None or context.findings:
         raise ConfigError(to_problems(context.findings, text), str(path))
     return scenario
+
+
+def _read_top(document: Mapping[str, Any], context: FileContext) -> FileTable | None:
+    """The top of the file without its wrong keys, so that the problems of the others are found, too."""
+    file = context.validate(FileTable, document, ())
+    wrong = {finding.place[0] for finding in context.findings}
+    if file is not None or "config" in wrong:
+        return file
+    return context.validate(FileTable, {key: value for key, value in document.items() if key not in wrong}, ())
 
 
 def _scenario(file: FileTable, context: FileContext) -> Scenario | None:

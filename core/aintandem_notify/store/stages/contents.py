@@ -63,20 +63,19 @@ def read_summary(
 def _titles(connection: Connection, condition: ColumnElement[bool], limit: int) -> tuple[list[str], list[str]]:
     """The titles of the first notifications, the worst first, and the names of their projects."""
     ranks = {severity.value: -severity.rank for severity in Severity}
-    order = (case(ranks, value=held_c.severity, else_=0), held_c.id)
-    place = func.row_number().over(order_by=order).label("place")
-    # Only few contents are read: there may be 100,000.
+    rank = case(ranks, value=held_c.severity, else_=0).label("rank")
+    # Few contents are read and few rows are sorted as a whole: there may be 100,000.
     first = (
-        select(held_c.notification_id, held_c.project_name, place)
+        select(held_c.id, held_c.notification_id, held_c.project_name, rank)
         .where(condition)
-        .order_by(*order)
+        .order_by(rank, held_c.id)
         .limit(limit)
         .subquery()
     )
     rows = connection.execute(
         select(schema.notifications.c.content, first.c.project_name)
         .join(schema.notifications, schema.notifications.c.id == first.c.notification_id)
-        .order_by(first.c.place)
+        .order_by(first.c.rank, first.c.id)
     ).all()
     return [str(from_json(row.content).get("title", "")) for row in rows], [row.project_name for row in rows]
 

@@ -153,6 +153,12 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     assert problems(tmp_path, text) == [
         'scenario.toml:1: tz: should be the name of a time zone, as "Europe/Berlin" or "UTC"'
     ]
+    more = 'nam = "x"\nsteps = 5\n' + CONFIG + failures_rule("setle = '2m'")
+    assert [line.partition(": ")[0] for line in problems(tmp_path, more)] == [
+        "scenario.toml:1",
+        "scenario.toml:2",
+        "scenario.toml:11",
+    ]
     more = steps('event = "task_faild"; task = "a"', 'link = "x"') + "[[expect]]\ncount = -1\n"
     assert [line.partition(": ")[0] for line in problems(tmp_path, CONFIG + more)] == [
         "scenario.toml:5",
