@@ -69,6 +69,16 @@ _BY_TYPE: dict[str, dict[str, Any]] = {
         "oldest": "2026-01-05T22:00:00Z",
         "newest": "2026-01-05T23:58:00Z",
     },
+    "silence_ending": {
+        "silence": "3f9a2b1c",
+        "count": 12,
+        "seconds": 720,
+        "expiresAt": "2026-01-06T00:12:00Z",
+        "matchers": {"task": "train-*"},
+        "owner": "ana",
+        "reason": "a migration",
+        "recipients": ["slack.team"],
+    },
     "digest": {
         "instance": "slack.team",
         "heldBy": "group",

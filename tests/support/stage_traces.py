@@ -397,7 +397,10 @@ def end_silence(store: Store, name: str, now: datetime) -> None:
 
 
 def messages(store: Store) -> list[Told]:
-    """All messages that the store has ever queued. One of several says the same as the held rows that it told."""
+    """All messages that the store has ever queued. One of several says the same as the held rows that it told.
+
+    The words before the end of a silence are not of the stages, and not among them.
+    """
     rows = store._connection.execute(
         text(
             "SELECT h.told_by, n.content FROM held h JOIN notifications n ON n.id = h.notification_id "
@@ -407,7 +410,12 @@ def messages(store: Store) -> list[Told]:
     labels: dict[str, list[str]] = {}
     for told_by, content in rows:
         labels.setdefault(told_by, []).append(json.loads(content)["title"])
-    queued = store._connection.execute(text("SELECT created_at, destination, notification_id FROM deliveries"))
+    queued = store._connection.execute(
+        text(
+            "SELECT d.created_at, d.destination, d.notification_id FROM deliveries d "
+            "LEFT JOIN notifications n ON n.id = d.notification_id WHERE coalesce(n.rule, '') <> 'silence'"
+        )
+    )
     return sorted(
         _message(store, at, destination, notification_id, labels.get(notification_id, []))
         for at, destination, notification_id in queued.all()

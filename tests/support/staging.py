@@ -46,9 +46,16 @@ class StageBench:
         router = Router(config)
         self.ingest.use(router, StagePolicy.of(config), router.route_behind)
 
-    async def titles(self, destination: str = "slack.team") -> list[tuple[int, str]]:
-        """The notifications that the destination was told: seconds after ``NOW``, and the title."""
-        return [(at, notification.title) for at, notification in await self.notifications(destination)]
+    async def titles(self, destination: str = "slack.team", *, with_words: bool = False) -> list[tuple[int, str]]:
+        """The notifications that the destination was told: seconds after ``NOW``, and the title.
+
+        ``with_words``: also the words before the end of a silence.
+        """
+        return [
+            (at, told.title)
+            for at, told in await self.notifications(destination)
+            if with_words or told.event.type != "silence_ending"
+        ]
 
     async def notifications(self, destination: str = "slack.team") -> list[tuple[int, Notification]]:
         """The notifications in its queue, each with the seconds after ``NOW`` at which it was queued."""

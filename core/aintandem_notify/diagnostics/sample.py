@@ -78,7 +78,7 @@ def build_sample(
     about: dict[str, Any] = {"projectId": where.id} if where is not None else {}
     if EVENT_TYPES[event_type].family is Family.AGENT and "projectId" not in SAMPLE_FIELDS[event_type]:
         where, about = None, {"instance": OTHER_INSTANCE} if "instance" in SAMPLE_FIELDS[event_type] else {}
-    if event_type == "agent_recovered":  # goes to those that got the beginning
+    if event_type in ("agent_recovered", "silence_ending"):  # these name their recipients
         about = {**about, "recipients": [destination]}
     event = sample_event(event_type, timestamp=now, **about)
     sending = RuleConfig(name="test", events=(event_type,), notify=(destination,))

@@ -117,6 +117,16 @@ SAMPLE_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "oldest": "2026-01-05T07:12:00Z",
         "newest": "2026-01-05T09:20:00Z",
     },
+    "silence_ending": {
+        "silence": "3f9a2b1c",
+        "count": 12,
+        "seconds": 720.0,
+        "expiresAt": "2026-01-05T09:42:00Z",
+        "matchers": {"task": "train-*"},
+        "owner": "ana",
+        "reason": "a migration",
+        "recipients": ["slack.team"],
+    },
     "backlog_folded": {
         "instance": "slack.team",
         "count": 3,

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import trio
 
 from aintandem_notify.errors import StatementFailed, StoreError
 from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.ingest.silence_ends import Route, announce_end, due_words, next_word
 from aintandem_notify.ingest.staging import Fired, Reroute, Staging, no_reroute
 from aintandem_notify.log import get_logger
 from aintandem_notify.stages.pipeline import StagePolicy
@@ -29,13 +31,16 @@ _log: Final = get_logger(__name__)
 
 
 class HeldReleases:
-    """Releases held notifications. ``use`` replaces the rules; after a change of the silences call ``look_again``.
+    """Releases held notifications, and announces the ends of silences.
+
+    ``use`` replaces the rules; after a change of the silences call ``look_again``.
 
     Nothing is released before ``begin``: until then nobody knows whether projects are caught up.
     """
 
     def __init__(self, storage: Storage, clock: Clock) -> None:
         self.policy: StagePolicy = StagePolicy()
+        self.route: Route = no_reroute
         self.reroute: Reroute = no_reroute
         self._storage = storage
         self._clock = clock
@@ -52,9 +57,9 @@ class HeldReleases:
         self._is_caught_up = is_caught_up
         self._begun_at = self._clock.now()
 
-    def use(self, policy: StagePolicy, reroute: Reroute) -> None:
+    def use(self, policy: StagePolicy, route: Route, reroute: Reroute) -> None:
         """Apply these rules from the next transaction on, also to held notifications."""
-        self.policy, self.reroute = policy, reroute
+        self.policy, self.route, self.reroute = policy, route, reroute
         self._has_new_config = True
         self.look_again()
 
@@ -77,6 +82,7 @@ class HeldReleases:
         while self.seconds_to_next() <= 0:
             now = self._clock.now()
             destinations |= (await self._fire(now)).destinations
+            destinations |= await self._announce_ends(now)
             self._set_timer()
         return destinations
 
@@ -97,6 +103,24 @@ class HeldReleases:
         self._next_due = now + POSTPONED
         return Fired()
 
+    async def _announce_ends(self, now: datetime) -> set[str]:
+        """Tell people of silences that end soon. Raises StoreError."""
+        destinations: set[str] = set()
+        for silence in due_words(self._silences, now):
+            try:
+                destinations |= await self._storage.run(partial(self._announce_end, silence=silence, now=now))
+            except Exception as error:  # the silence ends all the same, and is told then
+                if is_store_failure(error):
+                    raise
+                self._log_once("the end of a silence cannot be announced", error)
+        return destinations
+
+    def _announce_end(self, store: Store, silence: Silence, now: datetime) -> set[str]:
+        with store.transaction():
+            destinations = announce_end(store, silence, self.route, store.membership.now(now))
+            self._silences = store.silences.active(store.membership.now(now))
+        return destinations
+
     def _log_once(self, message: str, error: Exception) -> None:
         if (kind := f"{message} {type(error).__name__}") not in self._logged:
             self._logged.add(kind)
@@ -116,7 +140,7 @@ class HeldReleases:
                 store.held.make_due_if(self.policy.is_obsolete, now)
                 store.traces.note_rules(self.policy.config_hash, now)
             fired = fire(self._staging(store, now))
-            self._next_due = now if fired.more else store.held.next_due()
+            self._next_due = now if fired.more else self._next(store, now)
             if fired.others:
                 self._next_due = now + timedelta(seconds=SHARED_LOOK_EVERY_S)
         self._has_new_config = False
@@ -127,7 +151,11 @@ class HeldReleases:
         if self.policy.is_empty and not self._silences:
             return
         changes.notifications[:] = self._staging(store, store.membership.now(now)).admit(changes.notifications)
-        self._next_due = store.held.next_due()
+        self._next_due = self._next(store, now)
+
+    def _next(self, store: Store, now: datetime) -> datetime | None:
+        times = (store.held.next_due(), next_word(self._silences, now))
+        return min((moment for moment in times if moment is not None), default=None)
 
     def _staging(self, store: Store, now: datetime) -> Staging:
         return Staging(

@@ -111,7 +111,7 @@ class Ingest:
     def use(self, router: EventRouter, policy: StagePolicy, reroute: Reroute) -> None:
         """Apply these rules from the next transaction on, also to held notifications."""
         self.router = router
-        self.releases.use(policy, reroute)
+        self.releases.use(policy, router.route, reroute)
         self._submitted.set()
 
     def look_again(self) -> None:

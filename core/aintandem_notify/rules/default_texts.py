@@ -100,6 +100,16 @@ def _backlog_summary(context: EventContext) -> str:
     return "\n".join(filter(None, (kinds, about, waited)))
 
 
+def _silence_body(context: EventContext) -> str:
+    event = context[0]
+    globs = ", ".join(f"{name} {glob}" for name, glob in (event_field(event, "matchers") or {}).items())
+    lines = [_reason(context), f"It silences {globs}." if globs else ""]
+    lines.append("When it ends, each destination gets one message about all that it held.")
+    if silence := event_field(event, "silence"):
+        lines.append(f"To end it now: aintandem-notify silences end {silence}")
+    return "\n".join(filter(None, lines))
+
+
 _DIGEST_TITLES: Final[Mapping[str, str]] = {
     "throttle": "More: {counts}",
     "quiet": "During {label}: {counts}",
@@ -230,6 +240,9 @@ DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
     "destination_recovered": DefaultText(_SUCCESS, "Notifications to {instance} work again", _reason),
     "store_degraded": DefaultText(_ERROR, "AInTandem Notify has trouble with its store", _reason),
     "backlog_folded": DefaultText(_INFO, "{count} notifications in one", _backlog_summary, ("Oldest", "Newest")),
+    "silence_ending": DefaultText(
+        _INFO, "A silence ends in {lasted} and holds {held}", _silence_body, ("Ends", "Owner")
+    ),
     # The notification has the highest severity of those that it stands for.
     "digest": DefaultText(_INFO, "{digest}", _digest_body, ("Group", "Oldest", "Newest")),
     # A warning at the most: see ``severity``.
@@ -333,6 +346,7 @@ _TITLE_NAMES: Final[Mapping[str, Callable[[EventContext], str]]] = {
     "type": lambda context: context[0].type,
     "count": lambda context: str(event_field(context[0], "count") or 0),
     "digest": _digest_title,
+    "held": lambda context: _plural(event_field(context[0], "count") or 0, "notification"),
     "step": lambda context: _step_and_status(context[0]),
     "artifact": lambda context: PurePosixPath(artifact_fact("path")(context) or "").name or "a file",
     "phase": lambda context: event_field(context[0], "phase") or event_field(context[0], "phase_id") or "",

@@ -92,6 +92,8 @@ FACTS: Final[Mapping[str, Callable[[EventContext], str | None]]] = {
     "Not heard from": _field_time("blind_from"),
     "Heard again": _field_time("blind_until"),
     "Group": _group,
+    "Ends": _field_time("expires_at"),
+    "Owner": _field_text("owner"),
     "Oldest": _field_time("oldest"),
     "Newest": _field_time("newest"),
     "Happened": lambda context: (

@@ -19,6 +19,7 @@ from aintandem_notify.domain.events import (
     AgentRecoveredEvent,
     Event,
     Family,
+    SilenceEndingEvent,
 )
 from aintandem_notify.domain.notification import STORE_THREAD, Notification, Project, agent_thread
 from aintandem_notify.domain.runs import Run
@@ -45,6 +46,13 @@ MAX_TITLE_CHARACTERS: Final = 500
 
 HEALTH_RULE: Final = "health"
 """The name of the rule that sends the end of the agent's trouble to whoever got the notice of its begin."""
+
+SILENCE_RULE: Final = "silence"
+"""The name of the rule that sends the word before a silence ends to those from whom it holds something back."""
+
+_WITH_RECIPIENTS: Final = (AgentRecoveredEvent, SilenceEndingEvent)
+"""Events that name the destinations to which they go."""
+_TYPES_WITH_RECIPIENTS: Final = {"agent_recovered": HEALTH_RULE, "silence_ending": SILENCE_RULE}
 
 T = TypeVar("T")
 
@@ -91,7 +99,10 @@ class Router:
             event_type: matching for event_type in EVENT_TYPES if (matching := _for_type(event_type, rules))
         }
         self._destinations = tuple(instance.name for instance in config.instances.values() if instance.delivers)
-        self._health_rule = _CompiledRule.of(EffectiveRule(HEALTH_RULE, frozenset(), self._destinations))
+        self._own_rules = {
+            event_type: _CompiledRule.of(EffectiveRule(name, frozenset(), self._destinations))
+            for event_type, name in _TYPES_WITH_RECIPIENTS.items()
+        }
         self._for_unknown = tuple(rule for rule in rules if rule.definition.unknown_globs)
         console_url = config.orchestrator.console_url
         self._console_url = None if console_url is None else compile_address(console_url)
@@ -100,7 +111,7 @@ class Router:
 
     def may_notify(self, event_type: str) -> bool:
         """True if an event of this type can lead to a notification. If False, ``route`` gives none."""
-        if event_type == "agent_recovered":
+        if event_type in _TYPES_WITH_RECIPIENTS:
             return bool(self._destinations)
         return event_type in self._by_type or (
             bool(self._for_unknown)
@@ -147,7 +158,7 @@ class Router:
         behind: tuple[str, str] | None = None,
     ) -> list[RoutedNotification]:
         rules = self._rules_for(event)
-        if not rules and not isinstance(event, AgentRecoveredEvent):
+        if not rules and not isinstance(event, _WITH_RECIPIENTS):
             return []
         names = scope(event, run, project)
         served = self._not_notified(event)
@@ -162,11 +173,13 @@ class Router:
             for rule, verdict, recipients in _verdicts(rules, event, project, names, served, holds)
             if verdict is Verdict.MATCH and recipients
         ]
-        if isinstance(event, AgentRecoveredEvent):  # the end goes to all recipients of the begin
+        if isinstance(event, _WITH_RECIPIENTS):  # it goes to all of them
             recipients = tuple(name for name in self._destinations if name not in served)
             if recipients:
                 context = (event, run, project)
-                routed.append(RoutedNotification(build(self._health_rule, context, names, now), recipients))
+                routed.append(
+                    RoutedNotification(build(self._own_rules[event.type], context, names, now), recipients)
+                )
         return routed
 
     def trace(self, event: Event, run: Run | None, project: Project | None) -> list[RuleTrace]:
@@ -212,7 +225,7 @@ class Router:
     def _not_notified(self, event: Event) -> set[str]:
         """The destinations that must not get the event: those that it is about, or for an end all others."""
         match event:
-            case AgentRecoveredEvent():
+            case AgentRecoveredEvent() | SilenceEndingEvent():
                 return set(self._destinations) - set(event.recipients)
             case AgentDegradedEvent():
                 return set(event.excluded)

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from aintandem_notify.rules.globs import is_named
 from aintandem_notify.stages.facts import Facts
+
+MIN_LEAD: Final = timedelta(minutes=1)
+MAX_LEAD: Final = timedelta(minutes=15)
+"""The time before the end of a silence at which people are told of it; time to make it longer."""
 
 MATCHER_NAMES: Final = ("project", "task", "workflow", "sandbox", "rule", "destination", "type")
 """The names that a silence can match, each with a glob."""
@@ -26,6 +30,18 @@ class Silence:
     expires_at: datetime
     owner: str = ""
     reason: str = ""
+    is_announced: bool = False
+    """People were told that it ends soon."""
+
+    @property
+    def announced_from(self) -> datetime:
+        """When people are told that it ends soon: a tenth of its time before, 1 to 15 minutes.
+
+        Of a short one, half of its time before.
+        """
+        length = self.expires_at - self.begins_at
+        lead = min(max(length / 10, MIN_LEAD), MAX_LEAD, length / 2)
+        return self.expires_at - lead
 
     def is_active(self, at: datetime) -> bool:
         """True from its beginning until it expires."""

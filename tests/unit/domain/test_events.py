@@ -53,6 +53,7 @@ OWN_EVENTS: list[Event] = [
     events.DestinationParkedEvent(timestamp=NOW, instance="slack.team", reason="revoked"),
     events.DestinationRecoveredEvent(timestamp=NOW, instance="slack.team"),
     events.StoreDegradedEvent(timestamp=NOW, reason="the disk is full"),
+    events.SilenceEndingEvent(timestamp=NOW, silence="3f9a", count=2, matchers={"task": "x"}, recipients=("a.b",)),
     events.DigestEvent(timestamp=NOW, instance="slack.team", held_by="group", count=2, types={"task_failed": 2}),
     events.BacklogFoldedEvent(
         timestamp=NOW,
@@ -181,7 +182,7 @@ def test_the_table_knows_every_type_once() -> None:
         Family.WORKFLOW: 8,
         Family.SANDBOX: 4,
         Family.CONNECTION: 3,
-        Family.AGENT: 12,
+        Family.AGENT: 13,
         Family.UNKNOWN: 0,
     }
     for name, model in EVENT_TYPES.items():

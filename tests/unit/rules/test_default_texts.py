@@ -150,6 +150,15 @@ READS = {
         "3 runs changed meanwhile; missed events are reported now.\n1 run ended too long ago to be reported.",
         "Not heard from: 2026-01-05 23:58:00 UTC, Heard again: 2026-01-06 00:00:10 UTC",
     ),
+    "silence_ending": (
+        "info",
+        "A silence ends in 12 min and holds 12 notifications",
+        (
+            "a migration\nIt silences task train-*.\nWhen it ends, each destination gets one message about all "
+            "that it held.\nTo end it now: aintandem-notify silences end 3f9a2b1c"
+        ),
+        "Ends: 2026-01-06 00:12:00 UTC, Owner: ana",
+    ),
     "digest": (
         "info",
         "10 tasks failed, 1 sandbox with an error, 1 × gpu warmed",

@@ -79,6 +79,8 @@ def test_without_any_rule_every_destination_gets_ends_of_runs_and_the_agents_tro
         expected = {"agent": ("file_log.audit",) if of_itself else everybody}
     elif event_type == "agent_recovered":  # the sample's recipient
         expected = {"health": ("slack.team",)}
+    elif event_type == "silence_ending":
+        expected = {"silence": ("slack.team",)}
     assert recipients(settings, event_type) == expected
     assert Router(settings).may_notify(event_type) is (expected != {})
 

@@ -26,6 +26,7 @@ from aintandem_notify.domain.events.local_events import (
     FeedGapEvent,
     LoginFailedEvent,
     PluginFailedEvent,
+    SilenceEndingEvent,
     StoreDegradedEvent,
 )
 from aintandem_notify.domain.events.parsing import (
@@ -110,6 +111,7 @@ __all__ = [
     "SandboxEvent",
     "SandboxStartedEvent",
     "SandboxStoppedEvent",
+    "SilenceEndingEvent",
     "StoreDegradedEvent",
     "TaskArtifactEvent",
     "TaskCancelledEvent",

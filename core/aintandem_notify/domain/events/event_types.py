@@ -19,6 +19,7 @@ from aintandem_notify.domain.events.local_events import (
     FeedGapEvent,
     LoginFailedEvent,
     PluginFailedEvent,
+    SilenceEndingEvent,
     StoreDegradedEvent,
 )
 from aintandem_notify.domain.events.wire_events import (
@@ -80,6 +81,7 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = {
     "feed_gap": FeedGapEvent,
     "backlog_folded": BacklogFoldedEvent,
     "digest": DigestEvent,
+    "silence_ending": SilenceEndingEvent,
 }
 """Every known type and its model; the model has its ``family``."""
 

@@ -105,6 +105,22 @@ class AgentRecoveredEvent(AgentEvent, tag="agent_recovered"):
     recipients: tuple[LocalText, ...] = ()
 
 
+class SilenceEndingEvent(AgentEvent, tag="silence_ending"):
+    """A silence that holds ``count`` notifications ends in ``seconds``, at ``expires_at``.
+
+    It goes to the destinations of these notifications (``recipients``). ``silence`` is its id, ``matchers`` are
+    its globs by name; ``owner`` has given the ``reason``.
+    """
+
+    silence: LocalText = ""
+    count: int = 0
+    seconds: float = 0.0
+    expires_at: Moment | None = None
+    matchers: dict[str, str] = field(default_factory=dict)
+    owner: LocalText = ""
+    recipients: tuple[LocalText, ...] = ()
+
+
 class BacklogFoldedEvent(AgentEvent, tag="backlog_folded"):
     """Replaces ``count`` notifications that waited for a destination (``instance``) while it was unreachable.
 

@@ -362,6 +362,16 @@ class HeldNotifications:
         )
         return {silence_id: count for silence_id, count in self._connection.execute(query)}  # noqa: C416
 
+    def silenced_at(self, silence_id: str) -> dict[str, int]:
+        """The number of notifications that the silence holds for each destination."""
+        query = (
+            select(held_c.destination, func.count())
+            .where(_IS_HELD, held_c.stage == Stage.SILENCES.value, held_c.hold_key == silence_id)
+            .group_by(held_c.destination)
+            .order_by(held_c.destination)
+        )
+        return {destination: count for destination, count in self._connection.execute(query)}  # noqa: C416
+
     def end_silences(self, silence_ids: Sequence[str], now: datetime) -> None:
         """Ask the stages again at ``now`` about the notifications that these silences hold."""
         silenced = and_(_IS_HELD, held_c.stage == Stage.SILENCES.value, held_c.hold_key.in_(silence_ids))

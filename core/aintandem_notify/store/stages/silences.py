@@ -51,6 +51,23 @@ class Silences:
             update(schema.silences).where(silences_c.id.in_(silence_ids)).values(expires_at=now)
         )
 
+    def mark_announced(self, silence_id: str, now: datetime) -> bool:
+        """Note that people are told of its end; False if another agent has told them."""
+        changed = self._connection.execute(
+            update(schema.silences)
+            .where(silences_c.id == silence_id, silences_c.announced_at.is_(None))
+            .values(announced_at=now)
+        )
+        return changed.rowcount == 1
+
 
 def _silence(row: Any) -> Silence:
-    return Silence(row.id, json.loads(row.matchers), row.begins_at, row.expires_at, row.owner, row.reason)
+    return Silence(
+        row.id,
+        json.loads(row.matchers),
+        row.begins_at,
+        row.expires_at,
+        row.owner,
+        row.reason,
+        is_announced=row.announced_at is not None,
+    )
