@@ -261,6 +261,7 @@ def test_the_reason_of_an_exception_is_one_short_line() -> None:
         ("destination_parked", {"instance": "webhook.ops"}, "agent/webhook.ops"),
         ("plugin_failed", {"instance": "prometheus.all"}, "agent/prometheus.all"),
         ("feed_gap", {}, "agent/p1"),
+        ("store_degraded", {}, "agent/store"),
     ],
 )
 def test_a_thread_keeps_related_notifications_together(event_type: str, fields: Any, thread: str) -> None:
@@ -291,6 +292,7 @@ def test_ids_are_in_the_order_of_the_events_to_the_millisecond() -> None:
     ids = [only(routed(config(SLACK), event)).id for event in events]
     assert ids == sorted(ids)
     assert {len(name) for name in ids} == {36}
+    assert [int(name[4:16], 16) for name in ids[:2]] == [0, 1000]
 
 
 def test_one_notification_serves_every_destination_of_a_rule() -> None:
@@ -382,6 +384,28 @@ def test_without_texts_all_but_the_texts_is_as_usual() -> None:
         assert notification.project.id == SALES.id
         assert notification.event.type == "task_failed"
         assert "some text" not in repr(notification)
+
+
+@pytest.mark.parametrize("event_type", ["connection_error", "feed_gap"])
+def test_without_texts_the_thread_is_that_of_the_project_or_the_agent(event_type: str) -> None:
+    router, event = Router(config(SLACK, rule("r", event_type, "slack.team"))), happening(event_type)
+    (usual,), (bare,) = (route(event, None, SALES, NOW) for route in (router.route, router.route_without_texts))
+    assert bare.notification.thread == usual.notification.thread
+
+
+def test_behind_a_rule_only_later_ones_are_asked_and_about_one_destination() -> None:
+    rules = (
+        rule("a", "task/*", "slack.team file_log.audit"),
+        rule("b", "task/*", "slack.team file_log.audit", title="{{ project.name }} {{ run.name }}"),
+    )
+    router, event = Router(config(SLACK, FILE, *rules)), happening("task_failed")
+    run = run_of(event)
+    (sent,) = router.route_behind("a", "slack.team", event, run, SALES, NOW)
+    assert (sent.notification.rule, sent.destinations) == ("b", ("slack.team",))
+    assert (sent.notification.title, sent.notification.created_at) == ("Sales pipeline data-analysis", NOW)
+    assert (sent.notification.run, sent.notification.project) == (run, SALES)
+    assert router.route_behind("b", "slack.team", event, run, SALES, NOW) == []
+    assert router.route_behind("gone since a reload", "slack.team", event, run, SALES, NOW) == []
 
 
 def test_without_texts_no_condition_is_looked_at_but_the_project_is() -> None:

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from aintandem_notify.domain.notification import Severity
-from aintandem_notify.rules import Router
+from aintandem_notify.rules import Router, default_texts
 from support.happenings import NOW, SALES, happening, project_of, run_of
 from support.routing import SLACK, config, destination, only, routed, rule
 
@@ -22,7 +22,27 @@ def test_texts_that_raise_give_way_to_the_default_and_are_logged_once_each() -> 
             notification = only(router.route(event, run_of(event), SALES, NOW))
     assert (notification.title, notification.body) == ('Task "data-analysis" failed', "KeyError: 'region'")
     assert notification.url is None
-    assert sorted(line["part"] for line in logs) == ["body", "console_url", "title"]
+    assert sorted((line["part"], line["rule"]) for line in logs) == [
+        ("body", "r"),
+        ("console_url", "orchestrator"),
+        ("title", "r"),
+    ]
+
+
+def test_a_notification_whose_facts_raise_is_sent_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fields(_context: object) -> None:
+        raise KeyError("odd")
+
+    router = Router(config(SLACK, rule("r", "task/*", "slack.team", title="some text")))
+    event = happening("task_failed")
+    run = run_of(event)
+    monkeypatch.setattr(default_texts, "fields", fields)
+    with structlog.testing.capture_logs() as logs:
+        sent = router.route(event, run, SALES, NOW)
+    assert sent == router.route_without_texts(event, run, SALES, NOW)
+    (line,) = logs
+    assert (line["rule"], line["part"]) == ("r", "text of task_failed")
+    assert (line["reason"], line["so"]) == ("KeyError: 'odd'", "it is sent without its text")
 
 
 def test_a_rule_writes_its_own_text() -> None:
@@ -107,7 +127,7 @@ def test_a_mention_that_raises_is_left_out_and_logged_once() -> None:
             sent = router.route(event, run_of(event), project_of(event), NOW)
             assert only(sent).mentions == ("U1",)
     (line,) = logs
-    assert (line["part"], line["so"]) == ("mention", "it mentions nobody")
+    assert (line["rule"], line["part"], line["so"]) == ("r", "mention", "it mentions nobody")
 
 
 def test_without_texts_of_events_only_constant_mentions_stay() -> None:
@@ -132,6 +152,8 @@ def test_nothing_of_a_secret_or_a_terminal_gets_into_a_text() -> None:
     )
     notification = only(routed(settings, happening("task_failed", error=f"\x1b[31m{token}"), step=token))
     assert "xoxb-1" not in f"{notification.title} {notification.body} {notification.fields}"
+    cut = config(SLACK, rule("r", "task/*", "slack.team", title="{{ event.error[:12] }}"))
+    assert "xoxb-1" not in only(routed(cut, happening("task_failed", error=token))).title
     assert "\x1b" not in notification.title + notification.body
 
 
