@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MAX_BODY_LINES: Final = 8
 """Lines of a notification's text that the course shows."""
+MAX_FAILURES: Final = 20
+"""Differences that are shown; JSON has all."""
 MAX_ALIKE: Final = 3
 """Events of one step that the course shows; of more, the first and the last."""
 
@@ -28,8 +30,10 @@ def result_lines(result: ScenarioResult, *, with_course: bool) -> Iterator[str]:
         yield from (f"  {line}" for line in str(result.error).split("\n"))
         return
     yield f"{'ok' if result.is_right else 'FAILED':<6}  {result.path}: {result.played.scenario.name}"
-    for failure in result.played.failures:
+    for failure in result.played.failures[:MAX_FAILURES]:
         yield f"  {_describe_failure(failure, result.played)}"
+    if (more := len(result.played.failures) - MAX_FAILURES) > 0:
+        yield f"  … and {more} more {'difference' if more == 1 else 'differences'}"
     if with_course:
         yield from (f"  {line}" for line in _course(result.played))
 

@@ -38,7 +38,7 @@ from aintandem_notify.scenarios.scenario import (
 from aintandem_notify.scenarios.step_texts import describe
 from aintandem_notify.scenarios.timeline import Entry, Notified, Timeline
 from aintandem_notify.stages.pipeline import StagePolicy
-from aintandem_notify.store import DeliveryFilter, Storage, Store, open_storage
+from aintandem_notify.store import Storage, Store, open_storage
 from aintandem_notify.store.stages.untold import Untold
 
 MAX_AFTER_END: Final = timedelta(days=400)
@@ -291,8 +291,7 @@ class _Player:
         self._entries.append(Entry(at=step.at, line=step.line, text=describe(step), untold=untold, remark=remark))
 
     async def _note_newest(self) -> None:
-        newest = await self._inside(lambda store: store.delivery_queries.ids(DeliveryFilter(), limit=1))
-        self._newest_before.append(newest[0] if newest else 0)
+        self._newest_before.append(await self._inside(lambda store: store.delivery_queries.newest_id()))
 
     def _new_untold(self, store: Store) -> list[Untold]:
         return store.untold.list(after_id=self._last_untold)

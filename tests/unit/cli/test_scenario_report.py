@@ -67,6 +67,13 @@ def test_a_difference_has_file_line_and_time(tmp_path: Path) -> None:
     assert summary([wrong, wrong]) == "2 scenarios, 2 not as expected"
 
 
+def test_of_many_differences_only_some_are_shown(tmp_path: Path) -> None:
+    many = CONFIG + failures_rule() + steps('event = "task_failed"; task = "t-{n}"; times = 22')
+    lines = list(result_lines(result(tmp_path, many), with_course=False))
+    assert len(lines) == 22
+    assert lines[-1] == "  … and 2 more differences"
+
+
 def test_a_wrong_file_is_its_problems() -> None:
     error = ConfigError([Problem("is missing", "config"), Problem("unknown key", "nam", 3)], "scenario.toml")
     lines = list(result_lines(ScenarioResult(PATH, error=error), with_course=True))

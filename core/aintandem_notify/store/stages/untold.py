@@ -8,12 +8,19 @@ from datetime import datetime
 from typing import Final
 
 from pydantic_core import from_json
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from aintandem_notify.stages.pipeline import Stage
 from aintandem_notify.store.engine import schema
 
 held_c: Final = schema.held.c
+
+_UNTOLD: Final = (
+    select(schema.held, schema.notifications.c.content)
+    .outerjoin(schema.notifications, schema.notifications.c.id == held_c.notification_id)
+    .where(held_c.told_by.is_(None), held_c.id > bindparam("after_id"))
+    .order_by(held_c.id)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +56,6 @@ class UntoldNotifications:
 
     def list(self, *, after_id: int = 0) -> list[Untold]:
         """Those behind the id ``after_id``, in the order in which their events came."""
-        query = (
-            select(schema.held, schema.notifications.c.content)
-            .outerjoin(schema.notifications, schema.notifications.c.id == held_c.notification_id)
-            .where(held_c.told_by.is_(None), held_c.id > after_id)
-            .order_by(held_c.id)
-        )
         return [
             Untold(
                 id=row.id,
@@ -68,5 +69,5 @@ class UntoldNotifications:
                 reason=row.reason,
                 until=row.due_at,
             )
-            for row in self._connection.execute(query)
+            for row in self._connection.execute(_UNTOLD, {"after_id": after_id})
         ]

@@ -154,6 +154,9 @@ GIVEN_UP_REASON: Final = (
 )
 
 
+_NEWEST_ID: Final = select(func.max(deliveries_c.id))
+
+
 class DeliveryQueries:
     """Queries and changes of deliveries on an operator's behalf."""
 
@@ -208,6 +211,11 @@ class DeliveryQueries:
             for delivery_id in self._connection.execute(_newest(name, state, criteria, limit, before)).scalars()
         )
         return nlargest(limit, matches)
+
+    def newest_id(self) -> int:
+        """The id of the newest delivery; 0 if there is none."""
+        newest: int | None = self._connection.execute(_NEWEST_ID).scalar_one()
+        return newest or 0
 
     def rows(self, ids: Collection[int]) -> list[DeliveryRow]:
         """The deliveries with these ids, newest first."""

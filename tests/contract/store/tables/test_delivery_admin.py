@@ -62,6 +62,14 @@ def test_deliveries_are_found_by_destination_state_and_time() -> None:
 
 
 @pytest.mark.usefixtures("any_store")
+def test_the_newest_delivery_has_the_highest_id() -> None:
+    store = new_store()
+    newest = inside(lambda opened: opened.delivery_queries.newest_id())
+    assert newest(store) == 0
+    queued_ids = queued(store)
+    assert newest(store) == queued_ids[-1]
+
+
 def test_a_search_by_name_reads_a_bounded_number_and_goes_on() -> None:
     store = new_store()
     first, second, third = queued(store)
