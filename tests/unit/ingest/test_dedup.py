@@ -108,6 +108,7 @@ def test_a_synthesized_pause_is_repeated_only_while_it_lasts() -> None:
         (event("task_completed", at=1), synthesized(before=8, begun=True), synthesized(before=8)),
         (event("task_started", at=1), synthesized(before=8, begun=True), synthesized(begun=True)),
         (event("task_started", at=1), synthesized(before=8), synthesized(before=8)),
+        (event("output", at=1), synthesized(before=8, begun=True), synthesized(before=8, begun=True)),
     ],
 )
 def test_ends_without_a_time_after_live_events(live: Event, entry: Synthesized, left: Synthesized) -> None:
@@ -122,6 +123,9 @@ def test_an_end_without_a_time_is_recognised_after_any_other_event() -> None:
     assert not entry.is_end_repeated_by(event("task_failed", at=5))
     assert entry.after(late) == Synthesized(ends=(completed,))
     assert entry.after(event("task_completed", at=8)) == NOTHING_SYNTHESIZED, "the one before it was not heard of"
+    assert entry.after(event("task_completed", at=5)) == NOTHING_SYNTHESIZED, (
+        "REST may have shown it at that moment"
+    )
 
 
 def test_synthesized_events_are_remembered_for_a_while_with_any_system_clock() -> None:
@@ -135,6 +139,26 @@ def test_synthesized_events_are_remembered_for_a_while_with_any_system_clock() -
     assert recent.synthesized_for((REF, 1)) == synthesized("task_started", "task_failed")
     recent.now_s += 1
     assert recent.synthesized_for((REF, 1)) == recent.synthesized_for((REF, 2)) == NOTHING_SYNTHESIZED
+
+
+def test_synthesized_events_of_other_attempts_are_kept_and_dropped_by_their_age() -> None:
+    recent = RecentChanges(10)
+    recent.now_s = MAX_LATENESS_S
+    recent.remember([], {(REF, 1): synthesized("task_started")})
+    recent.now_s = 2 * MAX_LATENESS_S
+    recent.remember([], {(REF, 2): synthesized("task_failed")})
+    assert recent.synthesized_for((REF, 1)) == synthesized("task_started")
+
+
+def test_the_run_that_changed_first_is_dropped_first() -> None:
+    recent = RecentChanges(2)
+    other, third = (RunRef("p", Family.TASK, name) for name in ("t2", "t3"))
+    recent.remember([REF], {})
+    recent.remember([other], {})
+    recent.remember([REF], {})
+    recent.remember([third], {})
+    assert (recent.has_changed(other, 1), recent.has_changed(other, 2)) == (True, False)
+    assert recent.has_changed(REF, 2), "it changed again after the other one"
 
 
 def test_changed_runs_and_dropped_ones() -> None:

@@ -62,7 +62,7 @@ def test_a_stored_token_counts_until_its_last_moment() -> None:
     assert make_stored_token(jwt({"exp": SECONDS + 0.5}), now=NOW, current_time=100.0) is not None
 
 
-@pytest.mark.parametrize("padding", range(4))
+@pytest.mark.parametrize("padding", range(20))
 def test_claims_of_any_length_are_read(padding: int) -> None:
     assert token_of(jwt({"exp": SECONDS + 1000, "x": "y" * padding})).renew_from == 850.0
 
