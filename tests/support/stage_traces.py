@@ -1,6 +1,7 @@
 """Traces of a world with stages: made by chance, and played to the model and to the real ingest."""
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -228,10 +229,10 @@ def predict(trace: Trace) -> StageModel:
             case Happen(events, ago):
                 for _, part in by_project(events):
                     model.happen(
-                        Happening(
-                            kind, project, run, model.now + later(numbers, ago), task, **failure(kind, error)
+                        Happening(kind, project, run, model.now + since, task, **failure(kind, error))
+                        for (kind, project, run, task, error), since in zip(
+                            part, times(part, numbers, ago), strict=True
                         )
-                        for kind, project, run, task, error in part
                     )
             case Restart(down, setup):
                 model.start(model.setup if setup is SAME else setup, model.now + timedelta(seconds=down))
@@ -348,16 +349,10 @@ class Player:
             case Happen(events, ago):
                 since = bench.clock.now() - NOW
                 for project, part in by_project(events):
+                    moments = [(since + moment).total_seconds() for moment in times(part, self.numbers, ago)]
                     happened = [
-                        event(
-                            kind,
-                            run,
-                            (since + later(self.numbers, ago)).total_seconds(),
-                            project,
-                            task=task,
-                            **failure(kind, error),
-                        )
-                        for kind, _, run, task, error in part
+                        event(kind, run, moment, project, task=task, **failure(kind, error))
+                        for (kind, _, run, task, error), moment in zip(part, moments, strict=True)
                     ]
                     await bench.ingest.commit(Project(id=project, name=project), happened)
             case Reload(setup):
@@ -379,9 +374,13 @@ def failure(kind: str, error: str) -> dict[str, str]:
     return {"error": error} if kind == "task_failed" else {}
 
 
-def later(numbers: Iterator[int], ago: int) -> timedelta:
-    """The time of the next event, from now: no two events have the same, or they would be one event."""
-    return timedelta(seconds=-ago, microseconds=next(numbers))
+def times(part: Sequence[tuple[str, ...]], numbers: Iterator[int], ago: int) -> Iterator[timedelta]:
+    """The times of the events of a transaction, from now. No two of a run have the same, or they would be one."""
+    number = next(numbers)
+    seen: Counter[str] = Counter()
+    for _, _, run, *_ in part:
+        yield timedelta(seconds=-ago, microseconds=64 * number + seen[run])
+        seen[run] += 1
 
 
 def by_project(events: Sequence[tuple[str, str, str, str, str]]) -> Iterator[tuple[str, list[Any]]]:
@@ -434,9 +433,8 @@ def _message(store: Store, at_us: int, destination: str, notification_id: str, l
 
 
 def rounded(told: Told) -> Told:
-    """Times to a tenth of a second: no two events of a trace have the same, to the microsecond."""
-    tenths = round(told.at.timestamp() * 10) / 10
-    return replace(told, at=datetime.fromtimestamp(tenths, UTC))
+    """Times to the second: those of events differ a little, and all that stages add are whole seconds."""
+    return replace(told, at=datetime.fromtimestamp(round(told.at.timestamp()), UTC))
 
 
 def play(trace: Trace, url: str) -> list[Told]:
