@@ -307,7 +307,7 @@ class StageModel:
         until = min(item.event.at + timedelta(seconds=rule.settle), due)
         patience = max(until, self.up_since) + timedelta(minutes=10)
         if not self.caught_up and self.now < patience:
-            item.due = self.now + timedelta(seconds=5)
+            item.due = self.now.replace(microsecond=0) + timedelta(seconds=5 - self.now.second % 5)
             return
         self.let_go([item])
         attempts = self.runs[item.event.project, item.event.run]
@@ -315,9 +315,9 @@ class StageModel:
             self.drop([item], "settle")
             names = [other.name for other in self.setup.rules]
             behind = self.setup.rules[names.index(item.rule) + 1 :]
-            self.route(item.event, item.attempt, at=until, rules=behind, only=item.destination)
+            self.route(item.event, item.attempt, at=due, rules=behind, only=item.destination)
         else:
-            self.ask_first(item, until)
+            self.ask_first(item, due)
 
     def leave_silence(self, batch: list[Item], due: datetime) -> None:
         """One message about all, but groups stay groups, and values are told once."""

@@ -29,7 +29,8 @@ CATCH_UP_GRACE: Final = timedelta(minutes=10)
 It counts from the start of the agent, if that is later.
 """
 
-_ASK_AGAIN: Final = timedelta(seconds=5)
+_ASK_EVERY_S: Final = 5
+"""A divisor of 60."""
 
 Reroute = Callable[[str, str, Event, Run | None, Project | None, datetime], Sequence[PlannedNotification]]
 """The notifications about an event of the rules behind one, for one destination, as ``Router.route_behind``."""
@@ -192,10 +193,8 @@ class Staging:
             if row.due_at > limit_at or rerouted:
                 break
             at = row.due_at
-            if settle_s is not None:
-                at = min(at, row.occurred_at + timedelta(seconds=settle_s))
-            if settle_s is not None and self._may_be_retried(row, at):
-                outcome: Outcome = Hold(Stage.SETTLE, due.id.key, self._now + _ASK_AGAIN)
+            if settle_s is not None and self._may_be_retried(row, settle_s):
+                outcome: Outcome = Hold(Stage.SETTLE, due.id.key, _ask_again_at(self._now))
             elif row.id in retried:
                 outcome = Drop(Stage.SETTLE, f"attempt {retried[row.id]} began within the time to settle")
                 rerouted, rerouted_at = self._behind(row), at
@@ -210,8 +209,9 @@ class Staging:
             self._admit_behind(rerouted, rerouted_at, fired)
         return len(rows)
 
-    def _may_be_retried(self, row: HeldNotification, settled_at: datetime) -> bool:
+    def _may_be_retried(self, row: HeldNotification, settle_s: float) -> bool:
         """True while a retry may be unknown because the project is not caught up."""
+        settled_at = min(row.due_at, row.occurred_at + timedelta(seconds=settle_s))
         patience_ends = max(settled_at, self._begun_at) + CATCH_UP_GRACE
         return not self._is_caught_up(row.facts.project_id) and self._now < patience_ends
 
@@ -401,3 +401,8 @@ def _unit_of(row: HeldNotification) -> Unit:
         group_value=row.group_value,
         held_since=row.held_at,
     )
+
+
+def _ask_again_at(now: datetime) -> datetime:
+    """The next full five seconds: the same for all failures that wait, so that one transaction asks for all."""
+    return now.replace(microsecond=0) + timedelta(seconds=_ASK_EVERY_S - now.second % _ASK_EVERY_S)

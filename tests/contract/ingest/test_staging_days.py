@@ -26,7 +26,7 @@ from support.stage_traces import (
 )
 
 SEED = int(os.environ.get("STAGE_SEED", "15"))
-HOURS = int(os.environ.get("STAGE_HOURS", "40"))
+HOURS = int(os.environ.get("STAGE_HOURS", "60"))
 """With 168, and 60 for the storm, it is a week of 10,000 runs, which takes minutes."""
 STORM = int(os.environ.get("STAGE_STORM", "6"))
 """Runs in the largest storm."""

@@ -145,3 +145,17 @@ async def test_a_changed_settle_decides_about_what_it_holds_already(autojump_clo
         await bench.ingest.commit(PROJECT, [event("task_started", "t1", at=30)])
         await until(bench.clock, 61)
         assert await bench.titles() == [(60, 'Task "t1" failed')]
+
+
+async def test_failures_that_waited_for_the_link_are_throttled_from_the_time_at_which_they_count(
+    autojump_clock: MockClock,
+) -> None:
+    limited = failures(settle=60, throttle={"limit": 1, "per": 120})
+    async with memory() as storage, open_stages(storage, limited, caught_up=False) as bench:
+        await bench.fail("t1", "t2")
+        await until(bench.clock, 3)
+        await bench.fail("t3", "t4")
+        await until(bench.clock, 302)
+        bench.caught_up = True
+        await until(bench.clock, 500)
+        assert await bench.titles() == [(305, 'Task "t1" failed'), (425, "More: 3 tasks failed in Sales")]
