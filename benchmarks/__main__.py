@@ -21,6 +21,7 @@ from benchmarks import (
     parsing,
     report,
     sharing,
+    stages,
     startup,
     throughput,
 )
@@ -40,6 +41,7 @@ PARTS: Final = MappingProxyType[str, Measure](
         "startup": startup.measure,
         "latency": latency.measure,
         "ingest": ingesting.measure,
+        "stages": stages.measure,
         "backlog": backlog.measure,
         "dead": dead.measure,
         "delivering": delivering.measure,

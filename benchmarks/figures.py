@@ -30,6 +30,8 @@ class Size:
     - ``trickled``: events at 100 a second, for the delay
     - ``greeted``: events with the handshake response, for the number of lost ones
     - ``ingested``: events into the store without a socket
+    - ``held``: notifications that a stage holds
+    - ``storm``: failures that fall into one group within seconds, a multiple of 10
     - ``queued``: deliveries that wait when an agent starts
     - ``drained``: deliveries from a queue, a multiple of 32
     - ``pairs``: pairs of runs that compare dead destinations with healthy ones
@@ -50,6 +52,8 @@ class Size:
     trickled: int
     greeted: int
     ingested: int
+    held: int
+    storm: int
     queued: int
     drained: int
     pairs: int
@@ -70,6 +74,8 @@ FULL = Size(
     trickled=2000,
     greeted=200_000,
     ingested=40_000,
+    held=100_000,
+    storm=10_000,
     queued=100_000,
     drained=8_000,
     pairs=5,
@@ -89,6 +95,8 @@ QUICK = Size(
     trickled=100,
     greeted=3_000,
     ingested=2_000,
+    held=2_000,
+    storm=500,
     queued=1_000,
     drained=320,
     pairs=1,

@@ -124,7 +124,7 @@ async def _database(database: Database, size: Size, log_progress: LogProgress) -
 
 async def _ingest(url: str, folder: Path, events: str, size: int) -> float:
     """Events a second through ingest."""
-    return size / await fill(url, folder, _CONFIG.format(events=events), size)
+    return size / await fill(url, folder, config(events), size)
 
 
 @asynccontextmanager
@@ -147,7 +147,7 @@ async def _open(url: str, folder: Path, config: str) -> AsyncIterator[Ingest]:
 
 async def _note(url: str, folder: Path, projects: int) -> float:
     """Seconds for the commit that an agent makes each minute for the projects that it watches."""
-    async with _open(url, folder, _CONFIG.format(events=ENDS)) as ingest:
+    async with _open(url, folder, config(ENDS)) as ingest:
         moment = datetime.now(UTC)
         names = [f"project-{number}" for number in range(projects)]
         await ingest.commit(None, [ConnectionConnectedEvent(timestamp=moment, project_id=name) for name in names])
@@ -161,7 +161,7 @@ async def fill(url: str, folder: Path, config: str, size: int) -> float:
 
     The rules in the text of ``config`` decide on the deliveries.
     """
-    batches = [_batches(f"project-{number}", size // PROJECTS) for number in range(PROJECTS)]
+    batches = [_batches(mixed(f"project-{number}", size // PROJECTS)) for number in range(PROJECTS)]
     async with _open(url, folder, config) as ingest:
 
         async def commit_batches(number: int) -> None:
@@ -176,12 +176,21 @@ async def fill(url: str, folder: Path, config: str, size: int) -> float:
         return now() - began
 
 
-def _batches(project: str, size: int) -> list[list[Event]]:
-    """Batches of events as from the reader, parsed before the clock starts."""
+def config(events: str) -> str:
+    """The text of a config whose only destination is for these events."""
+    return _CONFIG.format(events=events)
+
+
+def mixed(project: str, size: int) -> list[Event]:
+    """Events of the mix as from the reader, parsed before the clock starts."""
     frames = [json.encode(event | {"projectId": project}) for event in islice(mix(project), size)]
     events = read_frames(frames, project, lambda _frame: None)
     assert len(events) == size
-    return [events[first : first + BATCH_EVENTS] for first in range(0, size, BATCH_EVENTS)]
+    return events
+
+
+def _batches(events: Sequence[Event]) -> list[Sequence[Event]]:
+    return [events[first : first + BATCH_EVENTS] for first in range(0, len(events), BATCH_EVENTS)]
 
 
 async def _bare(url: str, empty: Callable[[], str], size: int) -> float:
