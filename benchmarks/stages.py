@@ -182,7 +182,7 @@ async def _held(folder: Path, config: str, count: int) -> Held:
             await trio.sleep(0.01)
             peak = max(peak, resident_kb(os.getpid()) / 1024)
         speed = count / (now() - began)
-        return Held(held - before, peak - before, speed, await _told(storage))
+        return Held(held - before, peak - before, speed, await _queued(storage))
 
 
 async def _storm(folder: Path, count: int) -> tuple[int, int]:
@@ -196,11 +196,11 @@ async def _storm(folder: Path, count: int) -> tuple[int, int]:
         clock.time += timedelta(seconds=WAIT_S - STORM_S)
         number = STORM_S * count
         await ingest.commit(PROJECT, _failures(number, 1, clock))
-        first = await _told(storage)
+        first = await _queued(storage)
         for second in range(1, FOLLOWED_S):
             clock.time += timedelta(seconds=1)
             await ingest.commit(PROJECT, _failures(number + second, 1, clock))
-        return first, await _told(storage)
+        return first, await _queued(storage)
 
 
 @asynccontextmanager
@@ -253,8 +253,8 @@ def _resident_mib() -> float:
     return resident_kb(os.getpid()) / 1024
 
 
-async def _told(storage: Storage) -> int:
-    """The number of notifications with a delivery."""
+async def _queued(storage: Storage) -> int:
+    """The number of deliveries: nothing is sent here."""
     queues = await _read(storage, lambda store: store.outbox.queues())
     return sum(queue.queued for queue in queues.values())
 
