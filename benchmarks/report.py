@@ -74,7 +74,7 @@ temporary folder (SQLite, write-ahead log, every commit synchronised to the disk
   very rows of the first case, inserted by the driver alone in as many transactions.
 - **The stages** of rules that name none are compared with an ingest without stages, in pairs that take turns.
   *Held* are failures on SQLite that wait in a group or for the end of quiet hours. The clock of the benchmark
-  jumps to the time at which they are due. The memory is that of the benchmark's own process.
+  jumps to the time at which they are due. The memory is that of a process of its own.
 - **Noting how far projects are seen** is the record, once a minute, of the time up to which each watched project
   is complete.
 - **Queued** deliveries wait for a webhook that refuses connections. Ready is when the agent says that it has

@@ -20,7 +20,7 @@ Route = Callable[[Event, Run | None, Project | None, datetime], Sequence[Planned
 
 
 def next_word(silences: Iterable[Silence], now: datetime) -> datetime | None:
-    """When the first of the silences may have to be announced; None if none has to."""
+    """The time at which the first of the silences may have to be announced; None if none has to."""
     times = (
         max(silence.announced_from, min(now + LOOK_AGAIN, silence.expires_at))
         if silence.announced_from <= now

@@ -87,7 +87,7 @@ class EffectiveRule:
 
 
 class Verdict(StrEnum):
-    """How a rule stands to an event: it takes it, or the first reason why not."""
+    """The decision of a rule about an event: it takes it, or the first reason against it."""
 
     MATCH = "match"
     OTHER_TYPE = "other_type"

@@ -183,7 +183,7 @@ class Router:
         return routed
 
     def trace(self, event: Event, run: Run | None, project: Project | None) -> list[RuleTrace]:
-        """How each rule stands to ``event``, in their order, as ``route`` decides it."""
+        """The decision of each rule about ``event``, in their order, as ``route`` makes it."""
         errors: dict[str, str] = {}
 
         def holds(rule: _CompiledRule, names: Scope) -> bool:

@@ -9,7 +9,7 @@ from aintandem_notify.config.types.clock_times import WEEKDAYS
 from aintandem_notify.config.types.values import parse_duration
 
 MONDAY: Final = datetime(2026, 1, 5)  # noqa: DTZ001  # a time on the clock of any zone
-"""Where a scenario begins that does not name its start: at midnight of a Monday."""
+"""The begin of a scenario that does not name its start: midnight of a Monday."""
 
 _CLOCK: Final = re.compile(rf"(?:({'|'.join(WEEKDAYS)}) +)?([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
 _DAY: Final = timedelta(days=1)

@@ -35,7 +35,7 @@ class Silence:
 
     @property
     def announced_from(self) -> datetime:
-        """When people are told that it ends soon: a tenth of its time before, 1 to 15 minutes.
+        """The time at which people are told that it ends soon: a tenth of its time before, 1 to 15 minutes.
 
         Of a short one, half of its time before.
         """

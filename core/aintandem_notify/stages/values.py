@@ -116,7 +116,7 @@ class StageValues:
 def _error_of(render: Callable[[Notification], object], notification: Notification) -> str | None:
     try:
         render(notification)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001  # a template may raise anything
         return _describe(error)
     return None
 

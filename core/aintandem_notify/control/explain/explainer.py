@@ -61,7 +61,7 @@ class Explainer:
         object.__setattr__(self, "policy", StagePolicy.of(self.config))
 
     def rules(self, context: EventContext) -> tuple[RuleVerdictResponse, ...]:
-        """How each rule stands to the event, in their order."""
+        """The decision of each rule about the event, in their order."""
         traces = self.router.trace(*context)
         shown = redact_event_context(context)
         return tuple(_rule_verdict(trace, traces[:position], shown) for position, trace in enumerate(traces))

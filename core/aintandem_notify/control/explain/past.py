@@ -215,7 +215,7 @@ def title_of(context: EventContext) -> str:
     """The default title of the event; a plain one if its texts raise."""
     try:
         return default_texts.title(context)
-    except Exception:  # noqa: BLE001  # texts from outside
+    except Exception:  # noqa: BLE001  # texts from outside may raise anything
         return generic_title(context[0])
 
 
@@ -251,7 +251,7 @@ def _project(
 def _other_rules(
     explainer: Explainer, context: EventContext, matched: Set[str]
 ) -> tuple[RuleVerdictResponse, ...]:
-    """How the rules in use stand to the event, with a word where they decided otherwise then."""
+    """The decisions of the rules in use about the event, with a word where they decided otherwise then."""
     rules: list[RuleVerdictResponse] = []
     for rule in explainer.rules(context):
         if rule.rule in matched and rule.verdict != Verdict.MATCH:

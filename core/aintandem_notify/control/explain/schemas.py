@@ -82,7 +82,7 @@ class FateResponse(ResponseModel):
 
 
 class RuleVerdictResponse(ResponseModel):
-    """How a rule of the config in use stands to the event: ``verdict`` is a word, ``reason`` a sentence.
+    """The decision of a rule of the config in use about the event: ``verdict`` is a word, ``reason`` a sentence.
 
     ``destinations``: those that this rule tells, or would tell if it matched. ``when``: its condition, with the
     ``values`` that this reads.

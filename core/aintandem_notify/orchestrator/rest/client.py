@@ -129,7 +129,7 @@ class OrchestratorApi:
             read = partial(_read, answers, self._clock.now(), convert)
             try:
                 return read() if is_small else await run_in_thread(read, limiter=self._readers)
-            except Exception as error:
+            except Exception as error:  # of any kind: it is raised again
                 free_locals(error)
                 raise
             finally:
