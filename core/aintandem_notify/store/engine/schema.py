@@ -179,6 +179,9 @@ runs: Final = Table(
     Column("step", Text),
     Column("progress", Float),
     Column("output_tail", Text, nullable=False),
+    # See ``domain.subjects``; NULL for a run that was last changed before this column was there.
+    Column("subject", BigInteger),
+    Index("runs_subject", "subject", "ended_at"),
 )
 
 notifications: Final = Table(

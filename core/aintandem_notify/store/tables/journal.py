@@ -31,6 +31,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Notification, Severity
 from aintandem_notify.domain.runs import TERMINAL_STATES, Run, RunRef, RunState
+from aintandem_notify.domain.subjects import subject_of
 from aintandem_notify.log import secrets_generation
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.engine.schema import to_microseconds
@@ -119,6 +120,7 @@ _RUN_STATE: Final = (
     "step",
     "progress",
     "output_tail",
+    "subject",
 )
 _ADD_EVENTS: Final = BulkStatement(
     insert(schema.events),
@@ -358,6 +360,7 @@ def _run_state(run: Run) -> BulkRow:
         run.step,
         run.progress,
         run.output_tail,
+        subject_of(run.project_id, run.kind.value, run.name),
     )
 
 
@@ -366,7 +369,9 @@ def _since_1970(moment: datetime | None) -> int | None:
 
 
 def _run(row: RowMapping) -> Run:
-    return Run(**{**row, "kind": Family(row["kind"]), "state": RunState(row["state"])})
+    values = {**row, "kind": Family(row["kind"]), "state": RunState(row["state"])}
+    del values["subject"]  # it follows from the others
+    return Run(**values)
 
 
 def _notification_row(
