@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from aintandem_notify.config.findings import Finding, Place, did_you_mean, nearest
 from aintandem_notify.config.models import ConnectionConfig, OrchestratorConfig
 from aintandem_notify.config.plugin_tables.reading import PluginTables
-from aintandem_notify.config.rule_config import NOBODY, QuietConfig
+from aintandem_notify.config.rule_config import FIRST_FAILURE, NOBODY, STILL_FAILING, QuietConfig
 from aintandem_notify.config.types.addresses import SIMULATOR
 from aintandem_notify.config.types.clock_times import WEEKDAYS
 from aintandem_notify.config.types.values import parse_duration
@@ -31,7 +31,20 @@ _FOR_DESTINATIONS_ONLY: Final = (
     "parallel",
     "quiet",
 )
-_STAGES: Final = ("settle", "once_per", "cooldown", "group", "throttle", "quiet")
+_STAGES: Final = (
+    *(
+        "subject",
+        "settle",
+        "on",
+        "confirm",
+        "remind_every",
+        "tell_end",
+        "held_back_by",
+        "hold_at_most",
+        "escalate",
+    ),
+    *("once_per", "cooldown", "group", "throttle", "quiet"),
+)
 _TEXTS: Final = ("severity", "mention", "title", "body")
 
 
@@ -45,6 +58,9 @@ def check(document: Mapping[str, Any], plugins: PluginTables) -> list[Finding]:
         *_rule_names(rules, plugins),
         *(finding for index, rule in enumerate(rules) for finding in _notify(index, rule, plugins)),
         *_fallbacks(plugins),
+        *(finding for index, rule in enumerate(rules) for finding in _flips(index, rule)),
+        *(finding for index, rule in enumerate(rules) for finding in _escalation(index, rule, plugins)),
+        *_causes(rules),
         *_quiet_names(document, rules, plugins),
         *_endless_quiet(document),
         *_keys_of_rules_for_nobody(rules),
@@ -134,14 +150,88 @@ def _rule_names(rules: list[Mapping[str, Any]], plugins: PluginTables) -> Iterat
 
 
 def _notify(index: int, rule: Mapping[str, Any], plugins: PluginTables) -> Iterator[Finding]:
-    notify = rule.get("notify")
-    if not isinstance(notify, list):
+    yield from _destinations_at(("rules", index, "notify"), rule.get("notify"), plugins)
+
+
+def _destinations_at(place: Place, names: object, plugins: PluginTables) -> Iterator[Finding]:
+    """Checks that the destinations in the list at ``place`` exist, and are listed once."""
+    if not isinstance(names, list):
         return
-    for position, name in enumerate(notify):
+    for position, name in enumerate(names):
         if isinstance(name, str) and (problem := _destination_problem(name, plugins)):
-            yield Finding(("rules", index, "notify", position), problem)
-        elif isinstance(name, str) and name in notify[:position]:
-            yield Finding(("rules", index, "notify", position), f"{name} is listed twice")
+            yield Finding((*place, position), problem)
+        elif isinstance(name, str) and name in names[:position]:
+            yield Finding((*place, position), f"{name} is listed twice")
+
+
+def _flips(index: int, rule: Mapping[str, Any]) -> Iterator[Finding]:
+    """Reports keys that belong to another key that the rule has not."""
+    flips = rule.get("on")
+    if flips is None:
+        for key in ("confirm", "remind_every"):
+            if key in rule:
+                yield Finding(("rules", index, key), f'has no effect without on = ["{FIRST_FAILURE}"]')
+    elif isinstance(flips, list):
+        if "remind_every" in rule and STILL_FAILING not in flips:
+            yield Finding(("rules", index, "remind_every"), f'has no effect unless "{STILL_FAILING}" is in on')
+        for position, flip in enumerate(flips):
+            if flip in flips[:position]:
+                yield Finding(("rules", index, "on", position), f"{flip} is listed twice")
+    if "hold_at_most" in rule and "held_back_by" not in rule:
+        yield Finding(
+            ("rules", index, "hold_at_most"),
+            "has no effect without held_back_by, which names the rules to wait for",
+        )
+
+
+def _escalation(index: int, rule: Mapping[str, Any], plugins: PluginTables) -> Iterator[Finding]:
+    longest = 0.0
+    for step, table in enumerate(_tables(rule.get("escalate"))):
+        place = ("rules", index, "escalate", step)
+        yield from _destinations_at((*place, "notify"), table.get("notify"), plugins)
+        try:
+            after = parse_duration(table.get("after"))
+        except ValueError:
+            continue
+        if after <= longest:
+            yield Finding(
+                (*place, "after"), "should be longer than that of the step before; write them in their order"
+            )
+        longest = max(longest, after)
+
+
+def _causes(rules: list[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Checks that the rules in ``held_back_by`` exist, and that none waits for itself."""
+    known = [name for rule in rules if isinstance(name := rule.get("name"), str)]
+    causes = {name: rule.get("held_back_by") for rule in rules if isinstance(name := rule.get("name"), str)}
+    for index, rule in enumerate(rules):
+        own, names = rule.get("name"), rule.get("held_back_by")
+        for position, name in enumerate(names) if isinstance(names, list) else ():
+            place = ("rules", index, "held_back_by", position)
+            if not isinstance(name, str):
+                continue
+            if name == own:
+                yield Finding(place, "a rule cannot wait for itself; name the rule of the cause")
+            elif name not in known:
+                yield Finding(place, f"there is no rule called {name}{did_you_mean(name, known)}")
+            elif isinstance(own, str) and (circle := _circle_of_causes(own, name, causes)):
+                yield Finding(place, f"the rules wait for each other: {' → '.join(circle)}; leave one of them out")
+
+
+def _circle_of_causes(own: str, first: str, causes: Mapping[str, object]) -> list[str]:
+    """A way from ``own`` over ``first`` back to it; empty if there is none."""
+    ways = [[own, first]]
+    seen = {first}
+    while ways:
+        way = ways.pop()
+        names = causes.get(way[-1])
+        for name in names if isinstance(names, list) else ():
+            if name == own:
+                return [*way, own]
+            if isinstance(name, str) and name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return []
 
 
 def _quiet_names(

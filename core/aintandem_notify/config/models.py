@@ -280,6 +280,14 @@ class HealthConfig(Table):
     )
 
 
+class EpisodesConfig(Table):
+    """``[episodes]``: the trouble that somebody was told of. Times in seconds."""
+
+    expire: PositiveDuration = Field(
+        86400.0, description="an episode without an end is over this long after its last trouble"
+    )
+
+
 class ControlConfig(Table):
     """``[control]``: the control API of the running agent."""
 
@@ -354,6 +362,7 @@ class Config:
     delivery: DeliveryConfig = field(default_factory=DeliveryConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
+    episodes: EpisodesConfig = field(default_factory=EpisodesConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
     log: LogConfig = field(default_factory=LogConfig)
     plugins_dir: Path = Path("plugins")

@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StrictInt,
     WithJsonSchema,
 )
@@ -31,6 +32,9 @@ NonEmptyText = Annotated[str, Field(min_length=1)]
 
 NOBODY: Final = "nobody"
 """The value of ``notify`` with which a rule keeps its events from all later rules."""
+
+MAX_CONFIRM: Final = 100
+"""Failures in a row that a rule may ask for; our limit. Nobody would ever hear of more."""
 
 MAX_HOLD_S: Final = 31 * 86400.0
 """Seconds that one stage may hold a notification; our limit. More is a mistake: nobody would hear of it."""
@@ -74,6 +78,26 @@ class ThrottleConfig(Table):
     per: HoldDuration = Field(
         description="the length of a window; the messages above the limit become one summary at its end"
     )
+
+
+class EscalationConfig(Table):
+    """``[[rules.escalate]]``: further people while trouble is neither acknowledged nor over."""
+
+    after: HoldDuration = Field(description="how long after the first message they are told")
+    notify: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="destinations, as slack.lead", examples=[["slack.lead"]]
+    )
+
+
+Flip = Literal["first_failure", "recovered", "still_failing"]
+"""A change of a subject of which a rule with ``on`` tells, or that there is none for a long time."""
+FIRST_FAILURE: Final[Flip] = "first_failure"
+RECOVERED: Final[Flip] = "recovered"
+STILL_FAILING: Final[Flip] = "still_failing"
+REMIND_EVERY_S: Final = 86400.0
+"""The default of ``remind_every``."""
+HOLD_AT_MOST_S: Final = 3600.0
+"""The default of ``hold_at_most``."""
 
 
 class QuietConfig(Table):
@@ -141,8 +165,38 @@ class RuleConfig(Table):
     )
     title: Template | None = Field(None, description="a Jinja2 template; every event type has a good default")
     body: Template | None = Field(None, description="a Jinja2 template; every event type has a good default")
+    subject: Template | None = Field(
+        None,
+        description="the thing that runs again and again, as a Jinja2 template; by default the project and the task's name",
+        examples=["{{ run.name.split('-')[0] }}"],
+    )
     settle: HoldDuration | None = Field(
-        None, description="an event counts only if no new attempt of its run begins within this time"
+        None,
+        description="a failure counts only if no new attempt of its run, or new run of its subject, begins "
+        "within this time",
+    )
+    on: Annotated[tuple[Flip, ...], Field(min_length=1)] | None = Field(
+        None,
+        description="the changes of a subject that are told: first_failure, the first failure after a success; "
+        "recovered, the success after it; still_failing, a reminder each remind_every",
+        examples=[["first_failure", "recovered"]],
+    )
+    confirm: Annotated[StrictInt, Field(ge=1, le=MAX_CONFIRM)] | None = Field(
+        None, description="with on: how many failures, or successes, in a row make a change; by default 1"
+    )
+    remind_every: PositiveDuration | None = Field(
+        None, description="with still_failing in on: the pause between two reminders; by default 24h"
+    )
+    tell_end: StrictBool = Field(
+        True, description="whoever was told of trouble is told of its end; false switches that off"
+    )
+    held_back_by: Annotated[tuple[NonEmptyText, ...], Field(min_length=1)] | None = Field(
+        None,
+        description="names of rules: while trouble of one of them is open in the same workflow execution or "
+        "sandbox, else in the same project, the events of this rule wait",
+    )
+    hold_at_most: HoldDuration | None = Field(
+        None, description="with held_back_by: how long they wait at most; by default 1h"
     )
     once_per: Template | None = Field(
         None, description="at most one notification for each value of this template, or one each cooldown"
@@ -154,6 +208,10 @@ class RuleConfig(Table):
     throttle: ThrottleConfig | None = Field(None, description="at most so many messages to a destination")
     quiet: NonEmptyText | None = Field(
         None, description="the name of a table [quiet.NAME]: hours in which notifications of the rule wait"
+    )
+
+    escalate: tuple[EscalationConfig, ...] = Field(
+        (), description="further people who are told while the trouble is neither acknowledged nor over"
     )
 
     @property

@@ -11,9 +11,9 @@ def subject_of(project_id: str, kind: str, name: str) -> int:
     return _number(project_id, kind, name)
 
 
-def templated_subject_of(rule: str, value: str) -> int:
-    """As ``subject_of``, for the value that a rule's own ``subject`` gives; it means something to this rule only."""
-    return _number("", rule, value)
+def templated_subject_of(project_id: str, rule: str, value: str) -> int:
+    """As ``subject_of``, for the value that a rule's own ``subject`` gives; only this rule knows it."""
+    return _number(project_id, f"rule {rule}", value)
 
 
 def _number(*parts: str) -> int:

@@ -7,7 +7,16 @@ from typing import Final
 
 from aintandem_notify.config.models import Config, InstanceConfig
 from aintandem_notify.config.plugin_config import PluginConfig
-from aintandem_notify.config.rule_config import GroupConfig, RuleConfig, ThrottleConfig
+from aintandem_notify.config.rule_config import (
+    HOLD_AT_MOST_S,
+    REMIND_EVERY_S,
+    STILL_FAILING,
+    EscalationConfig,
+    Flip,
+    GroupConfig,
+    RuleConfig,
+    ThrottleConfig,
+)
 from aintandem_notify.domain.events import EVENT_TYPES, Family
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.domain.runs import TERMINAL_TYPES
@@ -35,7 +44,15 @@ AGENT_WARNING_TYPES: Final = frozenset(
 class Stages:
     """The stages of a rule as in the config, None for those that it has not."""
 
+    subject: str | None = None
     settle: float | None = None
+    on: tuple[Flip, ...] | None = None
+    confirm: int = 1
+    remind_every: float = REMIND_EVERY_S
+    tell_end: bool = True
+    held_back_by: tuple[str, ...] = ()
+    hold_at_most: float = HOLD_AT_MOST_S
+    escalate: tuple[EscalationConfig, ...] = ()
     once_per: str | None = None
     cooldown: float | None = None
     group: GroupConfig | None = None
@@ -46,6 +63,11 @@ class Stages:
     def is_once(self) -> bool:
         """True with ``once_per`` or ``cooldown``."""
         return self.once_per is not None or self.cooldown is not None
+
+    @property
+    def reminds(self) -> bool:
+        """True if the rule reminds of trouble that goes on."""
+        return self.on is not None and STILL_FAILING in self.on
 
 
 NO_STAGES: Final = Stages()
@@ -146,7 +168,26 @@ def _from_config(rule: RuleConfig) -> EffectiveRule:
         mention=rule.mention,
         title=rule.title,
         body=rule.body,
-        stages=Stages(rule.settle, rule.once_per, rule.cooldown, rule.group, rule.throttle, rule.quiet),
+        stages=_stages(rule),
+    )
+
+
+def _stages(rule: RuleConfig) -> Stages:
+    return Stages(
+        subject=rule.subject,
+        settle=rule.settle,
+        on=rule.on,
+        confirm=rule.confirm or 1,
+        remind_every=rule.remind_every or REMIND_EVERY_S,
+        tell_end=rule.tell_end,
+        held_back_by=rule.held_back_by or (),
+        hold_at_most=rule.hold_at_most or HOLD_AT_MOST_S,
+        escalate=rule.escalate,
+        once_per=rule.once_per,
+        cooldown=rule.cooldown,
+        group=rule.group,
+        throttle=rule.throttle,
+        quiet=rule.quiet,
     )
 
 
