@@ -22,7 +22,7 @@ from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.orchestrator import Login, Session, open_fleet
+from aintandem_notify.orchestrator import Login, OrchestratorApi, Session, open_fleet
 from benchmarks.frames import MARK, PROJECT
 from benchmarks.machine import now
 
@@ -63,7 +63,9 @@ async def read_as_the_agent(port: int, projects: Sequence[str]) -> None:
             chance=random.random,
             announce=lambda event: sys.exit(event.reason),
         )
-        async with open_fleet(session, http=http, sink=sink, clock=clock, chance=random.random) as fleet:
+        async with open_fleet(
+            session, api=OrchestratorApi(session, http, clock), sink=sink, clock=clock, chance=random.random
+        ) as fleet:
             await fleet.set_projects([ProjectConfig(id=name) for name in projects], ConnectionConfig())
             await trio.sleep_forever()
 

@@ -1,10 +1,11 @@
 """Projects that catch up with the tests' own orchestrator, on a real store."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from aintandem_notify.domain.runs import Run
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
-from aintandem_notify.orchestrator import Login, Session, open_fleet
+from aintandem_notify.orchestrator import Login, OrchestratorApi, Session, open_fleet
 from aintandem_notify.rules import RoutedNotification, Router
 from aintandem_notify.store import Storage, WatchProgress
 from support.outbox import inside, memory, one_rule
@@ -72,8 +73,11 @@ class Notified(Router):
 
 @dataclass
 class Bench:
+    """``api_limits`` are arguments of ``OrchestratorApi``, ``settings`` keys of ``[connection]``."""
+
     raw: RawOrchestrator
     storage: Storage
+    api_limits: Mapping[str, Any]
     settings: dict[str, Any] = field(default_factory=dict)
 
     @asynccontextmanager
@@ -98,7 +102,12 @@ class Bench:
                     announce=lambda event: pytest.fail(event.reason),
                 )
                 async with open_fleet(
-                    session, http=http, sink=ingest.commit, reconciler=ingest, clock=clock, chance=chance
+                    session,
+                    api=OrchestratorApi(session, http, clock, **self.api_limits),
+                    sink=ingest.commit,
+                    reconciler=ingest,
+                    clock=clock,
+                    chance=chance,
                 ) as fleet:
                     await fleet.set_projects(projects or (A,), connection)
                     yield notified
@@ -130,9 +139,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench(**settings: Any) -> AsyncIterator[Bench]:
+async def open_bench(
+    api_limits: Mapping[str, Any] = MappingProxyType({}), **settings: Any
+) -> AsyncIterator[Bench]:
     async with open_raw_orchestrator() as raw, memory() as storage:
-        yield Bench(raw, storage, settings)
+        yield Bench(raw, storage, api_limits, settings)
 
 
 async def begin(bench: Bench, notified: Notified, *names: str) -> RawSocket:

@@ -40,9 +40,9 @@ def target(raw: RawOrchestrator) -> SocketTarget:
 
 
 @asynccontextmanager
-async def connected(raw: RawOrchestrator) -> AsyncIterator[tuple[Link, RawSocket]]:
+async def connected(raw: RawOrchestrator, **how: Any) -> AsyncIterator[tuple[Link, RawSocket]]:
     """A connected link, and the server's end of it."""
-    async with open_link(target(raw), settings()) as link:
+    async with open_link(target(raw), settings(**how)) as link:
         yield link, await raw.connections.receive()
 
 

@@ -14,7 +14,7 @@ from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.orchestrator import Fleet, Login, Session, open_fleet
+from aintandem_notify.orchestrator import Fleet, Login, OrchestratorApi, Session, open_fleet
 from support.raw_orchestrator import RawOrchestrator, RawSocket
 
 
@@ -61,7 +61,11 @@ async def watching(
                 announce=lambda event: pytest.fail(event.reason),
             )
             async with open_fleet(
-                session, http=http, sink=journal.sink, clock=SystemClock(), chance=chance
+                session,
+                api=OrchestratorApi(session, http, SystemClock()),
+                sink=journal.sink,
+                clock=SystemClock(),
+                chance=chance,
             ) as fleet:
                 await fleet.set_projects(projects, fast)
                 yield fleet, journal

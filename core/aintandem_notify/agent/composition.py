@@ -34,6 +34,7 @@ from aintandem_notify.ingest import open_ingest
 from aintandem_notify.maintenance import open_pruning, watch_trouble
 from aintandem_notify.orchestrator import (
     ConnectionSlots,
+    OrchestratorApi,
     Session,
     open_fleet,
     open_orchestrator,
@@ -136,7 +137,7 @@ async def open_agent(
         fleet = await enter(
             open_fleet(
                 session,
-                http=http,
+                api=OrchestratorApi(session, http, clock),
                 sink=ingest.commit,
                 reconciler=ingest,
                 clock=clock,

@@ -88,18 +88,18 @@ async def open_reloads(queue: ReloadQueue, systemd: Systemd) -> AsyncIterator[No
         nursery.cancel_scope.cancel()
 
 
-async def read_again(config: Config) -> LoadedConfig | ConfigError:
+async def read_again(config: Config, *, limit_s: float = READ_LIMIT_S) -> LoadedConfig | ConfigError:
     """Returns the config that the file has now, or its error.
 
     Reads it in a separate thread: a plugin may block while it is imported, and the agent must go on. After
-    ``READ_LIMIT_S`` the thread is left behind. Uses the absolute path, since a plugin may have changed the working
+    ``limit_s`` the thread is left behind. Uses the absolute path, since a plugin may have changed the working
     directory.
     """
     source = config.base_dir / config.source.name
-    loaded: LoadedConfig | ConfigError = ConfigError([Problem(TOO_SLOW.format(READ_LIMIT_S))], str(source))
+    loaded: LoadedConfig | ConfigError = ConfigError([Problem(TOO_SLOW.format(limit_s))], str(source))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_warn_of_slow_reload)
-        with trio.move_on_after(READ_LIMIT_S):
+        with trio.move_on_after(limit_s):
             loaded = await run_in_thread(
                 _load_or_error, source, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
             )

@@ -245,10 +245,10 @@ class Dispatcher:
             if name in self._running:
                 self._running[name].worker.wake()
 
-    async def poll_store_forever(self) -> None:
+    async def poll_store_forever(self, interval_s: float) -> None:
         """Polls a shared store for deliveries and gate changes of other agents. Runs forever."""
         while True:
-            await trio.sleep(POLL_INTERVAL_S)
+            await trio.sleep(interval_s)
             workers = {name: running.worker for name, running in self._running.items()}
             instant = Instant(self._clock.now(), trio.current_time())
             try:
@@ -362,10 +362,12 @@ async def open_dispatcher(
     clock: Clock,
     chance: Chance,
     announce: Callable[[AgentEvent], None],
+    poll_interval_s: float = POLL_INTERVAL_S,
 ) -> AsyncIterator[Dispatcher]:
     """Runs workers during the block. Call ``drain`` before its end to let deliveries in flight finish.
 
-    ``announce`` gets the events of parked and recovered destinations; it must not block.
+    ``announce`` gets the events of parked and recovered destinations; it must not block. ``poll_interval_s``: as
+    ``POLL_INTERVAL_S``.
     """
     async with trio.open_nursery() as nursery:
         try:
@@ -373,7 +375,7 @@ async def open_dispatcher(
                 nursery, storage=storage, host=host, clock=clock, chance=chance, announce=announce
             )
             if storage.membership.is_shared:
-                nursery.start_soon(dispatcher.poll_store_forever)
+                nursery.start_soon(dispatcher.poll_store_forever, poll_interval_s)
             yield dispatcher
         finally:
             nursery.cancel_scope.cancel()

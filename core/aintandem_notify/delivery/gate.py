@@ -149,22 +149,27 @@ def record_verdict(
     delivery: int | None = None,
     *,
     began_at_turn: int | None = None,
+    backoff_s: Sequence[float] = BACKOFF_S,
 ) -> Gate:
     """Returns the gate after a try of ``delivery`` that began when the gate had ``began_at_turn``; None: just now.
+
+    ``backoff_s``: as ``BACKOFF_S``.
 
     A destination that answered is well, even if it refused the message. An error in the plugin says nothing
     about the destination: one in trouble pauses as long as before, otherwise its state stays.
     """
     if not is_late(gate, began_at_turn):
-        return _apply(gate, verdict, now, chance, delivery)
+        return _apply(gate, verdict, now, chance, delivery, backoff_s)
     if _is_known(gate, verdict):
         return _extend_pause(gate, verdict, now, chance)
-    after = _apply(gate, verdict, now, chance, delivery)
+    after = _apply(gate, verdict, now, chance, delivery, backoff_s)
     # A probe that is under way has begun after this delivery, so that its success counts all the same.
     return after if gate.state is GateState.OPEN else replace(after, turns=gate.turns)
 
 
-def _apply(gate: Gate, verdict: Verdict, now: float, chance: Chance, delivery: int | None) -> Gate:
+def _apply(
+    gate: Gate, verdict: Verdict, now: float, chance: Chance, delivery: int | None, backoff_s: Sequence[float]
+) -> Gate:
     match verdict.action:
         case Action.DELIVERED if gate.state is GateState.OPEN and gate.last_error is None:
             return gate  # the usual case; a copy would cost more than all the rest
@@ -177,7 +182,7 @@ def _apply(gate: Gate, verdict: Verdict, now: float, chance: Chance, delivery: i
             return replace(turned, state=GateState.DISABLED, failures=gate.failures + 1)
         case Action.WAIT if gate.state not in HELD_STATES:
             gate = _choose_probe(gate, verdict, delivery)
-            return _back_off(gate, GateState.BACKING_OFF, BACKOFF_S, verdict, now, chance)
+            return _back_off(gate, GateState.BACKING_OFF, backoff_s, verdict, now, chance)
         case Action.WAIT | Action.PARK:
             known = gate if gate.state in HELD_STATES else replace(gate, failures=0)
             known = _choose_probe(known, verdict, delivery)
@@ -185,7 +190,7 @@ def _apply(gate: Gate, verdict: Verdict, now: float, chance: Chance, delivery: i
         case _ if gate.state is GateState.OPEN:
             return replace(gate, last_error=verdict.reason)
         case _:
-            pauses = PROBE_S if gate.state in HELD_STATES else BACKOFF_S
+            pauses = PROBE_S if gate.state in HELD_STATES else backoff_s
             pause = stepped_delay(max(gate.failures - 1, 0), pauses=pauses, chance=chance)
             return replace(gate, retry_at=now + pause, pause_requested=False, last_error=verdict.reason)
 

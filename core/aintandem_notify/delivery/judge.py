@@ -135,13 +135,19 @@ def _judge_plugin_error(error: BaseException, reason: str, history: FaultHistory
 
 
 def assign_blame(
-    verdict: Verdict, *, is_well: bool, is_common: bool, age_s: float, plain: bool = False
+    verdict: Verdict,
+    *,
+    is_well: bool,
+    is_common: bool,
+    age_s: float,
+    min_age_s: float = MIN_BLAMED_AGE_S,
+    plain: bool = False,
 ) -> Verdict:
     """Returns the verdict with the message's new blame, and as the message's trouble if there is reason for it.
 
     ``is_well``: the try before this one was a success, and so it was that of another message if this one has
     failed before. ``is_common``: messages that nobody suspects have failed since the last success; this takes
-    blame away. ``age_s``: seconds for which the message has waited.
+    blame away. ``age_s``: seconds for which the message has waited; before ``min_age_s`` it is not given up.
 
     A pause that the destination requested is its own trouble, and leaves the blame as it is.
     """
@@ -155,7 +161,7 @@ def assign_blame(
     if not is_well:
         return verdict
     blamed = _with_blame(verdict, history.blame + 1)
-    if blamed.history.blame < MAX_BLAME or age_s < MIN_BLAMED_AGE_S:
+    if blamed.history.blame < MAX_BLAME or age_s < min_age_s:
         return replace(blamed, action=Action.RETRY)
     reason = f"the destination took other messages, but failed {blamed.history.blame} times on this one"
     return replace(blamed, action=Action.GIVE_UP, reason=f"{reason}: {verdict.reason}", retries_as_plain=not plain)

@@ -113,7 +113,9 @@ class Rounds:
         settlements: list[Settlement] = []
         failures: list[tuple[Claim, Verdict]] = []
         for outcome in ended.outcomes:
-            record, verdict, gate = settle(gate, outcome, self._settings.max_age, self._chance)
+            record, verdict, gate = settle(
+                gate, outcome, self._settings.max_age, self._chance, self._settings.patience
+            )
             settlements.append(record)
             if verdict is None:
                 gate = self._forget_probe(store, gate, outcome.turn)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from aintandem_notify.config.types.values import Rate
+from aintandem_notify.delivery.settlement import USUAL_PATIENCE, Patience
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.plugins.runtime.calls import DeliveryResult
 
@@ -20,6 +21,8 @@ class DestinationSettings:
     number of hand-overs to the plugin that may run at a time. ``in_flight``: the number of deliveries in one of
     them; ``api.Plugin`` explains both.
 
+    ``patience``: pauses of its trouble and of its messages' trouble, which no config changes.
+
     ``fallback``: destination that takes over deliveries that die here or wait longer than ``fallback_after``
     seconds; None: no fallback. ``digest_over``: if more deliveries than this wait after an outage, the least
     important ones are folded into a summary; None: never.
@@ -33,6 +36,7 @@ class DestinationSettings:
     fallback: str | None = None
     fallback_after: float = FALLBACK_AFTER_S
     digest_over: int | None = None
+    patience: Patience = USUAL_PATIENCE
 
 
 class Deliverer(Protocol):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from aintandem_notify.delivery.gate import Gate, GateState, is_late, record_verdict
-from aintandem_notify.delivery.judge import Action, FaultHistory, Verdict, assign_blame
+from aintandem_notify.delivery.gate import BACKOFF_S, Gate, GateState, is_late, record_verdict
+from aintandem_notify.delivery.judge import MIN_BLAMED_AGE_S, Action, FaultHistory, Verdict, assign_blame
 from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.hookspecs import Receipt
 from aintandem_notify.store import Claim, DeliveryState, Settlement
@@ -34,6 +34,18 @@ _COUNTED: Final = frozenset({Action.RETRY, Action.REFUSE, Action.GIVE_UP})
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a destination and a message in trouble are waited for; described at the constants."""
+
+    backoff_s: Sequence[float] = BACKOFF_S
+    message_pauses_s: Sequence[float] = MESSAGE_PAUSES_S
+    min_blamed_age_s: float = MIN_BLAMED_AGE_S
+
+
+USUAL_PATIENCE: Final = Patience()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The outcome of a claimed delivery at ``at``, which is ``at_s`` of trio's clock.
 
@@ -50,7 +62,7 @@ class Outcome:
 
 
 def settle(
-    gate: Gate, outcome: Outcome, max_age: float, chance: Chance
+    gate: Gate, outcome: Outcome, max_age: float, chance: Chance, patience: Patience = USUAL_PATIENCE
 ) -> tuple[Settlement, Verdict | None, Gate]:
     """Returns the record of the delivery, the final verdict on it, and the gate after it.
 
@@ -64,9 +76,24 @@ def settle(
         is_open = gate.state is GateState.OPEN
         is_well, is_common = is_open and gate.last_error is None, not is_open and not gate.doubted
         age_s = (outcome.at - claim.created_at).total_seconds()
-        verdict = assign_blame(verdict, is_well=is_well, is_common=is_common, age_s=age_s, plain=claim.plain)
-    record = settlement(claim, verdict, outcome.receipt, outcome.at, chance)
-    gate = record_verdict(gate, verdict, outcome.at_s, chance, claim.id, began_at_turn=outcome.turn)
+        verdict = assign_blame(
+            verdict,
+            is_well=is_well,
+            is_common=is_common,
+            age_s=age_s,
+            min_age_s=patience.min_blamed_age_s,
+            plain=claim.plain,
+        )
+    record = settlement(claim, verdict, outcome.receipt, outcome.at, chance, patience.message_pauses_s)
+    gate = record_verdict(
+        gate,
+        verdict,
+        outcome.at_s,
+        chance,
+        claim.id,
+        began_at_turn=outcome.turn,
+        backoff_s=patience.backoff_s,
+    )
     return record, verdict, gate
 
 
@@ -76,14 +103,19 @@ def fault_history(claim: Claim) -> FaultHistory:
 
 
 def settlement(
-    claim: Claim, verdict: Verdict, receipt: Receipt | None, now: datetime, chance: Chance
+    claim: Claim,
+    verdict: Verdict,
+    receipt: Receipt | None,
+    now: datetime,
+    chance: Chance,
+    pauses_s: Sequence[float] = MESSAGE_PAUSES_S,
 ) -> Settlement:
-    """Returns the record of the delivery after the try."""
+    """Returns the record of the delivery after the try. ``pauses_s``: as ``MESSAGE_PAUSES_S``."""
     due_at, state = now, DeliveryState.QUEUED if verdict.retries_as_plain else _STATES[verdict.action]
     if verdict.action is Action.RETRY:
-        due_at += timedelta(seconds=stepped_delay(claim.attempts, pauses=MESSAGE_PAUSES_S, chance=chance))
+        due_at += timedelta(seconds=stepped_delay(claim.attempts, pauses=pauses_s, chance=chance))
     elif verdict.retries_as_plain:
-        due_at += timedelta(seconds=stepped_delay(0, pauses=MESSAGE_PAUSES_S, chance=chance))
+        due_at += timedelta(seconds=stepped_delay(0, pauses=pauses_s, chance=chance))
     return Settlement(
         claim=claim,
         state=state,

@@ -58,6 +58,8 @@ class HealthMonitor:
         commit: Commit,
         recipients: Recipients,
         clock: Clock,
+        check_interval_s: float = CHECK_INTERVAL_S,
+        look_interval_s: float = LOOK_INTERVAL_S,
     ) -> None:
         self._facts = facts
         self._settings = settings
@@ -66,6 +68,7 @@ class HealthMonitor:
         self._commit = commit
         self._recipients = recipients
         self._clock = clock
+        self._check_interval_s, self._look_interval_s = check_interval_s, look_interval_s
         self._book = EpisodeBook()
         self._stored = self._book.milestones()
         self._is_restored = False
@@ -105,14 +108,14 @@ class HealthMonitor:
     async def check_forever(self) -> Never:
         """Checks at intervals. A store in trouble delays only the notices, also one that does not answer."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_repeat, self._note_changes_beside)
-            await _repeat(self.check)
+            nursery.start_soon(_repeat, self._note_changes_beside, self._check_interval_s)
+            await _repeat(self.check, self._check_interval_s)
 
     async def _note_changes_beside(self) -> None:
         """Notes the changes while ``check`` hangs, because the store does not answer."""
         now_s = trio.current_time()
         may_begin = not self._waits_for_store or now_s - self._made_s > STORE_STUCK_AFTER_S
-        if may_begin and now_s - self._noted_s >= 2 * CHECK_INTERVAL_S:
+        if may_begin and now_s - self._noted_s >= 2 * self._check_interval_s:
             self._note_changes()
         await trio.lowlevel.checkpoint()
 
@@ -146,7 +149,7 @@ class HealthMonitor:
 
     async def _look_at_deliveries(self, now: datetime) -> None:
         if trio.current_time() >= self._next_look_s:
-            self._next_look_s = trio.current_time() + LOOK_INTERVAL_S
+            self._next_look_s = trio.current_time() + self._look_interval_s
             look = partial(_look_at_deliveries, since=now - GIVEN_UP_SHOWN)
             self._queues, self._given_up = await self._storage.run(look)
 
@@ -200,11 +203,11 @@ class HealthMonitor:
         return {name for event in ends for name in self._recipients(event)}
 
 
-async def _repeat(step: Callable[[], Awaitable[None]]) -> Never:
+async def _repeat(step: Callable[[], Awaitable[None]], interval_s: float) -> Never:
     while True:
         try:
             await step()
-            pause_s = CHECK_INTERVAL_S
+            pause_s = interval_s
         except Exception:  # noqa: BLE001  # a fault of ours here must not end the agent
             _log.exception("the health could not be checked, trying again later")
             pause_s = FAULT_PAUSE_S

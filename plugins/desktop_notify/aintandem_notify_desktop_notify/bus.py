@@ -36,10 +36,16 @@ class Bus:
         self.id = ""
 
     @classmethod
-    async def connect(cls, environ: Mapping[str, str], on_signal: OnSignal = lambda _signal: None) -> Self:
+    async def connect(
+        cls,
+        environ: Mapping[str, str],
+        on_signal: OnSignal = lambda _signal: None,
+        *,
+        timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> Self:
         """Connect to the first address that answers; raises ``BusLost``, which names those that were tried.
 
-        ``on_signal`` gets the signals that arrive before the reply to a call.
+        ``on_signal`` gets the signals that arrive before the reply to a call. Each address has ``timeout_s``.
         """
         addresses = bus_addresses(environ)
         if not addresses:
@@ -53,14 +59,14 @@ class Bus:
                 failures.append(f"no socket to connect to ({address.name})")
                 continue
             try:
-                return await cls._connect_to(address.path, on_signal)
+                return await cls._connect_to(address.path, on_signal, timeout_s)
             except BusLost as error:
                 failures.append(f"{error} ({address.name})")
         raise BusLost(f"the session bus does not answer: {'; '.join(failures)}")
 
     @classmethod
-    async def _connect_to(cls, path: str, on_signal: OnSignal) -> Self:
-        with trio.move_on_after(CONNECT_TIMEOUT_S):
+    async def _connect_to(cls, path: str, on_signal: OnSignal, timeout_s: float) -> Self:
+        with trio.move_on_after(timeout_s):
             stream = await _open_socket(path)
             bus = cls(DBusConnection(stream.socket), on_signal)
             try:
@@ -71,7 +77,7 @@ class Bus:
                 bus.close()
                 raise
             return bus
-        raise BusLost(f"it said nothing for {CONNECT_TIMEOUT_S:g} s")
+        raise BusLost(f"it said nothing for {timeout_s:g} s")
 
     async def call(self, message: Message) -> Message:
         """Send ``message`` and return the reply, which may be an error; raises ``BusLost``.

@@ -1,6 +1,6 @@
 """Whose trouble is it? One message that never arrives holds nothing back; an outage costs no message."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from aintandem_notify.config.types.values import Rate
-from aintandem_notify.delivery import DestinationSettings, Dispatcher, judge, open_dispatcher
+from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
+from aintandem_notify.delivery.settlement import USUAL_PATIENCE, Patience
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, HttpFailed, RetryLater
 from aintandem_notify.foundation.clock import Clock
@@ -38,12 +39,8 @@ UNDECIDED = [
 BUSY, BROKEN = RetryLater("HTTP 429", after=60), DestinationBroken("revoked")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def blame_at_once() -> Iterator[None]:
-    """Lets the blame end messages of any age, so that the tests are as strict as can be."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judge, "MIN_BLAMED_AGE_S", 0.0)
-        yield
+STRICT = Patience(min_blamed_age_s=0.0)
+"""Lets the blame end messages of any age, so that the tests are as strict as can be."""
 
 
 @dataclass
@@ -101,9 +98,9 @@ class World:
             chance=lambda: 0.0,
             announce=lambda _event: None,
         ) as dispatcher:
-            named: dict[str, Any] = {"name": NAME, "max_age": 3 * DAY} | settings
+            named: dict[str, Any] = {"name": NAME, "max_age": 3 * DAY, "patience": STRICT} | settings
             dispatcher.start(DestinationSettings(**named))
-            dispatcher.start(DestinationSettings(OTHER, max_age=3 * DAY))
+            dispatcher.start(DestinationSettings(OTHER, max_age=3 * DAY, patience=STRICT))
             yield dispatcher
 
     async def queue(self, runs: Iterable[str], kind: str = "task_started") -> None:
@@ -400,11 +397,8 @@ async def test_several_such_messages_at_the_head_are_passed_one_by_one(autojump_
             assert {run for run, state in states.items() if state == "queued"} == set()
 
 
-async def test_a_slow_destination_loses_no_message_of_a_burst(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_destination_loses_no_message_of_a_burst(autojump_clock: MockClock) -> None:
     """It takes one message in half a minute, and refuses each that comes right after another."""
-    monkeypatch.setattr(judge, "MIN_BLAMED_AGE_S", 7200.0)
 
     def is_too_soon(now_s: float) -> Exception | None:
         last_s = max(receiver.delivered.values(), default=-30.0)
@@ -413,7 +407,7 @@ async def test_a_slow_destination_loses_no_message_of_a_burst(
     receiver = Receiver(fails_at=is_too_soon)
     async with world(receiver) as here:
         await here.queue(runs(60))
-        async with here.agent() as dispatcher:
+        async with here.agent(patience=USUAL_PATIENCE) as dispatcher:
             for _ in range(24 * 60):
                 if len(receiver.delivered) == 60:
                     break

@@ -7,7 +7,8 @@ import pytest
 import trio
 from outcome import Error, Value
 
-from aintandem_notify.delivery import DestinationSettings, gate, judge, open_dispatcher, settlement
+from aintandem_notify.delivery import DestinationSettings, open_dispatcher
+from aintandem_notify.delivery.settlement import Patience
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import HttpFailed, Outcome
 from aintandem_notify.foundation.clock import SystemClock
@@ -65,11 +66,7 @@ async def row_of(storage: Storage, run: str) -> DeliveryRow:
     return row
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "BACKOFF_S", (0.01,))
-    monkeypatch.setattr(judge, "MIN_BLAMED_AGE_S", 0.0)
-    monkeypatch.setattr(settlement, "MESSAGE_PAUSES_S", (0.01,))
+HASTY = Patience(backoff_s=(0.01,), message_pauses_s=(0.01,), min_blamed_age_s=0.0)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +98,7 @@ async def test_all_others_arrive(picky: Picky, end: str) -> None:
         ):
             events = [event("task_failed", run=f"t{n}", error=LARGE if f"t{n}" == BAD else "no") for n in range(6)]
             await storage.run(queue_up(events, [NAME], clock.now()))
-            dispatcher.start(DestinationSettings(NAME, max_age=3600.0))
+            dispatcher.start(DestinationSettings(NAME, max_age=3600.0, patience=HASTY))
             await receiver.wait_for(5)
             while (bad := await row_of(storage, BAD)).state == "queued":
                 # Others must arrive between its failures, or nobody could tell whose trouble it is.

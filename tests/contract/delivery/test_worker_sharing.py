@@ -14,12 +14,9 @@ from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import (
     DestinationSettings,
     Dispatcher,
-    dispatcher,
-    gate,
-    judge,
     open_dispatcher,
-    settlement,
 )
+from aintandem_notify.delivery.settlement import Patience
 from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, RetryLater
@@ -68,9 +65,8 @@ Open = Callable[..., AbstractAsyncContextManager[Agent]]
 
 
 @pytest.fixture
-def agent(postgres_url: str, long_leases: float, monkeypatch: pytest.MonkeyPatch) -> Open:
+def agent(postgres_url: str, long_leases: float) -> Open:
     """Opens an agent with its own host. Waits are short, since they are real."""
-    monkeypatch.setattr(dispatcher, "POLL_INTERVAL_S", 0.02)
 
     @asynccontextmanager
     async def open_agent(name: str, host: FakeHost | None = None) -> AsyncIterator[Agent]:
@@ -86,6 +82,7 @@ def agent(postgres_url: str, long_leases: float, monkeypatch: pytest.MonkeyPatch
                 clock=SystemClock(),
                 chance=lambda: 0.0,
                 announce=announced.append,
+                poll_interval_s=0.02,
             ) as opened_dispatcher:
                 yield Agent(store, storage, host, opened_dispatcher, announced)
         finally:
@@ -166,15 +163,11 @@ class PickyHost(FakeHost):
         ]
 
 
-async def test_a_message_that_never_arrives_is_blamed_by_all_agents_together(
-    agent: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gate, "BACKOFF_S", (0.02,))
-    monkeypatch.setattr(judge, "MIN_BLAMED_AGE_S", 0.0)
-    monkeypatch.setattr(settlement, "MESSAGE_PAUSES_S", (0.02,))
+async def test_a_message_that_never_arrives_is_blamed_by_all_agents_together(agent: Open) -> None:
+    hasty = Patience(backoff_s=(0.02,), message_pauses_s=(0.02,), min_blamed_age_s=0.0)
     async with agent("one", PickyHost()) as first, agent("two", PickyHost()) as second:
         for one in (first, second):
-            one.start()
+            one.start(patience=hasty)
         queue(first, 5)
         await until(lambda: left(first) == 1)
         for number in range(5, 200):

@@ -19,7 +19,6 @@ from aintandem_notify.domain.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.domain.health import HealthState, ReasonId
 from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.errors import AuthenticationFailed, DestinationBroken, HttpFailed, LinkLost
-from aintandem_notify.health import monitor as monitors
 from aintandem_notify.health.conditions import Facts
 from aintandem_notify.health.monitor import HealthMonitor, open_monitor
 from aintandem_notify.ingest import Ingest, open_ingest
@@ -290,6 +289,8 @@ async def open_agent(world: World, store: Store) -> AsyncIterator[Agent]:
                 name for item in ROUTER.route(about, None, None, clock.now()) for name in item.destinations
             ],
             clock=clock,
+            check_interval_s=CHECK_S,
+            look_interval_s=CHECK_S,
         )
         for name in DESTINATIONS:
             dispatcher.start(DestinationSettings(name, max_age=30 * 86_400.0, in_flight=50))
@@ -307,9 +308,7 @@ def notices(world: World, event_type: str) -> list[tuple[str, Notification]]:
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_ten_random_hours(seed: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitors, "CHECK_INTERVAL_S", CHECK_S)
-    monkeypatch.setattr(monitors, "LOOK_INTERVAL_S", CHECK_S)
+async def test_ten_random_hours(seed: int, autojump_clock: MockClock) -> None:
     world, store = World(random.Random(seed), TrioClock(NOW), destinations_work=seed % 2 == 1), Store("sqlite://")
     for _ in range(LIVES):
         async with open_agent(world, store) as agent, trio.open_nursery() as nursery:

@@ -11,7 +11,8 @@ from aintandem_notify.domain.events import ConnectionConnectedEvent, Family, Fee
 from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
 from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.errors import StoreError
-from aintandem_notify.ingest import batch_limits, writer
+from aintandem_notify.ingest import batch_limits
+from aintandem_notify.ingest.writer import MAX_OPEN_RUNS
 from aintandem_notify.store import Storage, WatchProgress
 from support.ingesting import FallingRouter, FlakyStorage, StumblingRouter, open_bench
 from support.outbox import NO_EVENTS, NOW, PROJECT, claim_all, event, inside, memory, new_store, router
@@ -155,16 +156,15 @@ async def test_the_watch_state_has_the_open_runs() -> None:
         assert not state.open_runs_truncated
 
 
-async def test_the_watch_state_shows_that_more_runs_are_open(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(writer, "MAX_OPEN_RUNS", 2)
+async def test_the_watch_state_shows_that_more_runs_are_open() -> None:
+    names = [f"t{number}" for number in range(MAX_OPEN_RUNS + 1)]
+    started = [event("task_started", name, number) for number, name in enumerate(names)]
     async with memory() as storage, open_bench(storage) as bench:
-        for number, more in ((1, False), (2, False), (3, True)):
-            await bench.ingest.commit(PROJECT, [event("task_started", f"t{number}", number)])
+        for events, more in ((started[:-1], False), (started[-1:], True)):
+            await bench.ingest.commit(PROJECT, events)
             state = await bench.ingest.watch_state("p")
-            assert (len(state.open_runs), state.open_runs_truncated) == (min(number, 2), more)
-        assert [run.ref.id for run in state.open_runs] == ["t3", "t2"]
+            assert (len(state.open_runs), state.open_runs_truncated) == (MAX_OPEN_RUNS, more)
+        assert [run.ref.id for run in state.open_runs] == names[:0:-1]
 
 
 async def test_a_project_of_another_agent_is_read_again() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.foundation.http_server import connections
 from aintandem_notify.simulator.server import MAX_UNAUTHENTICATED
 from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.simulator.wire.fault_proxy import MAX_IN_TRANSIT
@@ -23,10 +22,7 @@ def descriptors() -> int:
 
 
 @pytest.mark.parametrize("name", ["silence", "half a head", "a body that never comes", "a wrong token", "HTTP/2"])
-async def test_a_crowd_of_connections_shuts_out_no_client(
-    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(connections, "GRACE_S", 0.02)
+async def test_a_crowd_of_connections_shuts_out_no_client(simulator: Simulator, name: str) -> None:
     opening = OPENINGS[name].replace(b"{port}", str(simulator.port).encode())
     async with watching(simulator) as socket_there:
         before = descriptors()

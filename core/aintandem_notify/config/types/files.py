@@ -14,16 +14,16 @@ _CHUNK_BYTES: Final = 65_536
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def read_bounded(path: Path, max_bytes: int) -> bytes:
+def read_bounded(path: Path, max_bytes: int, *, pipe_timeout_s: float = PIPE_TIMEOUT_S) -> bytes:
     """The first ``max_bytes`` bytes of the file; raises OSError.
 
-    Raises TimeoutError if a pipe or terminal has not delivered them, or ended, within ``PIPE_TIMEOUT_S``.
+    Raises TimeoutError if a pipe or terminal has not delivered them, or ended, within ``pipe_timeout_s``.
     """
     descriptor = os.open(path, _FLAGS)
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode) or not hasattr(select, "poll"):
             return _read_regular_file(descriptor, max_bytes)
-        return _read_pipe(descriptor, max_bytes, time.monotonic() + PIPE_TIMEOUT_S)
+        return _read_pipe(descriptor, max_bytes, time.monotonic() + pipe_timeout_s)
     finally:
         os.close(descriptor)
 

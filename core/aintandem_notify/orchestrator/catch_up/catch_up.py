@@ -60,6 +60,7 @@ RUN_KINDS: Final = (Family.TASK, Family.WORKFLOW, Family.SANDBOX)
 class _Progress:
     """The results so far."""
 
+    max_doubtful: int
     changed: int = 0
     too_old: int = 0
     gone: int = 0
@@ -73,14 +74,14 @@ class _Progress:
     reconciled: set[RunRef] = field(default_factory=set)
     """Reconciled runs of the kinds that are not finished."""
     too_many_doubtful: int = 0
-    """The number of doubtful runs above ``MAX_DOUBTFUL_RUNS``."""
+    """The number of doubtful runs above ``max_doubtful``."""
 
     def add(self, result: ReconcileResult) -> None:
         self.changed += result.changed
         self.too_old += result.too_old
         self.gone += result.gone
         for ref in result.doubtful:
-            if ref in self.doubts or len(self.doubts) < MAX_DOUBTFUL_RUNS:
+            if ref in self.doubts or len(self.doubts) < self.max_doubtful:
                 self.doubts[ref] = self.doubts.get(ref, 0) + 1
             else:
                 self.too_many_doubtful += 1
@@ -120,6 +121,7 @@ class CatchUp:
         backoff: ReconnectSettings,
         clock: Clock,
         chance: Chance,
+        max_doubtful: int = MAX_DOUBTFUL_RUNS,
     ) -> None:
         self._project = project
         self._buffer = buffer
@@ -130,7 +132,7 @@ class CatchUp:
         self._clock = clock
         self._chance = chance
         self._log = log.get_logger(__name__).bind(project=project.id)
-        self._progress = _Progress()
+        self._progress = _Progress(max_doubtful)
         self._pending: list[Family] = list(RUN_KINDS)
         self._is_reported = False
         self._running: tuple[trio.CancelScope, trio.Event] | None = trio.CancelScope(), trio.Event()

@@ -96,7 +96,7 @@ class SnapshotReader:
     """Reads snapshots. Its requests raise ApiError or HttpFailed; NotFound if the server has no such call."""
 
     def __init__(self, api: OrchestratorApi, clock: Clock, slots: RequestSlots, remote_clock: RemoteClock) -> None:
-        self._api = api.without_retries()
+        self._api, self._retry_pauses_s = api.without_retries(), api.retry_pauses_s
         self._clock = clock
         self._remote_clock = remote_clock
         self._slots = slots
@@ -296,7 +296,7 @@ class SnapshotReader:
             async with self._slots.acquire(client):
                 return await call()
 
-        return await with_retries(call_in_slot)
+        return await with_retries(call_in_slot, pauses_s=self._retry_pauses_s)
 
 
 def _observations(

@@ -44,14 +44,16 @@ class HandshakeStream(trio.abc.Stream):
 
     After the handshake, more than ``limit`` bytes without a whole message end the stream, and ``error`` says so.
     The link calls ``on_message`` for each message. ``reserve`` is awaited with the size of a message before more
-    than ``SMALL_MESSAGE_BYTES`` of it are read; a message that is not complete in time after that ends the stream,
-    too.
+    than ``SMALL_MESSAGE_BYTES`` of it are read; a message that is not complete ``message_timeout_s`` after that
+    ends the stream, too.
 
     ``last_received_at`` is in seconds of trio's clock. While ``idle``, all received bytes are decoded; ``on_idle``
     is called when that begins.
     """
 
-    def __init__(self, stream: trio.abc.Stream, *, limit: int) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, *, limit: int, message_timeout_s: float = MESSAGE_TIMEOUT_S
+    ) -> None:
         self.last_received_at: float = trio.current_time()
         self.idle: bool = False
         self.error: OrchestratorError | None = None
@@ -60,6 +62,7 @@ class HandshakeStream(trio.abc.Stream):
         self.on_idle: Callable[[], None] | None = None
         self._stream = stream
         self._limit = limit
+        self._message_timeout_s = message_timeout_s
         self._open: trio.Event | None = trio.Event()
         self._head: bytearray | None = bytearray()
         self._after_head = b""
@@ -134,13 +137,13 @@ class HandshakeStream(trio.abc.Stream):
             await self._reserve_memory()
         with trio.move_on_at(self._message_deadline):
             return await self._receive(max_bytes)
-        self.error = LinkLost(f"a message did not end within {MESSAGE_TIMEOUT_S:g} s", TOO_BIG)
+        self.error = LinkLost(f"a message did not end within {self._message_timeout_s:g} s", TOO_BIG)
         return b""
 
     async def _reserve_memory(self) -> None:
         if self._reserve is not None:
             await self._reserve(self._limit if self._text_frames is None else self._text_frames.expected_size)
-            self._message_deadline = trio.current_time() + MESSAGE_TIMEOUT_S
+            self._message_deadline = trio.current_time() + self._message_timeout_s
 
     def _take_head(self, head: bytearray, arrived: bytes | bytearray) -> bytes:
         self._head = _check_head(head, arrived)

@@ -21,7 +21,7 @@ from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS, error_for_close
 from aintandem_notify.orchestrator.link.dial import TlsContext, open_stream
-from aintandem_notify.orchestrator.link.frame_memory import FrameMemory, LinkMemory
+from aintandem_notify.orchestrator.link.frame_memory import MESSAGE_TIMEOUT_S, FrameMemory, LinkMemory
 from aintandem_notify.orchestrator.link.handshake import HandshakeStream, forget_handshake
 from aintandem_notify.orchestrator.link.heartbeat import (
     PING,
@@ -107,7 +107,8 @@ class LinkSettings:
     """The settings and resources that all links of an agent share.
 
     ``connect_timeout`` and ``heartbeat_interval`` are in seconds. ``handshakes`` bounds the connections that are
-    opened at the same time, ``memory`` the frames that all links read ahead.
+    opened at the same time, ``memory`` the frames that all links read ahead. ``message_timeout_s``: as
+    ``MESSAGE_TIMEOUT_S``. ``hasty_close_s``: as ``SHORT_CLOSE_TIMEOUT_S``.
     """
 
     open_stream: StreamOpener
@@ -116,6 +117,8 @@ class LinkSettings:
     heartbeat_interval: float = 30.0
     handshakes: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAX_HANDSHAKES))
     memory: FrameMemory = field(default_factory=FrameMemory)
+    message_timeout_s: float = MESSAGE_TIMEOUT_S
+    hasty_close_s: float = SHORT_CLOSE_TIMEOUT_S
 
 
 def stream_opener(tls: TlsContext, outbound: Outbound = DIRECT) -> StreamOpener:
@@ -159,7 +162,11 @@ async def _connect(target: SocketTarget, settings: LinkSettings, nursery: trio.N
         timeout_error = LinkLost(
             f"the orchestrator did not answer the handshake within {settings.connect_timeout:g} s"
         )
-        handshake = HandshakeStream(stream, limit=MAX_MESSAGE_SIZE + RECEIVE_BUFFER_SIZE)
+        handshake = HandshakeStream(
+            stream,
+            limit=MAX_MESSAGE_SIZE + RECEIVE_BUFFER_SIZE,
+            message_timeout_s=settings.message_timeout_s,
+        )
         try:
             with library_errors:
                 websocket = await wrap_client_stream(
@@ -198,8 +205,7 @@ class _WebSocketLink:
         self._websocket = websocket
         self._stream = stream
         self._nursery = nursery
-        self._clock = settings.clock
-        self._interval = settings.heartbeat_interval
+        self._settings = settings
         self._buffer: list[Frame] = []
         self._size = 0
         self._ended: OrchestratorError | None = None
@@ -323,7 +329,9 @@ class _WebSocketLink:
         """Do one thing that is due, if anything is. Returns the seconds until the next one."""
         now, last_received_at = trio.current_time(), self._stream.last_received_at
         is_paused = self._room is not None or self._memory.is_waiting
-        state = HeartbeatState(self._interval, last_received_at, self._pinged_at, paused=is_paused)
+        state = HeartbeatState(
+            self._settings.heartbeat_interval, last_received_at, self._pinged_at, paused=is_paused
+        )
         action, pause = next_action(state, now)
         if action is HeartbeatAction.DEAD:
             self._end(LinkLost(f"nothing was heard for {now - last_received_at:.0f} s"))
@@ -338,10 +346,10 @@ class _WebSocketLink:
         return pause if action is HeartbeatAction.WAIT and not self._pong_is_due else 0.0
 
     async def _send(self, control: str) -> None:
-        with trio.move_on_after(self._interval) as scope:
+        with trio.move_on_after(self._settings.heartbeat_interval) as scope:
             try:
                 with library_errors:
-                    await self._websocket.send_message(control_frame(control, self._clock.now()))
+                    await self._websocket.send_message(control_frame(control, self._settings.clock.now()))
             except ConnectionClosed:
                 return  # the reader reports the reason
         if scope.cancelled_caught:
@@ -379,7 +387,7 @@ class _WebSocketLink:
             if silence >= CLOSE_TIMEOUT_S and self._room is None and not self._memory.is_waiting:
                 scope.cancel()
                 return
-            await trio.sleep(max(CLOSE_TIMEOUT_S - silence, SHORT_CLOSE_TIMEOUT_S))
+            await trio.sleep(max(CLOSE_TIMEOUT_S - silence, self._settings.hasty_close_s))
 
     async def close(self) -> None:
         """Send a close frame, and wait a moment for the answer if there can be one."""
@@ -387,7 +395,7 @@ class _WebSocketLink:
         is_hasty = self._ended is not None or trio.current_effective_deadline() == -math.inf
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
-                timeout = SHORT_CLOSE_TIMEOUT_S if is_hasty else CLOSE_TIMEOUT_S
+                timeout = self._settings.hasty_close_s if is_hasty else CLOSE_TIMEOUT_S
                 nursery.start_soon(_cancel_after, timeout, nursery.cancel_scope)
                 if isinstance(self._ended, LinkLost) and self._ended.code in LIMIT_FLAWS:
                     await self._stream.send_close(self._ended.code)

@@ -4,7 +4,7 @@ Each call sends the session's token, and renews it once if it is refused. Calls 
 are repeated after server trouble. Errors are those of ``errors``. Lists are read tolerantly (``records``).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from datetime import datetime
@@ -54,22 +54,33 @@ T = TypeVar("T")
 class OrchestratorApi:
     """Calls of the API; ids are quoted here. All raise ApiError or HttpFailed, and for an id as ``validate_id``.
 
-    ``timeout`` is in seconds, for each request from its start to the last byte of its response.
+    ``timeout`` is in seconds, for each request from its start to the last byte of its response, which has at most
+    ``max_body_bytes``. ``retry_pauses_s`` are those of ``with_retries``.
     """
 
-    def __init__(self, session: Session, http: HttpClient, clock: Clock, *, timeout: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        session: Session,
+        http: HttpClient,
+        clock: Clock,
+        *,
+        timeout: float = TIMEOUT_S,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        retry_pauses_s: Sequence[float] = RETRY_PAUSES_S,
+    ) -> None:
         self._session = session
         self._http = http
         self._clock = clock
         self._timeout = timeout
+        self._max_body_bytes = max_body_bytes
+        self.retry_pauses_s: Sequence[float] = retry_pauses_s
         self._large = MemoryBudget(LARGE_RESPONSES_BYTES)
         self._readers = trio.CapacityLimiter(1)
-        self._retries = True
 
     def without_retries(self) -> Self:
         """A copy without retries, for callers that must release resources before pauses of ``with_retries``."""
         clone = copy(self)
-        clone._retries = False  # noqa: SLF001  # the same class
+        clone.retry_pauses_s = ()
         return clone
 
     async def call(
@@ -92,7 +103,7 @@ class OrchestratorApi:
     ) -> T:
         """Returns ``convert(content)``. The content may be large; it is freed before this returns."""
         once = partial(self._call_once, method, path, convert, query, json)
-        return await (with_retries(once, repeatable=method == "GET") if self._retries else once())
+        return await with_retries(once, repeatable=method == "GET", pauses_s=self.retry_pauses_s)
 
     async def _call_once(
         self, method: str, path: str, convert: Callable[[Any], T], query: Mapping[str, object] | None, json: Any
@@ -121,7 +132,7 @@ class OrchestratorApi:
                 headers={"Authorization": f"Bearer {token}"},
                 json=json,
                 timeout=self._timeout,
-                max_body=MAX_BODY_BYTES,
+                max_body=self._max_body_bytes,
                 room=lambda size: share.grow_to(2 * size),
             )
             is_small, answers = len(answer.body) <= SMALL_RESPONSE_BYTES, [answer]
@@ -247,12 +258,14 @@ def _read(answers: list[HttpAnswer], now: datetime, convert: Callable[[Any], T])
     return convert(parse_response(answers.pop(), now))
 
 
-async def with_retries(send: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
-    """Returns ``await send()``, repeated after a pause if the server has trouble or the request was lost.
+async def with_retries(
+    send: Callable[[], Awaitable[T]], *, repeatable: bool = True, pauses_s: Sequence[float] = RETRY_PAUSES_S
+) -> T:
+    """Returns ``await send()``, repeated after these pauses if the server has trouble or the request was lost.
 
     A request that is not ``repeatable`` is repeated only if it certainly was not sent.
     """
-    for pause in (*RETRY_PAUSES_S, None):
+    for pause in (*pauses_s, None):
         try:
             return await send()
         except (ServerTrouble, HttpFailed) as error:

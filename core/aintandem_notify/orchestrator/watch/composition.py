@@ -14,7 +14,6 @@ from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth.session import Session
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
 from aintandem_notify.orchestrator.catch_up.coordinator import CatchUpCoordinator, Reconciler
@@ -56,7 +55,7 @@ def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
 async def open_fleet(
     session: Session,
     *,
-    http: HttpClient,
+    api: OrchestratorApi,
     sink: EventSink,
     clock: Clock,
     chance: Chance,
@@ -69,7 +68,6 @@ async def open_fleet(
     ``slots`` bounds how many projects are watched at a time. None: all.
     """
     slots = slots or ConnectionSlots()
-    api = OrchestratorApi(session, http, clock)
     memory = FrameMemory()
     request_slots = RequestSlots()
     lookup = ProjectLookup(api, request_slots)

@@ -3,8 +3,8 @@
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -36,7 +36,7 @@ from aintandem_notify.store import (
     latest_quarantined_name,
     open_storage,
 )
-from aintandem_notify.store.tables import delivery_admin
+from aintandem_notify.store.tables.delivery_admin import MAX_SCANNED
 from support.control import DESTINATION, open_scene
 from support.outbox import NOW, event, inside, queue_up
 
@@ -77,21 +77,24 @@ def _set_paused(backend: ControlBackend, *, paused: bool) -> PauseResponse:
     return backend.set_paused([DESTINATION], paused=paused)
 
 
-async def three_waiting(storage: Storage) -> None:
-    await storage.run(queue_up([event("task_failed", f"t{number}") for number in range(3)], (OTHER,)))
+THREE = ("t0", "t1", "t2")
+
+
+async def three_waiting(storage: Storage, tasks: Sequence[str] = THREE) -> None:
+    await storage.run(queue_up([event("task_failed", task) for task in tasks], (OTHER,)))
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[None]:
+async def running(folder: Path, tasks: Sequence[str] = THREE) -> AsyncIterator[None]:
     async with open_scene(folder) as scene:
-        await three_waiting(scene.storage)
+        await three_waiting(scene.storage, tasks)
         yield
 
 
 @asynccontextmanager
-async def offline(folder: Path) -> AsyncIterator[None]:
+async def offline(folder: Path, tasks: Sequence[str] = THREE) -> AsyncIterator[None]:
     async with open_storage(folder / "store.db") as storage:
-        await three_waiting(storage)
+        await three_waiting(storage, tasks)
     yield
 
 
@@ -156,17 +159,20 @@ async def test_deliveries_are_selected_by_project_and_task(
     assert selection.states or dropped.ids == tuple(sorted(ids))
 
 
+@pytest.mark.parametrize("opened", [running, offline])
 async def test_a_search_by_name_goes_on_until_its_page_is_full(
-    config: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[[Path, Sequence[str]], AbstractAsyncContextManager[None]], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(delivery_admin, "MAX_SCANNED", 1)
-    selection = DeliveryFilter(task="t[02]")
-    page = await call(config, lambda backend: backend.page(selection, limit=1, before=None))
-    assert ([entry.id for entry in page.deliveries], page.next) == ([3], 3)
-    page = await call(config, lambda backend: backend.page(selection, limit=1, before=page.next))
-    assert ([entry.id for entry in page.deliveries], page.next) == ([1], None)
-    dropped = await call(config, lambda backend: backend.apply_to_all(AdminAction.DROP, selection))
-    assert dropped.ids == (1, 3)
+    tasks = ["t0", *(f"another{number}" for number in range(MAX_SCANNED)), "t2"]
+    last, selection = len(tasks), DeliveryFilter(task="t[02]")
+    async with opened(tmp_path, tasks):
+        ask = partial(call, tmp_path / "config.toml")
+        page = await ask(lambda backend: backend.page(selection, limit=1, before=None))
+        assert ([entry.id for entry in page.deliveries], page.next) == ([last], last)
+        page = await ask(lambda backend: backend.page(selection, limit=1, before=page.next))
+        assert ([entry.id for entry in page.deliveries], page.next) == ([1], None)
+        dropped = await ask(lambda backend: backend.apply_to_all(AdminAction.DROP, selection))
+    assert dropped.ids == (1, last)
 
 
 @pytest.mark.parametrize("name", ["slack.nobody", "slack", "Slack.other"])

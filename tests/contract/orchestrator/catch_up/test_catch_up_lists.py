@@ -114,9 +114,8 @@ async def test_junk_in_a_list_costs_only_itself() -> None:
         assert ends[2].wire()["task"] == "cut \ufffd"
 
 
-async def test_a_page_that_is_too_large_is_requested_in_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aintandem_notify.orchestrator.rest.client.MAX_BODY_BYTES", 20_000)
-    async with open_bench() as bench, bench.agent() as notified:
+async def test_a_page_that_is_too_large_is_requested_in_smaller_ones() -> None:
+    async with open_bench({"max_body_bytes": 20_000}) as bench, bench.agent() as notified:
         socket = await begin(bench, notified)
         times = {"startedAt": now(), "completedAt": now()}
         ended = [task(f"t{n}", "failed", error="x" * 3000, **times) for n in range(20)]
@@ -131,11 +130,8 @@ async def test_a_page_that_is_too_large_is_requested_in_smaller_ones(monkeypatch
         assert limits == ["100", "25", "6", "6", *["1"] * 15]
 
 
-async def test_a_list_without_pages_that_is_too_large_is_reported_as_unavailable_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("aintandem_notify.orchestrator.rest.client.MAX_BODY_BYTES", 20_000)
-    async with open_bench() as bench, bench.agent() as notified:
+async def test_a_list_without_pages_that_is_too_large_is_reported_as_unavailable_once() -> None:
+    async with open_bench({"max_body_bytes": 20_000}) as bench, bench.agent() as notified:
         socket = await begin(bench, notified)
         bench.raw.rest[EXECUTIONS] = [{"id": f"e{n}", "status": "failed", "error": "x" * 3000} for n in range(20)]
         requests = len(bench.raw.requests)
@@ -145,11 +141,8 @@ async def test_a_list_without_pages_that_is_too_large_is_reported_as_unavailable
         assert sum(one.path.endswith("/executions") for one in bench.raw.requests[requests:]) == 1
 
 
-async def test_pages_are_reconciled_one_by_one_and_none_twice(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("aintandem_notify.orchestrator.rest.client.RETRY_PAUSES_S", ())
-    async with open_bench() as bench, bench.agent() as notified:
+async def test_pages_are_reconciled_one_by_one_and_none_twice() -> None:
+    async with open_bench({"retry_pauses_s": ()}) as bench, bench.agent() as notified:
         socket = await begin(bench, notified)
         ended = [task(f"t{n}", "failed", startedAt=now(), completedAt=now()) for n in range(250)]
         whole, failures = pages(ended, 100), 1

@@ -13,7 +13,6 @@ from trio_websocket import WebSocketConnection
 from aintandem_notify.domain.events import BinaryFrame
 from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
 from aintandem_notify.foundation.memory_budget import MemoryBudget
-from aintandem_notify.orchestrator.link import handshake as handshake_module
 from aintandem_notify.orchestrator.link.frame_memory import COPIES, FrameMemory
 from aintandem_notify.orchestrator.link.text_frames import PORTION_FRAMES
 from aintandem_notify.orchestrator.link.websocket import MAX_BATCH_FRAMES, MAX_MESSAGE_SIZE, Frame, open_link
@@ -413,9 +412,9 @@ async def test_a_large_message_in_pieces_asks_for_room_too() -> None:
     assert room.large.used == 0
 
 
-async def test_a_large_message_that_does_not_end_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handshake_module, "MESSAGE_TIMEOUT_S", 0.05)
-    async with open_raw_orchestrator() as raw, open_link(target(raw), settings()) as link:
+async def test_a_large_message_that_does_not_end_ends_the_link() -> None:
+    hasty = settings(message_timeout_s=0.05)
+    async with open_raw_orchestrator() as raw, open_link(target(raw), hasty) as link:
         socket = await raw.connections.receive()
         await socket.send_bytes_raw(frame("x" * 2**20)[:-1])
         with pytest.raises(LinkLost, match="did not end within"):

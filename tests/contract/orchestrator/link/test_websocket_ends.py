@@ -110,12 +110,11 @@ async def test_a_peer_that_does_not_answer_a_close_frame_is_left(autojump_clock:
 
 
 @pytest.mark.parametrize("seconds", [SHORT_CLOSE_TIMEOUT_S, 0.0], ids=["in time", "after a standstill"])
-async def test_a_cancelled_link_sends_a_close_frame_too(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_link_sends_a_close_frame_too(seconds: float) -> None:
     """Also if no time is left, as after the machine has suspended the process for longer than the timeout."""
-    monkeypatch.setattr("aintandem_notify.orchestrator.link.websocket.SHORT_CLOSE_TIMEOUT_S", seconds)
     async with open_raw_orchestrator() as raw:
         with trio.CancelScope() as scope:
-            async with connected(raw) as (link, socket):
+            async with connected(raw, hasty_close_s=seconds) as (link, socket):
                 scope.cancel()
                 await link.receive_batch()
         await socket.closed.wait()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.config.types import files
+from aintandem_notify.config.types.files import read_bounded
 from aintandem_notify.errors import ConfigError
 from support.config_texts import load_text
 
@@ -22,22 +22,17 @@ def pipe(tmp_path: Path) -> Path:
     return tmp_path / "token"
 
 
-def test_a_pipe_without_a_writer_is_an_error(tmp_path: Path, pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "PIPE_TIMEOUT_S", 0.0)
-    with pytest.raises(ConfigError, match="nobody writes into it"):
-        load_text(tmp_path, TEXT)
+def test_a_pipe_without_a_writer_is_an_error(pipe: Path) -> None:
+    with pytest.raises(TimeoutError, match="nobody writes into it"):
+        read_bounded(pipe, 100, pipe_timeout_s=0.0)
 
 
-def test_a_pipe_that_somebody_writes_into_is_read(
-    tmp_path: Path, pipe: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "PIPE_TIMEOUT_S", 600.0)
+def test_a_pipe_that_somebody_writes_into_is_read(pipe: Path) -> None:
     writing = threading.Thread(target=pipe.write_bytes, args=(b"canary0123\n",))
     writing.start()
-    config = load_text(tmp_path, TEXT)
+    content = read_bounded(pipe, 100, pipe_timeout_s=600.0)
     writing.join()
-    assert config.orchestrator.token is not None
-    assert config.orchestrator.token.reveal() == "canary0123"
+    assert content == b"canary0123\n"
 
 
 def test_a_pipe_is_no_file_of_authorities(tmp_path: Path, pipe: Path) -> None:

@@ -16,7 +16,6 @@ from aintandem_notify.domain.observation import Observation, OpenRun
 from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.errors import ApiError, AuthenticationFailed, Forbidden, HttpFailed, NotFound, ServerTrouble
 from aintandem_notify.ingest import Ingest
-from aintandem_notify.orchestrator.catch_up import catch_up as catching_up
 from aintandem_notify.orchestrator.catch_up import event_buffer
 from aintandem_notify.orchestrator.catch_up.catch_up import (
     MAX_TRIES,
@@ -91,7 +90,7 @@ class Bench:
     chance: float = 1.0
     stored: list[Event] = field(default_factory=list)
 
-    def begin(self) -> tuple[CatchUp, EventBuffer]:
+    def begin(self, **limits: int) -> tuple[CatchUp, EventBuffer]:
         """Start catching up, as when a link opens."""
         buffer = EventBuffer(self._store, buffering=True)
         catch_up = CatchUp(
@@ -103,6 +102,7 @@ class Bench:
             backoff=ConnectionConfig(),
             clock=self.clock,
             chance=lambda: self.chance,
+            **limits,
         )
         self.nursery.start_soon(catch_up.run, self.clock.now)
         self.nursery.start_soon(buffer.release_after_timeout)
@@ -450,15 +450,14 @@ async def test_memory_is_freed_after_catching_up(bench: Bench, autojump_clock: M
 
 
 async def test_doubtful_runs_beyond_the_limit_are_reported_as_unavailable(
-    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr(catching_up, "MAX_DOUBTFUL_RUNS", 2)
     after = NOW + timedelta(hours=1)
     refs = [RunRef("p", Family.TASK, f"t{number}") for number in range(2, 7)]
     ended = tuple(Observation(ref, RunState.FAILED, started_at=after, ended_at=after) for ref in refs)
     bench.script.answers[Family.TASK] = [ListResponse(ended)]
     bench.script.run_answers = [None] * 20
-    bench.begin()
+    bench.begin(max_doubtful=2)
     await trio.sleep(60)
     (gap,) = bench.gaps
     assert (gap.incomplete, gap.reason) == (True, "3 doubtful runs that were not requested again")
