@@ -233,7 +233,7 @@ async def _open(
         ) as ingest,
     ):
         if uses_stages:
-            ingest.use(loaded.router, StagePolicy.of(loaded.config), loaded.router.route_behind)
+            ingest.use(loaded.router, StagePolicy.of(loaded.config))
             ingest.releases.begin(lambda _project: True)
         yield ingest, storage
 

@@ -44,6 +44,6 @@ def test_everything_in_comments_is_right_too(tmp_path: Path) -> None:
     path.write_text("\n".join(line for line in uncommented if not line.startswith(EITHER_OR)), encoding="utf-8")
     loaded = load(path, environ=ENVIRON)
     assert len(loaded.config.instances) == 6
-    assert len(loaded.config.rules) == 5
+    assert len(loaded.config.rules) == 6
     assert loaded.config.connection.proxy is not None
     assert loaded.router.warnings() == []

@@ -196,7 +196,7 @@ class Agent:
         return self._explainer
 
     def _use_rules(self, loaded: LoadedConfig) -> None:
-        self._ingest.use(loaded.router, StagePolicy.of(loaded.config), loaded.router.route_behind)
+        self._ingest.use(loaded.router, StagePolicy.of(loaded.config))
 
     async def _publish_destinations(self) -> None:
         """Stores this agent's destinations and their settings for the other agents, before any of them is used."""

@@ -167,7 +167,7 @@ class RuleConfig(Table):
     body: Template | None = Field(None, description="a Jinja2 template; every event type has a good default")
     subject: Template | None = Field(
         None,
-        description="the thing that runs again and again, as a Jinja2 template; by default the project and the task's name",
+        description="the name of the thing that runs again and again, a template; by default that of the task",
         examples=["{{ run.name.split('-')[0] }}"],
     )
     settle: HoldDuration | None = Field(

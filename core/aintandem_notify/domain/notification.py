@@ -83,7 +83,8 @@ class Notification(BaseModel):
     ``instead_of`` is the destination (``slack.team``) that this one replaces as its fallback, else None. One of
     ``fields`` names it, too. All texts are plain, not escaped, and have secrets redacted. ``url`` is a page for
     people, None without ``console_url``. ``run`` is the attempt right after the event, None for events about no
-    run. ``project`` is None for agent events except ``feed_gap``.
+    run. ``project`` is None for agent events except ``feed_gap``. ``fixed_after`` is set if it tells of the end of
+    trouble: the seconds that the trouble lasted.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
@@ -101,6 +102,7 @@ class Notification(BaseModel):
     project: Project | None = None
     rule: str
     created_at: AwareDatetime
+    fixed_after: float | None = None
     previous: dict[str, Any] | None = None
     plain: bool = False
     instead_of: str | None = None

@@ -15,6 +15,7 @@ from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.domain.observation import Observation, ObservationBatch, ReconcileResult
 from aintandem_notify.domain.reconciliation import RunDiff, reconcile
 from aintandem_notify.domain.runs import (
+    OPENING_TYPES,
     PROGRESS_TYPES,
     TERMINAL_TYPES,
     Run,
@@ -33,6 +34,8 @@ from aintandem_notify.ingest.dedup import (
     UntimedEnd,
     classify,
 )
+from aintandem_notify.rules.episode_words import EpisodeWord
+from aintandem_notify.stages.trouble import ENDING_TYPES
 from aintandem_notify.store import JournalChanges
 
 MAX_ATTEMPTS_BACK: Final = 3
@@ -62,6 +65,23 @@ class EventRouter(Protocol):
         self, event: Event, run: Run | None, project: Project | None, now: datetime
     ) -> Sequence[PlannedNotification]:
         """The notifications about the event; empty if no rule matches."""
+        ...
+
+    def route_behind(
+        self, rule: str, destination: str, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> Sequence[PlannedNotification]:
+        """The notifications for one destination of the rules behind ``rule``."""
+        ...
+
+    def about_episode(
+        self, word: EpisodeWord, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> Notification:
+        """The word about an episode of a rule; ``event`` is the end, or the last trouble."""
+        ...
+
+    @property
+    def destinations(self) -> Sequence[str]:
+        """All destinations of the config."""
         ...
 
     def route_without_texts(
@@ -119,6 +139,23 @@ class Submission:
         return replace(self, events=[event.without_texts() for event in self.events], observed=observed)
 
 
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """An event that may begin a run, or end trouble.
+
+    Its own notifications are ``count`` of those of the batch, from ``position`` on.
+    """
+
+    event: Event
+    run: Run
+    project: Project | None
+    position: int
+    count: int
+
+
+_SIGNAL_TYPES: Final = ENDING_TYPES | OPENING_TYPES
+
+
 @dataclass(slots=True)
 class Plan:
     """The changes to write, and their consequences.
@@ -128,6 +165,8 @@ class Plan:
 
     changes: JournalChanges = field(default_factory=JournalChanges)
     new_events: list[tuple[Event, Project | None]] = field(default_factory=list)
+    signals: list[Signal] = field(default_factory=list)
+    """The new events that may begin a run or end trouble, in their order."""
     runs: dict[RunRef, Run] = field(default_factory=dict)
     """The latest attempt of every run that changed."""
     due_destinations: set[str] = field(default_factory=set)
@@ -335,6 +374,9 @@ class _Planner:
             else ()
         )
         changes = self._plan.changes
+        if run is not None and arrival is Arrival.LIVE and event.type in _SIGNAL_TYPES:
+            signal = Signal(event, run, project, len(changes.notifications), len(routed))
+            self._plan.signals.append(signal)
         for item in routed:
             changes.notifications.append((item.notification, item.destinations))
             self._plan.due_destinations.update(item.destinations)

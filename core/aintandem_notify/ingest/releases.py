@@ -8,13 +8,16 @@ from typing import Final
 
 import trio
 
+from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import StatementFailed, StoreError
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.ingest.silence_ends import Route, announce_end, due_words, next_word
-from aintandem_notify.ingest.staging import Fired, Reroute, Staging, no_reroute
+from aintandem_notify.ingest.plan import EventRouter, Signal
+from aintandem_notify.ingest.silence_ends import announce_end, due_words, next_word
+from aintandem_notify.ingest.staging import Fired, Staging
 from aintandem_notify.log import get_logger
 from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.stages.silences import Silence
+from aintandem_notify.stages.trouble import TROUBLE_TYPES
 from aintandem_notify.store import JournalChanges, Storage, Store
 
 LOOK_EVERY_S: Final = 60.0
@@ -38,10 +41,9 @@ class HeldReleases:
     Nothing is released before ``begin``: until then nobody knows whether projects are caught up.
     """
 
-    def __init__(self, storage: Storage, clock: Clock) -> None:
+    def __init__(self, storage: Storage, clock: Clock, router: EventRouter) -> None:
         self.policy: StagePolicy = StagePolicy()
-        self.route: Route = no_reroute
-        self.reroute: Reroute = no_reroute
+        self._router = router
         self._storage = storage
         self._clock = clock
         self._is_caught_up: Callable[[str], bool] | None = None
@@ -57,9 +59,9 @@ class HeldReleases:
         self._is_caught_up = is_caught_up
         self._begun_at = self._clock.now()
 
-    def use(self, policy: StagePolicy, route: Route, reroute: Reroute) -> None:
+    def use(self, policy: StagePolicy, router: EventRouter) -> None:
         """Apply these rules from the next transaction on, also to held notifications."""
-        self.policy, self.route, self.reroute = policy, route, reroute
+        self.policy, self._router = policy, router
         self._has_new_config = True
         self.look_again()
 
@@ -117,7 +119,7 @@ class HeldReleases:
 
     def _announce_end(self, store: Store, silence: Silence, now: datetime) -> set[str]:
         with store.transaction():
-            destinations = announce_end(store, silence, self.route, store.membership.now(now))
+            destinations = announce_end(store, silence, self._router.route, store.membership.now(now))
             self._silences = store.silences.active(store.membership.now(now))
         return destinations
 
@@ -146,12 +148,22 @@ class HeldReleases:
         self._has_new_config = False
         return fired
 
-    def admit(self, store: Store, changes: JournalChanges, now: datetime) -> None:
-        """Let the stages hold or drop new notifications; the others stay in ``changes``. In a transaction."""
-        if self.policy.is_empty and not self._silences:
-            return
-        changes.notifications[:] = self._staging(store, store.membership.now(now)).admit(changes.notifications)
+    def admit(self, store: Store, changes: JournalChanges, signals: Sequence[Signal], now: datetime) -> set[str]:
+        """Let the stages hold or drop new notifications; the others stay in ``changes``. In a transaction.
+
+        Adds those about the ends of episodes. Returns the destinations of all that stay.
+        """
+        if not signals and not self._concerns_stages(changes.notifications):
+            return {name for _, names in changes.notifications for name in names}
+        staging = self._staging(store, store.membership.now(now))
+        changes.notifications[:] = staging.admit(changes.notifications, signals=signals)
         self._next_due = self._next(store, now)
+        return {name for _, names in changes.notifications for name in names}
+
+    def _concerns_stages(self, notifications: Sequence[tuple[Notification, Sequence[str]]]) -> bool:
+        if not self.policy.is_empty or self._silences:
+            return bool(notifications)
+        return any(notification.event.type in TROUBLE_TYPES for notification, _ in notifications)
 
     def _next(self, store: Store, now: datetime) -> datetime | None:
         times = (store.held.next_due(), next_word(self._silences, now))
@@ -163,7 +175,7 @@ class HeldReleases:
             self.policy,
             self._silences,
             now,
-            reroute=self.reroute,
+            router=self._router,
             is_caught_up=self._is_caught_up or (lambda _project_id: False),
             begun_at=self._begun_at,
         )

@@ -4,18 +4,18 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from aintandem_notify.domain.events import Event
-from aintandem_notify.domain.notification import Notification, Project
-from aintandem_notify.domain.runs import Run
-from aintandem_notify.ingest.plan import PlannedNotification
+from aintandem_notify.domain.notification import Notification
+from aintandem_notify.ingest.episode_keeping import NOT_A_CHANGE, Admission, EpisodeKeeper, EpisodeRouter, Taken
+from aintandem_notify.ingest.plan import Signal
 from aintandem_notify.stages.facts import Facts
 from aintandem_notify.stages.pipeline import Deliver, Drop, Hold, Outcome, Stage, StagePolicy, Unit, Windows
 from aintandem_notify.stages.silences import Silence, silence_of
 from aintandem_notify.stages.summaries import MAX_TITLES_READ, summary_notification
+from aintandem_notify.stages.trouble import number_of_run
 from aintandem_notify.store import JournalChanges, Store
 from aintandem_notify.store.stages.contents import RulePart
 from aintandem_notify.store.stages.held import DueHold, HeldNotification, NewHold, Selection, parts_of
@@ -31,14 +31,6 @@ It counts from the start of the agent, if that is later.
 
 _ASK_EVERY_S: Final = 5
 """A divisor of 60."""
-
-Reroute = Callable[[str, str, Event, Run | None, Project | None, datetime], Sequence[PlannedNotification]]
-"""The notifications about an event of the rules behind one, for one destination, as ``Router.route_behind``."""
-
-
-def no_reroute(*_arguments: object) -> Sequence[PlannedNotification]:
-    """No later rule."""
-    return ()
 
 
 @dataclass(slots=True)
@@ -56,8 +48,8 @@ class Fired:
 class Staging:
     """The stages of a config and the active silences, in one transaction of ``store``.
 
-    ``reroute`` asks the rules behind one. ``is_caught_up``: no event of the project is missing. The agent releases
-    since ``begun_at``.
+    ``router`` has the rules and the words about episodes. ``is_caught_up``: no event of the project is missing.
+    The agent releases since ``begun_at``.
     """
 
     def __init__(
@@ -67,7 +59,7 @@ class Staging:
         silences: Sequence[Silence],
         now: datetime,
         *,
-        reroute: Reroute,
+        router: EpisodeRouter,
         is_caught_up: Callable[[str], bool],
         begun_at: datetime,
     ) -> None:
@@ -76,39 +68,47 @@ class Staging:
         self._policy = policy
         self._silences = silences
         self._now = now
-        self._reroute = reroute
+        self._keeper = EpisodeKeeper(store, policy, router, now)
         self._is_caught_up = is_caught_up
         self._begun_at = begun_at
 
     def admit(
-        self, notifications: Sequence[tuple[Notification, Sequence[str]]], at: datetime | None = None
+        self,
+        notifications: Sequence[tuple[Notification, Sequence[str]]],
+        at: datetime | None = None,
+        signals: Sequence[Signal] = (),
     ) -> list[tuple[Notification, Sequence[str]]]:
         """Ask the stages about new notifications; returns those to store, each with the destinations told now.
 
-        Stores the held and the dropped ones itself. The stages decide as of ``at``, by default as of now.
+        Stores the held and the dropped ones itself, and adds those about the ends of episodes. The stages decide
+        as of ``at``, by default as of now.
         """
         at = at or self._now
-        admitted: list[tuple[Notification, Sequence[str]]] = []
-        unit_of = self._policy.unit
-        units = [[unit_of(notification, name) for name in names] for notification, names in notifications]
+        admissions = self._keeper.follow(notifications, signals)
+        units = [self._units(admission) for admission in admissions]
         windows = self._windows(unit for row in units for unit in row)
         opened = dict(windows)
+        admitted: dict[str, tuple[Notification, list[str]]] = {}
         holds: list[NewHold] = []
-        for (notification, _), row in zip(notifications, units, strict=True):
-            admitted_names: list[str] = []
-            is_held = False
+        for admission, row in zip(admissions, units, strict=True):
+            notification, episode = admission.notification, admission.episode
             for unit in row:
-                outcome = self._decide_first(unit, Facts.of(notification, unit.destination), at, windows)
+                outcome = self._decide_first(admission, unit, at, windows)
                 if isinstance(outcome, Deliver):
-                    admitted_names.append(unit.destination)
+                    self._keeper.note_told(episode, unit.destination, notification.id)
                 else:
-                    holds.append(NewHold(notification, unit, outcome))
-                    is_held = is_held or isinstance(outcome, Hold)
-            if admitted_names or is_held:  # the text of a held one is stored, too
-                admitted.append((notification, admitted_names))
+                    holds.append(NewHold(notification, unit, outcome, admission.trouble, episode))
+                if not isinstance(outcome, Drop):  # the text of a held one is stored, too
+                    names = admitted.setdefault(notification.id, (notification, []))[1]
+                    names += [unit.destination] if isinstance(outcome, Deliver) else []
         self._store_windows(windows, opened)
         self._held.add(holds, self._now, config_hash=self._policy.config_hash)
-        return admitted
+        self._keeper.flush()
+        return list(admitted.values())
+
+    def _units(self, admission: Admission) -> list[Unit]:
+        units = [self._policy.unit(admission.notification, name) for name in admission.names]
+        return [replace(unit, is_end=True, once_value=None) for unit in units] if admission.is_end else units
 
     def fire(self) -> Fired:
         """Release the due holds, the first first, each as of its due time."""
@@ -167,7 +167,7 @@ class Staging:
         silenced: dict[Hold, list[int]] = {}
         others: list[HeldNotification] = []
         for row in rows:
-            if (hold := self._silenced(row.facts)) is None:
+            if row.is_end or (hold := self._silenced(row.facts)) is None:
                 others.append(row)
             else:
                 silenced.setdefault(hold, []).append(row.id)
@@ -188,17 +188,22 @@ class Staging:
         windows = self._windows(units)
         opened = dict(windows)
         decided: dict[Outcome, list[HeldNotification]] = {}
-        rerouted: Sequence[PlannedNotification] = ()
+        rerouted: Sequence[tuple[Notification, Sequence[str]]] = ()
         for row, unit in zip(rows, units, strict=True):
             if row.due_at > limit_at or rerouted:
                 break
             at = row.due_at
             if settle_s is not None and self._may_be_retried(row, settle_s):
                 outcome: Outcome = Hold(Stage.SETTLE, due.id.key, _ask_again_at(self._now))
-            elif row.id in retried:
-                outcome = Drop(Stage.SETTLE, f"attempt {retried[row.id]} began within the time to settle")
+            elif (reason := self._retry_of(row, retried, settle_s)) is not None:
+                outcome = Drop(Stage.SETTLE, reason)
+                rerouted, rerouted_at = self._behind(row), at
+            elif not (taken := self._take(row)).takes:
+                outcome = Drop(Stage.ON, NOT_A_CHANGE)
                 rerouted, rerouted_at = self._behind(row), at
             else:
+                if taken.episode is not None:
+                    self._held.set_episode([row.id], taken.episode)
                 outcome = self._decide(unit, row.facts, at, windows)
             if isinstance(outcome, Hold):
                 limit_at = min(limit_at, outcome.until)
@@ -215,17 +220,33 @@ class Staging:
         patience_ends = max(settled_at, self._begun_at) + CATCH_UP_GRACE
         return not self._is_caught_up(row.facts.project_id) and self._now < patience_ends
 
-    def _behind(self, row: HeldNotification) -> Sequence[PlannedNotification]:
+    def _retry_of(
+        self, row: HeldNotification, later_attempts: Mapping[int, int], settle_s: float | None
+    ) -> str | None:
+        """The reason for which a failure does not count; None if it does."""
+        if row.id in later_attempts:
+            return f"attempt {later_attempts[row.id]} began within the time to settle"
+        if settle_s is None or row.trouble is None:
+            return None
+        until = min(row.due_at, row.occurred_at + timedelta(seconds=settle_s))
+        if self._store.episodes.begins_again(row.trouble, row.occurred_at, until):
+            return "a new run of the subject began within the time to settle"
+        return None
+
+    def _take(self, row: HeldNotification) -> Taken:
+        facts = row.facts
+        return self._keeper.take_held(row, number_of_run(facts.project_id, facts.family, facts.run_id))
+
+    def _behind(self, row: HeldNotification) -> Sequence[tuple[Notification, Sequence[str]]]:
         """The notifications of the rules that waited for a failure that does not count."""
         notification = self._store.outbox.read_notification(row.notification_id)
-        if notification is None:
-            return ()
-        about = (notification.event, notification.run, notification.project)
-        return self._reroute(notification.rule, row.facts.destination, *about, self._now)
+        return () if notification is None else self._keeper.behind(notification, [row.facts.destination])
 
-    def _admit_behind(self, routed: Sequence[PlannedNotification], at: datetime, fired: Fired) -> None:
+    def _admit_behind(
+        self, routed: Sequence[tuple[Notification, Sequence[str]]], at: datetime, fired: Fired
+    ) -> None:
         changes = JournalChanges()
-        for notification, names in self.admit([(item.notification, item.destinations) for item in routed], at):
+        for notification, names in self.admit(routed, at):
             if self._store.outbox.read_notification(notification.id) is None:
                 changes.notifications.append((notification, names))
             else:  # the rule has told another destination
@@ -344,7 +365,9 @@ class Staging:
                 (row.notification_id, row.facts.destination, row.thread, row.facts.severity) for row in rows
             ]
             self._store.journal.add_deliveries(deliveries, self._now)
-            self._held.mark_told(Selection(due, ids=[row.id for row in rows]), self._now)
+            selection = Selection(due, ids=[row.id for row in rows])
+            self._keeper.note_released(selection)
+            self._held.mark_told(selection, self._now)
             fired.destinations.add(due.id.destination)
 
     def _queue_summary(
@@ -362,18 +385,21 @@ class Staging:
         changes.events.append(notification.event)
         changes.notifications.append((notification, [due.id.destination]))
         self._store.journal.write(changes, self._now)
+        self._keeper.note_released(selection, by=notification.id)
         self._held.mark_told(selection, self._now, by=notification.id)
         fired.destinations.add(due.id.destination)
 
-    def _decide_first(self, unit: Unit, facts: Facts, at: datetime, windows: Windows) -> Outcome:
+    def _decide_first(self, admission: Admission, unit: Unit, at: datetime, windows: Windows) -> Outcome:
         """The effect of all stages on a new notification."""
+        if admission.refused is not None:
+            return Drop(Stage.ON, admission.refused)
         if unit.until_settled is not None:
             return self._policy.settling(unit)
-        return self._decide(unit, facts, at, windows)
+        return self._decide(unit, Facts.of(admission.notification, unit.destination), at, windows)
 
     def _decide(self, unit: Unit, facts: Facts, at: datetime, windows: Windows) -> Outcome:
         """The effect of the stages behind ``settle`` on one notification."""
-        if (hold := self._silenced(facts)) is not None:
+        if not unit.is_end and (hold := self._silenced(facts)) is not None:
             return hold
         return self._policy.proceed(unit, Stage.SILENCES, at, self._now, windows)
 
@@ -400,6 +426,7 @@ def _unit_of(row: HeldNotification) -> Unit:
         once_value=row.once_value,
         group_value=row.group_value,
         held_since=row.held_at,
+        is_end=row.is_end,
     )
 
 

@@ -32,7 +32,6 @@ from aintandem_notify.ingest.dedup import RecentChanges
 from aintandem_notify.ingest.plan import EventRouter, Plan, Submission, plan, split_in_half, unrouted_progress
 from aintandem_notify.ingest.releases import HeldReleases, is_store_failure
 from aintandem_notify.ingest.run_cache import RunCache
-from aintandem_notify.ingest.staging import Reroute
 from aintandem_notify.log import get_logger
 from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.store import Storage, Store, StoreState, TransactionPurpose
@@ -93,7 +92,7 @@ class Ingest:
         max_runs: int,
     ) -> None:
         self.router: EventRouter = router
-        self.releases: HeldReleases = HeldReleases(storage, clock)
+        self.releases: HeldReleases = HeldReleases(storage, clock, router)
         self._storage = storage
         self._clock = clock
         self._hooks = hooks
@@ -108,10 +107,10 @@ class Ingest:
         self._journal_limit = MAX_JOURNALED
         self._reported: set[tuple[str, str]] = set()
 
-    def use(self, router: EventRouter, policy: StagePolicy, reroute: Reroute) -> None:
+    def use(self, router: EventRouter, policy: StagePolicy) -> None:
         """Apply these rules from the next transaction on, also to held notifications."""
         self.router = router
-        self.releases.use(policy, router.route, reroute)
+        self.releases.use(policy, router)
         self._submitted.set()
 
     def look_again(self) -> None:
@@ -347,7 +346,7 @@ class Ingest:
             if self._hooks.listening():
                 planned.new_events = _redact(planned.new_events, cache.runs)
             if not without_texts:  # otherwise the stages may be the cause
-                self.releases.admit(store, planned.changes, now)
+                planned.due_destinations |= self.releases.admit(store, planned.changes, planned.signals, now)
             cached = store.journal.write(planned.changes, now)
             if self._last_commit_failed:
                 planned.due_destinations.update(store.outbox.queues())

@@ -24,8 +24,9 @@ from aintandem_notify.domain.events import (
 from aintandem_notify.domain.notification import STORE_THREAD, Notification, Project, agent_thread
 from aintandem_notify.domain.runs import Run
 from aintandem_notify.log import get_logger, redact
-from aintandem_notify.rules import default_texts, formats
+from aintandem_notify.rules import default_texts, episode_words, formats
 from aintandem_notify.rules.effective_rules import EffectiveRule, RuleTrace, Verdict, resolve_rules
+from aintandem_notify.rules.episode_words import MAX_TITLE_CHARACTERS, EpisodeWord
 from aintandem_notify.rules.globs import project_matcher
 from aintandem_notify.rules.overview import Route, routes, warnings
 from aintandem_notify.rules.scope import Scope, scope
@@ -40,9 +41,6 @@ from aintandem_notify.rules.templating import (
     compile_template,
     is_constant,
 )
-
-MAX_TITLE_CHARACTERS: Final = 500
-"""Characters of a title, also from a template; our limit for one line on a phone."""
 
 HEALTH_RULE: Final = "health"
 """The name of the rule that sends the end of the agent's trouble to whoever got the notice of its begin."""
@@ -95,6 +93,7 @@ class Router:
         self._config = config
         self._rules = resolve_rules(config)
         self._compiled = rules = tuple(map(_CompiledRule.of, self._rules))
+        self._by_name = {rule.definition.name: rule for rule in rules}
         self._by_type = {
             event_type: matching for event_type in EVENT_TYPES if (matching := _for_type(event_type, rules))
         }
@@ -137,6 +136,24 @@ class Router:
     ) -> list[RoutedNotification]:
         """As ``route``, but asks only the rules behind ``rule``, and only about ``destination``."""
         return self._route(event, run, project, now, self._build_notification, behind=(rule, destination))
+
+    def about_episode(
+        self, word: EpisodeWord, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> Notification:
+        """The word about an episode of a rule; ``event`` is the end, or the last trouble.
+
+        An end has none of the rule's own texts: they are about failures.
+        """
+        rule = None if word.occasion.is_end else self._by_name.get(word.rule)
+        if rule is None:
+            rule = _CompiledRule.of(EffectiveRule(word.rule, frozenset(), ()))
+        names = scope(event, run, project)
+        return episode_words.about(word, self._build_notification(rule, (event, run, project), names, now))
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """All destinations of the config."""
+        return self._destinations
 
     def route_without_texts(
         self, event: Event, run: Run | None, project: Project | None, now: datetime

@@ -163,7 +163,7 @@ class _Player:
             publish=lambda _event, _project: None,
             wake=self._woken.update,
         ) as ingest:
-            ingest.use(router, StagePolicy.of(self._config), router.route_behind)
+            ingest.use(router, StagePolicy.of(self._config))
             ingest.releases.begin(self._is_caught_up)
             yield ingest
 
@@ -204,7 +204,7 @@ class _Player:
             case Reload(config=config):
                 self._config = config
                 router = Router(config)
-                ingest.use(router, StagePolicy.of(config), router.route_behind)
+                ingest.use(router, StagePolicy.of(config))
             case LinkChange(is_up=True):
                 await self._catch_up(ingest, step.project)
             case LinkChange():

@@ -1,7 +1,7 @@
 """The stages of a notification in their order, each as a function of values.
 
-``settle → silences → once_per → group → throttle → quiet``. The unit that a stage holds goes on as a whole, and is
-rendered when it is told.
+``settle → on → silences → held_back_by → once_per → group → throttle → quiet``. The unit that a stage holds goes
+on as a whole, and is rendered when it is told.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -12,12 +12,15 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self
 
-from aintandem_notify.config.models import Config
+from aintandem_notify.config.models import Config, EpisodesConfig
 from aintandem_notify.config.rule_config import QuietConfig
-from aintandem_notify.domain.notification import Notification, Severity
-from aintandem_notify.domain.runs import STATE_AFTER, RunState
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.notification import Notification, Project, Severity
+from aintandem_notify.domain.runs import Run
+from aintandem_notify.domain.subjects import templated_subject_of
 from aintandem_notify.rules.effective_rules import NO_STAGES, EffectiveRule, Stages, resolve_rules
 from aintandem_notify.stages.quiet_hours import quiet_until
+from aintandem_notify.stages.trouble import FAILURE_TYPES, trouble_number
 from aintandem_notify.stages.values import StageValues
 
 
@@ -25,11 +28,13 @@ class Stage(IntEnum):
     """The stages in their order."""
 
     SETTLE = 1
-    SILENCES = 2
-    ONCE_PER = 3
-    GROUP = 4
-    THROTTLE = 5
-    QUIET = 6
+    ON = 2
+    SILENCES = 3
+    HELD_BACK_BY = 4
+    ONCE_PER = 5
+    GROUP = 6
+    THROTTLE = 7
+    QUIET = 8
 
     @property
     def label(self) -> str:
@@ -81,7 +86,8 @@ class Unit:
 
     ``once_value`` and ``group_value`` are the rendered values of a single notification; without one, that stage is
     not asked. ``until_settled``: a new attempt of its run until then would end it; None if it need not settle.
-    ``held_since``: when a stage began to hold the first of them; None for a new one.
+    ``held_since``: when a stage began to hold the first of them; None for a new one. ``is_end``: it tells of the
+    end of an episode to those who were told of it, so nothing drops it.
     """
 
     rule: str
@@ -91,12 +97,15 @@ class Unit:
     group_value: str | None = None
     until_settled: datetime | None = None
     held_since: datetime | None = None
+    is_end: bool = False
 
     def window(self, stage: Stage) -> WindowKey:
         """The key of its window in ``stage``, which is also the key of its hold there."""
         value = {Stage.ONCE_PER: self.once_value, Stage.GROUP: self.group_value}.get(stage)
         return WindowKey(stage, self.destination, f"{self.rule}\n{value or ''}")
 
+
+_STAGES_OF_ENDS: Final = (Stage.GROUP, Stage.THROTTLE, Stage.QUIET)
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -113,6 +122,7 @@ class StagePolicy:
         quiet: Mapping[str, QuietConfig] = _NOTHING,
         quiet_of_destination: Mapping[str, str | None] = _NOTHING,
         keep_s: float = 0.0,
+        expire_s: float = EpisodesConfig().expire,
     ) -> None:
         # Sets are in no order, and in another one in each process.
         ordered = [(sorted(rule.types), replace(rule, types=frozenset())) for rule in rules]
@@ -125,6 +135,10 @@ class StagePolicy:
         self._quiet = quiet
         self._quiet_of_destination = quiet_of_destination
         self._keep = timedelta(seconds=keep_s)
+        self._destinations = {rule.name: rule.destinations for rule in rules}
+        self.expire_s: Final = expire_s
+        """Seconds after the last trouble of an episode at which it is over."""
+        self._templated = {rule.name: rule.stages for rule in rules if rule.stages.subject is not None}
         self.is_empty: bool = not any(self._quiet_of_destination.values()) and all(
             stages == NO_STAGES for stages in self._stages.values()
         )
@@ -134,11 +148,49 @@ class StagePolicy:
     def of(cls, config: Config) -> Self:
         """The stages of ``config``."""
         quiet_of_destination = {name: instance.common.quiet for name, instance in config.instances.items()}
-        return cls(resolve_rules(config), config.quiet, quiet_of_destination, config.store.keep)
+        return cls(
+            resolve_rules(config), config.quiet, quiet_of_destination, config.store.keep, config.episodes.expire
+        )
 
     def stages(self, rule: str) -> Stages:
         """The stages of the rule; none if the config has no such rule any more."""
         return self._stages.get(rule, NO_STAGES)
+
+    def destinations(self, rule: str) -> tuple[str, ...]:
+        """The destinations of the rule; none if the config has no such rule any more."""
+        return self._destinations.get(rule, ())
+
+    def subject_number(self, notification: Notification) -> int | None:
+        """The number of the trouble that the notification is about, see ``stages.trouble``; None if none."""
+        number = trouble_number(notification.event, notification.run)
+        if number is None or notification.event.type not in FAILURE_TYPES:
+            return number
+        templated = self.templated_numbers(
+            notification.event, notification.run, notification.project, rules=(notification.rule,)
+        )
+        return templated.get(notification.rule, number)
+
+    def templated_numbers(
+        self, event: Event, run: Run | None, project: Project | None, rules: Iterable[str] | None = None
+    ) -> dict[str, int]:
+        """By rule that names its subject by a template, the number of the subject of a run; of ``rules`` only."""
+        names = self._templated if rules is None else [name for name in rules if name in self._templated]
+        found: dict[str, int] = {}
+        for name in names:
+            value = self._values[name].subject_value(event, run, project)
+            if value is not None and event.project_id is not None:
+                found[name] = templated_subject_of(event.project_id, name, value)
+        return found
+
+    @property
+    def has_episode_timers(self) -> bool:
+        """True if a rule reminds of trouble, or escalates it."""
+        return any(stages.reminds or stages.escalate for stages in self._stages.values())
+
+    @property
+    def settles_templated(self) -> bool:
+        """True if failures settle by a subject that a template names, so that starts must be noted."""
+        return any(stages.settle is not None for stages in self._templated.values())
 
     def is_obsolete(self, stage: Stage, rule: str) -> bool:
         """True if the config does not let this stage hold notifications of the rule any more.
@@ -162,7 +214,7 @@ class StagePolicy:
         """A new notification at one of its destinations."""
         values = self._values.get(notification.rule)
         event, run = notification.event, notification.run
-        is_failure = run is not None and STATE_AFTER.get(event.type) is RunState.FAILED
+        is_failure = run is not None and event.type in FAILURE_TYPES
         return Unit(
             notification.rule,
             destination,
@@ -200,7 +252,8 @@ class StagePolicy:
         value. Silences are asked by ``silences.silence_of``: they look at each notification of a unit.
         """
         before = {key: windows.get(key) for key in self.window_keys(unit)}
-        outcome = self._ask_all((stage for stage in Stage if stage > after), unit, at, now, windows)
+        stages = _STAGES_OF_ENDS if unit.is_end else tuple(Stage)
+        outcome = self._ask_all((stage for stage in stages if stage > after), unit, at, now, windows)
         if isinstance(outcome, Drop) and outcome.stage is Stage.QUIET:
             for key, window in before.items():
                 windows.pop(key, None)
@@ -270,7 +323,7 @@ class StagePolicy:
             end = None if not unit.severities.isdisjoint(hours.exceptions) else quiet_until(hours, now)
             if end is None:
                 continue
-            if hours.then == "drop" and quiet_until(hours, unit.held_since or now) is not None:
+            if hours.then == "drop" and not unit.is_end and quiet_until(hours, unit.held_since or now) is not None:
                 return Drop(Stage.QUIET, f"quiet hours {name}", end)
             if isinstance(outcome, Deliver) or (isinstance(outcome, Hold) and end > outcome.until):
                 outcome = Hold(Stage.QUIET, name, end)

@@ -6,8 +6,9 @@ from hashlib import blake2b
 from typing import Final
 
 from aintandem_notify.config.rule_config import GROUP_WORDS
-from aintandem_notify.domain.events import Family
-from aintandem_notify.domain.notification import Notification
+from aintandem_notify.domain.events import Event, Family
+from aintandem_notify.domain.notification import Notification, Project
+from aintandem_notify.domain.runs import Run
 from aintandem_notify.log import get_logger
 from aintandem_notify.rules import formats
 from aintandem_notify.rules.effective_rules import EffectiveRule, Stages
@@ -64,6 +65,7 @@ class StageValues:
     def __init__(self, rule: EffectiveRule) -> None:
         self._rule = rule.name
         self._stages: Stages = rule.stages
+        self._subject = None if rule.stages.subject is None else compile_template(rule.stages.subject)
         self._once_per = None if rule.stages.once_per is None else compile_template(rule.stages.once_per)
         by = () if rule.stages.group is None else rule.stages.group.by
         self._group = tuple(_WORDS[entry] if entry in _WORDS else _from_template(entry) for entry in by)
@@ -83,6 +85,16 @@ class StageValues:
             return self._render_group(notification)
         except Exception as error:  # noqa: BLE001
             self._log_once("group", error)
+            return None
+
+    def subject_value(self, event: Event, run: Run | None, project: Project | None) -> str | None:
+        """The value of ``subject``; None if the rule has none, also because the template raises."""
+        if self._subject is None:
+            return None
+        try:
+            return self._subject(scope(event, run, project)) or None
+        except Exception as error:  # noqa: BLE001
+            self._log_once("subject", error)
             return None
 
     def once_error(self, notification: Notification) -> str | None:
@@ -109,8 +121,15 @@ class StageValues:
                 rule=self._rule,
                 part=stage,
                 reason=_describe(error),
-                so="it tells at once",
+                so=_CONSEQUENCES[stage],
             )
+
+
+_CONSEQUENCES: Final = {
+    "once_per": "it tells at once",
+    "group": "it tells at once",
+    "subject": "the name of the run is the subject",
+}
 
 
 def _error_of(render: Callable[[Notification], object], notification: Notification) -> str | None:

@@ -23,6 +23,7 @@ from aintandem_notify.store.health import (
 from aintandem_notify.store.sharing.membership import Membership, SoleOwner
 from aintandem_notify.store.sharing.shared_backlog import SharedBacklog
 from aintandem_notify.store.sharing.shared_outbox import SharedOutbox
+from aintandem_notify.store.stages.episodes import Episodes
 from aintandem_notify.store.stages.held import HeldNotifications
 from aintandem_notify.store.stages.silences import Silences
 from aintandem_notify.store.stages.traces import Traces
@@ -79,6 +80,7 @@ class Store:
         self.gates: Gates = Gates(self._connection)
         self.retention: Retention = Retention(self._connection)
         self.held: HeldNotifications = HeldNotifications(self._connection, lambda: self.membership.id)
+        self.episodes: Episodes = Episodes(self._connection, lambda: self.membership.id)
         self.stage_windows: StageWindows = StageWindows(self._connection)
         self.silences: Silences = Silences(self._connection)
         self.traces: Traces = Traces(self._connection)

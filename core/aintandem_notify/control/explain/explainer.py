@@ -134,6 +134,8 @@ class Explainer:
                 return stages.throttle is not None
             case Stage.QUIET:
                 return bool(self.policy.quiet_names(unit))
+            case _:
+                return False
 
     def _ask(
         self,

@@ -76,10 +76,13 @@ def _to_5(connection: Connection) -> None:
 
 
 def _to_6(connection: Connection) -> None:
-    """Adds held notifications, the windows of the stages, silences, and the subjects of runs."""
+    """Adds held notifications, the windows of the stages, silences, episodes, and the subjects of runs."""
     _add_column(connection, schema.runs.c.subject)
     _add_indexes(connection, schema.runs, {"runs_subject"})
-    for table in (schema.held, schema.stage_windows, schema.silences):
+    for table in (
+        *(schema.held, schema.stage_windows, schema.silences),
+        *(schema.episodes, schema.episode_recipients, schema.subject_starts),
+    ):
         table.create(connection)
 
 

@@ -295,6 +295,10 @@ held: Final = Table(
     Column("due_at", UtcTimestamp),
     # The same, also later. For one that was dropped: when the stage lets the next one pass, if that is known.
     Column("until", UtcTimestamp),
+    # The number of its trouble and its episode; NULL if it is no trouble. ``is_end``: tells of an end.
+    Column("trouble", BigInteger),
+    Column("episode", String(24)),
+    Column("is_end", Boolean, nullable=False, server_default=false()),
     # For those that are told as one: the id of the first of them.
     Column("bundle", BigInteger),
     Column("held_at", UtcTimestamp, nullable=False),
@@ -318,6 +322,72 @@ stage_windows: Final = Table(
     Column("ends_at", UtcTimestamp, nullable=False),
     Column("passed", Integer, nullable=False),
     Index("stage_windows_end", "ends_at"),
+)
+
+# Trouble that a rule has taken, from its first failure to its end.
+episodes: Final = Table(
+    "episodes",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    Column("rule", Text, nullable=False),
+    # See ``stages.trouble``: the numbers by which an end finds it, that of the trouble and that of the run.
+    Column("number", BigInteger, nullable=False),
+    Column("run_number", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("project_name", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("run_name", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("thread", Text, nullable=False),
+    # Those of its last trouble.
+    Column("event_key", String(32), nullable=False),
+    Column("notification_id", String(64), nullable=False),
+    # How often there was trouble, and how many successes in a row there were since.
+    Column("troubles", Integer, nullable=False),
+    Column("wells", Integer, nullable=False),
+    Column("begun_at", UtcTimestamp, nullable=False),
+    Column("last_at", UtcTimestamp, nullable=False),
+    # NULL until so many failures in a row as the rule asks for.
+    Column("opened_at", UtcTimestamp),
+    # Whether further trouble of the subject belongs to it.
+    Column("is_current", Boolean, nullable=False),
+    Column("told_at", UtcTimestamp),
+    Column("ended_at", UtcTimestamp),
+    Column("ended_by", Text, nullable=False),
+    Column("acknowledged_at", UtcTimestamp),
+    Column("acknowledged_by", Text, nullable=False),
+    Column("reminded_at", UtcTimestamp),
+    # The number of steps of ``escalate`` that were told.
+    Column("escalated", Integer, nullable=False),
+    # When the next reminder, escalation or its expiry is due; NULL if none is.
+    Column("due_at", UtcTimestamp),
+    Index("episodes_project", "project_id", **_partial_index("is_current")),
+    Index("episodes_current", "number", **_partial_index("is_current")),
+    Index("episodes_run", "run_number", **_partial_index("is_current")),
+    Index("episodes_open", "project_id", "rule", **_partial_index("ended_at IS NULL")),
+    Index("episodes_due", "due_at", **_partial_index("due_at IS NOT NULL")),
+    Index("episodes_last", "last_at"),
+)
+
+# Who was told of an episode. Whether that counts depends on the delivery.
+episode_recipients: Final = Table(
+    "episode_recipients",
+    metadata,
+    Column("episode", String(24), primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("notification_id", String(64), nullable=False),
+    Column("told_at", UtcTimestamp, nullable=False),
+)
+
+# When runs began whose rule names its subject by a template; see ``subject`` and ``settle`` of a rule.
+subject_starts: Final = Table(
+    "subject_starts",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("begun_at", UtcTimestamp, primary_key=True),
+    Index("subject_starts_time", "begun_at"),
 )
 
 silences: Final = Table(

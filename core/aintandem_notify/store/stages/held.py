@@ -33,7 +33,7 @@ from aintandem_notify.store.engine import schema
 from aintandem_notify.store.engine.schema import to_microseconds
 from aintandem_notify.store.stages.contents import RulePart, read_summary
 from aintandem_notify.store.tables.bulk_statement import BulkStatement
-from aintandem_notify.store.tables.event_keys import keys_have_times, timed_key
+from aintandem_notify.store.tables.event_keys import key_of, keys_have_times, timed_key
 
 held_c: Final = schema.held.c
 runs_c: Final = schema.runs.c
@@ -63,6 +63,9 @@ _ADD: Final = BulkStatement(
         "config",
         "due_at",
         "until",
+        "trouble",
+        "episode",
+        "is_end",
         "held_at",
         "settled_at",
     ),
@@ -72,11 +75,16 @@ _NO_VALUES: Final = {"once_value": None, "group_value": None}
 
 
 class NewHold(NamedTuple):
-    """A new notification at the destination of ``unit``, and the outcome: a hold, or that it is never told."""
+    """A new notification at the destination of ``unit``, and the outcome: a hold, or that it is never told.
+
+    ``trouble`` is its number, ``episode`` the one that it belongs to; None for a notification of no trouble.
+    """
 
     notification: Notification
     unit: Unit
     outcome: Hold | Drop
+    trouble: int | None = None
+    episode: str | None = None
 
 
 class HoldKey(NamedTuple):
@@ -108,6 +116,11 @@ class HeldNotification:
     once_value: str | None
     group_value: str | None
     bundle: int | None
+    attempt: int
+    event_key: str
+    trouble: int | None
+    episode: str | None
+    is_end: bool
 
 
 class Selection:
@@ -172,7 +185,7 @@ class HeldNotifications:
         _ADD.run(self._connection, [self._row(hold, at_us, config_hash) for hold in holds])
 
     def _row(self, hold: NewHold, at_us: int, config_hash: str) -> tuple[Any, ...]:
-        notification, unit, outcome = hold
+        notification, unit, outcome = hold.notification, hold.unit, hold.outcome
         event = notification.event
         facts = Facts.of(notification, unit.destination)
         is_held = isinstance(outcome, Hold)
@@ -192,6 +205,9 @@ class HeldNotifications:
             config_hash,
             to_microseconds(outcome.until) if isinstance(outcome, Hold) else None,
             None if outcome.until is None else to_microseconds(outcome.until),
+            hold.trouble,
+            hold.episode,
+            unit.is_end,
             at_us,
             None if is_held else at_us,
         )
@@ -398,6 +414,22 @@ class HeldNotifications:
             max_titles=max_titles,
         )
 
+    def taken(self, notification_id: str) -> tuple[str | None, bool] | None:
+        """The episode of a notification, and whether its rule takes it, as decided for another destination.
+
+        None if that was not decided yet.
+        """
+        query = select(held_c.episode, held_c.stage, held_c.due_at).where(
+            held_c.notification_id == notification_id,
+            or_(held_c.stage > Stage.SETTLE.value, held_c.told_by.is_not(None)),
+        )
+        row = self._connection.execute(query.limit(1)).first()
+        return None if row is None else (row.episode, row.stage != Stage.ON.value)
+
+    def set_episode(self, ids: Sequence[int], episode: str) -> None:
+        """Note the episode to which these belong."""
+        self._connection.execute(update(schema.held).where(held_c.id.in_(ids)).values(episode=episode))
+
     def later_attempts(self, ids: Sequence[int], settle_s: float) -> dict[int, int]:
         """By id of those that have one, the first later attempt that began while the failure had to settle."""
         begun = type_coerce(func.coalesce(runs_c.created_at, runs_c.started_at, runs_c.updated_at), BigInteger)
@@ -442,4 +474,9 @@ def _held_notification(row: Any) -> HeldNotification:
         once_value=row.once_value,
         group_value=row.group_value,
         bundle=row.bundle,
+        attempt=row.attempt,
+        event_key=key_of(row.event_key),
+        trouble=row.trouble,
+        episode=row.episode,
+        is_end=row.is_end,
     )

@@ -392,5 +392,6 @@ def _delivery_row(notification: Notification, destination: str, at_us: int) -> B
         0,
         0,
         at_us,
-        notification.severity.value,
+        # The end of trouble is never folded into a summary.
+        None if notification.fixed_after is not None else notification.severity.value,
     )
