@@ -18,7 +18,10 @@ from aintandem_notify.store import DeliveryState
 class ResponseModel(BaseModel):
     """Base of all responses. Ignores unknown fields, which another version may have added."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, from_attributes=True, extra="ignore")
+    # A process uses few of the responses; pydantic takes milliseconds for each.
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, from_attributes=True, extra="ignore", defer_build=True
+    )
 
     def to_json(self, indent: int | None = None) -> str:
         """Returns JSON that can be encoded and printed."""

@@ -96,6 +96,7 @@ _VERSION_KEY: Final = "schema_version"
 
 def create(connection: Connection, version: int = SCHEMA_VERSION) -> None:
     """Creates all tables in an empty database."""
+    schema.prepare_for(connection.dialect)
     metadata.create_all(connection)
     connection.execute(insert(meta), {"key": _VERSION_KEY, "value": str(version)})
 
@@ -107,6 +108,7 @@ def upgrade(
 
     Raises StoreError when the store is newer than that, or contains no version.
     """
+    schema.prepare_for(connection.dialect)
     stored_version = version_of(connection, newest=version)
     for target in range(stored_version + 1, version + 1):
         steps[target](connection)

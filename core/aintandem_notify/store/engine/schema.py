@@ -52,8 +52,20 @@ metadata: Final = MetaData()
 
 
 def _partial_index(condition: str) -> dict[str, Any]:
-    """Index options that restrict an index to the rows that meet ``condition``."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+    """Index options that restrict an index to the rows that meet ``condition``; see ``prepare_for``."""
+    return {"sqlite_where": text(condition)}
+
+
+def prepare_for(dialect: Dialect) -> None:
+    """Gives the partial indexes their conditions in another dialect than SQLite's, before they are created there.
+
+    At the index itself, such a condition would have SQLAlchemy import that dialect in every process.
+    """
+    if dialect.name == "sqlite":
+        return
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            index.dialect_options[dialect.name]["where"] = index.dialect_options["sqlite"]["where"]
 
 
 SALT_KEY: Final = "salt"

@@ -16,8 +16,7 @@ from hashlib import blake2b
 from typing import Any, Final, Never
 from uuid import uuid4
 
-from sqlalchemy import Connection, TextClause, bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ARRAY, Connection, TextClause, bindparam, text
 from sqlalchemy.types import Text
 
 from aintandem_notify.errors import MembershipLost, StoreError

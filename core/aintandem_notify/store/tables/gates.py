@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Final
 
-from sqlalchemy import Connection, and_, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Connection, Insert, and_, bindparam, insert, select, update
 
 from aintandem_notify.store.engine import schema
 
@@ -54,8 +54,14 @@ _STATE_COLUMNS: Final = {
 gates_c: Final = schema.gates.c
 _MATCHES_KEY: Final = and_(gates_c.destination == bindparam("name"), gates_c.variant == bindparam("settings_hash"))
 _SELECT: Final = select(*(gates_c[column] for column in _STATE_COLUMNS.values())).where(_MATCHES_KEY)
-_INSERT_IF_MISSING: Final = postgresql.insert(schema.gates).on_conflict_do_nothing()
 _UPDATE: Final = update(schema.gates).where(_MATCHES_KEY)
+
+
+@cache
+def _insert_if_missing() -> Insert:
+    from sqlalchemy.dialects import postgresql  # with all its drivers, which nobody else has to wait for
+
+    return postgresql.insert(schema.gates).on_conflict_do_nothing()
 
 
 class Gates:
@@ -91,7 +97,7 @@ class Gates:
     def ensure(self, destination: str, row: GateRow, variant: str) -> None:
         """Inserts the gate if none is stored yet, so that it can be locked."""
         values = {column: getattr(row, name) for name, column in _STATE_COLUMNS.items()}
-        self._connection.execute(_INSERT_IF_MISSING, {"destination": destination, "variant": variant, **values})
+        self._connection.execute(_insert_if_missing(), {"destination": destination, "variant": variant, **values})
 
     def write(self, destination: str, row: GateRow, variant: str = "") -> None:
         """Inserts or replaces the gate."""

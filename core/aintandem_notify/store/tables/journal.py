@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
+    ARRAY,
     Connection,
     CursorResult,
     RowMapping,
@@ -26,7 +27,6 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Notification, Severity
