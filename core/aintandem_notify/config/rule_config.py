@@ -25,7 +25,10 @@ from aintandem_notify.domain.notification import Severity
 class Table(BaseModel):
     """Base of our own tables of the config."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    # The whole config builds its tables once more, which takes pydantic milliseconds for each.
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True
+    )
 
 
 NonEmptyText = Annotated[str, Field(min_length=1)]
