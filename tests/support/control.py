@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 import trio
 
 from aintandem_notify.control.discovery import ControlEndpoint, control_file, find_endpoint
 from aintandem_notify.control.explain.explainer import Explainer
-from aintandem_notify.control.server import status
 from aintandem_notify.control.server.access import AgentAccess, ControlTimes
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.domain.health import WELL, Health
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.reload import ReloadResult
-from aintandem_notify.health import conditions
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, InstanceStatus
 from aintandem_notify.store import Storage, StoreLiveness, open_storage
@@ -103,23 +100,14 @@ async def open_scene(
     folder: Path, *, host: FakeHost | None = None, url: str | None = None, times: ControlTimes = PATIENT
 ) -> AsyncIterator[Scene]:
     """Runs the API with the one destination ``DESTINATION``. The caller has set XDG_STATE_HOME."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(status, "STORE_STUCK_AFTER_S", _PATIENCE_S)
-        patch.setattr(conditions, "STORE_STUCK_AFTER_S", _PATIENCE_S)
-        async with _open_scene(folder, host or FakeHost(), url or folder / "store.db", times) as scene:
-            yield scene
-
-
-@asynccontextmanager
-async def _open_scene(folder: Path, host: FakeHost, url: str | Path, times: ControlTimes) -> AsyncIterator[Scene]:
-    clock = SetClock()
+    clock, host = SetClock(), host or FakeHost()
     async with (
-        open_storage(url) as storage,
+        open_storage(url or folder / "store.db") as storage,
         open_dispatcher(
             storage=storage, host=host, clock=clock, chance=lambda: 0.0, announce=lambda _event: None
         ) as dispatcher,
     ):
-        liveness = StoreLiveness(storage)
+        liveness = StoreLiveness(storage, stuck_after_s=_PATIENCE_S)
         await liveness.check()
         scene = Scene(storage, host, dispatcher, clock, folder / "config.toml", [project("p")])
         access = AgentAccess(

@@ -24,9 +24,6 @@ from aintandem_notify.orchestrator import (
 from aintandem_notify.plugins import InstanceState, InstanceStatus
 from aintandem_notify.store import GivenUp, LivenessReport, QueueStats, StoreStatus
 
-STORE_STUCK_AFTER_S: Final = 30.0
-"""Seconds without an answer after which the store's worker thread is stuck. No transaction takes that long."""
-
 MIN_BLOCK_S: Final = 10.0
 """Seconds from which a blocked loop matters if no plugin did it. On a busy machine all is late at times."""
 
@@ -125,7 +122,7 @@ def _printable(condition: Condition) -> Condition:
 
 def store_trouble(report: LivenessReport) -> str | None:
     """Returns the reason why the store does not work; None if it works."""
-    if report.silent_s > STORE_STUCK_AFTER_S:
+    if report.is_stuck:
         return f"the store has not answered for {report.silent_s:.0f} s"
     return report.trouble
 

@@ -16,11 +16,12 @@ from aintandem_notify.domain.events import AgentEvent, DestinationRecoveredEvent
 from aintandem_notify.domain.health import Health, Reason, ReasonId
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.health.conditions import STORE_STUCK_AFTER_S, Facts, find_conditions, listed_names
+from aintandem_notify.health.conditions import Facts, find_conditions, listed_names
 from aintandem_notify.health.episodes import Changes, Episode, EpisodeBook, Evidence, health_of, recovery
 from aintandem_notify.orchestrator import ConnectionState
 from aintandem_notify.plugins import InstanceState
 from aintandem_notify.store import GivenUp, QueueStats, Storage, Store, TransactionPurpose
+from aintandem_notify.store.liveness import STUCK_AFTER_S
 
 CHECK_INTERVAL_S: Final = 2.0
 """Seconds between two checks. The answer of ``HealthMonitor.health`` is always that of the present moment."""
@@ -114,7 +115,7 @@ class HealthMonitor:
     async def _note_changes_beside(self) -> None:
         """Notes the changes while ``check`` hangs, because the store does not answer."""
         now_s = trio.current_time()
-        may_begin = not self._waits_for_store or now_s - self._made_s > STORE_STUCK_AFTER_S
+        may_begin = not self._waits_for_store or now_s - self._made_s > STUCK_AFTER_S
         if may_begin and now_s - self._noted_s >= 2 * self._check_interval_s:
             self._note_changes()
         await trio.lowlevel.checkpoint()

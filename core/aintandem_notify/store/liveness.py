@@ -14,23 +14,33 @@ from aintandem_notify.store.store import Store
 CHECK_INTERVAL_S: Final = 5.0
 """Seconds between two checks."""
 
+STUCK_AFTER_S: Final = 30.0
+"""Seconds without an answer after which the store's worker thread is stuck. No transaction takes that long."""
+
 
 @dataclass(frozen=True, slots=True)
 class LivenessReport:
     """``silent_s``: seconds for which the store's worker thread has owed an answer; 0 while it owes none.
 
-    ``trouble``: the error of its last answer; None after a success.
+    ``trouble``: the error of its last answer; None after a success. ``stuck_after_s``: as ``STUCK_AFTER_S``.
     """
 
     silent_s: float
     trouble: str | None = None
+    stuck_after_s: float = STUCK_AFTER_S
+
+    @property
+    def is_stuck(self) -> bool:
+        """True if the worker thread has owed its answer for so long that the store does not work."""
+        return self.silent_s > self.stuck_after_s
 
 
 class StoreLiveness:
     """The result of the last check; made by ``open_liveness``."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, *, stuck_after_s: float = STUCK_AFTER_S) -> None:
         self._storage = storage
+        self._stuck_after_s = stuck_after_s
         self._asked_at: float | None = None
         """When the unanswered check began; None if there is none. The worker thread itself notes its answer: a
         blocked event loop, which cannot take the answer, is no trouble of the store."""
@@ -39,7 +49,8 @@ class StoreLiveness:
     def latest(self) -> LivenessReport:
         """The report of the last check; returns at once, even while the store's worker thread hangs."""
         asked_at = self._asked_at
-        return LivenessReport(0.0 if asked_at is None else trio.current_time() - asked_at, self._trouble)
+        silent_s = 0.0 if asked_at is None else trio.current_time() - asked_at
+        return LivenessReport(silent_s, self._trouble, self._stuck_after_s)
 
     async def check(self) -> None:
         """Checks once; blocks for as long as the store's worker thread hangs."""

@@ -26,7 +26,7 @@ from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.silences import held_of
 from aintandem_notify.domain.health import Health
 from aintandem_notify.errors import StoreError
-from aintandem_notify.health.conditions import STORE_STUCK_AFTER_S, store_trouble
+from aintandem_notify.health.conditions import store_trouble
 from aintandem_notify.log import redact
 from aintandem_notify.orchestrator import ProjectStatus
 from aintandem_notify.store import Store, TransactionPurpose
@@ -91,7 +91,7 @@ def readiness(access: AgentAccess, *, shows_details: bool) -> HealthAnswer:
 
 def liveness(access: AgentAccess) -> HealthAnswer:
     """Returns whether the event loop and the store's worker thread answer, so that a restart would not help."""
-    is_stuck = access.liveness.latest().silent_s > STORE_STUCK_AFTER_S
+    is_stuck = access.liveness.latest().is_stuck
     return _answer("the store does not answer" if is_stuck else "well", ok=not is_stuck)
 
 
