@@ -30,8 +30,9 @@ from aintandem_notify.orchestrator.watch import composition
 from aintandem_notify.plugins import Catalog
 from aintandem_notify.plugins.border import instance_border
 from aintandem_notify.plugins.runtime import live_hooks
-from aintandem_notify.rules import cost_budget, router
-from aintandem_notify.rules.templating import MAX_TEXT_CHARACTERS
+from aintandem_notify.rules import router
+from aintandem_notify.rules.templates import cost_budget
+from aintandem_notify.rules.templates.templating import MAX_TEXT_CHARACTERS
 from aintandem_notify.store.tables import notification_cache
 from aintandem_notify_console import Console
 from aintandem_notify_file_log import FileLog

@@ -268,6 +268,7 @@ def real_config(setup: Setup) -> Config:
             group={"by": list(sketch.by), "wait": sketch.wait, "every": sketch.every} if sketch.by else None,
             throttle={"limit": sketch.limit, "per": sketch.per} if sketch.limit else None,
             quiet=sketch.quiet,
+            tell_end=False,
         )
         for sketch in setup.rules
     ]

@@ -43,8 +43,7 @@ class StageBench:
 
     def use(self, config: Config) -> None:
         """Use another config, as after a reload."""
-        router = Router(config)
-        self.ingest.use(router, StagePolicy.of(config))
+        self.ingest.use(Router(config), StagePolicy.of(config))
 
     async def titles(self, destination: str = "slack.team", *, with_words: bool = False) -> list[tuple[int, str]]:
         """The notifications that the destination was told: seconds after ``NOW``, and the title.

@@ -59,7 +59,8 @@ class EpisodeRouter(Protocol):
 class Admission:
     """A notification with the destinations for which the stages are asked about it.
 
-    ``trouble`` is its number, ``episode`` the one that it belongs to. ``is_end``: it tells of the end of one.
+    ``trouble`` is its number, ``episode`` the one that it belongs to. ``is_word``: it is a word about an episode;
+    ``is_end``: about its end.
     ``refused``: the rule does not take it, for this reason; the rules behind were asked.
     """
 
@@ -67,6 +68,7 @@ class Admission:
     names: Sequence[str]
     trouble: int | None = None
     episode: str | None = None
+    is_word: bool = False
     is_end: bool = False
     refused: str | None = None
 
@@ -91,6 +93,7 @@ class EpisodeKeeper:
         """The current episodes that were read, by rule and number."""
         self._new: dict[str, Episode] = {}
         self._changed: dict[str, Episode] = {}
+        self._ended_causes: list[str] = []
         self._with_episodes: set[str] = set()
         """The projects of the signals that had a current episode before this transaction."""
         self._told: dict[tuple[str, str], str] = {}
@@ -225,7 +228,7 @@ class EpisodeKeeper:
                 by_word.setdefault(word, []).append(name)
         for word, names in by_word.items():
             notification = self._router.about_episode(word, event, run, signal.project, self._now)
-            yield Admission(notification=notification, names=names, is_end=True)
+            yield Admission(notification=notification, names=names, is_word=True, is_end=True)
 
     def _end(self, signal: Signal) -> list[Episode]:
         """The episodes that the event ends well."""
@@ -256,6 +259,8 @@ class EpisodeKeeper:
             if after == episode:
                 continue
             self._put(after)
+            if after.ended_at is not None and self._policy.has_causes:
+                self._ended_causes.append(after.id)
             if not after.is_current and ending is Ending.GOOD and after.opened_at is not None:
                 ended.append(after)
         return ended
@@ -291,6 +296,10 @@ class EpisodeKeeper:
         self.flush()
         self._set_times(self._episodes.note_held_told(selection, self._now, by=by))
 
+    def forget(self) -> None:
+        """Note that the stored episodes have changed otherwise: they are read again."""
+        self._by_key.clear()
+
     def flush(self) -> None:
         """Store all that has changed."""
         if self._new or self._changed:
@@ -298,6 +307,9 @@ class EpisodeKeeper:
             self._episodes.write(list(self._new.values()), list(self._changed.values()), due)
             self._new.clear()
             self._changed.clear()
+        if self._ended_causes:
+            self._store.held.end_cause(self._ended_causes, self._now)
+            self._ended_causes.clear()
         if self._told:
             told = [(episode, destination, by) for (episode, destination), by in self._told.items()]
             self._told.clear()
@@ -398,4 +410,4 @@ def _merged(
             by_word.setdefault(ends[name], []).append(name)
     for its_word, its_names in by_word.items():
         marked = mark_fixed(its_word, notification, is_whole=len(its_names) == len(names))
-        yield Admission(notification=marked, names=its_names, is_end=True)
+        yield Admission(notification=marked, names=its_names, is_word=True, is_end=True)

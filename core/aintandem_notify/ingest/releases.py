@@ -11,6 +11,7 @@ import trio
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import StatementFailed, StoreError
 from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.ingest.episode_timers import set_timers
 from aintandem_notify.ingest.plan import EventRouter, Signal
 from aintandem_notify.ingest.silence_ends import announce_end, due_words, next_word
 from aintandem_notify.ingest.staging import Fired, Staging
@@ -140,6 +141,7 @@ class HeldReleases:
             self._silences = store.silences.active(now)
             if self._has_new_config:
                 store.held.make_due_if(self.policy.is_obsolete, now)
+                set_timers(store, self.policy)
                 store.traces.note_rules(self.policy.config_hash, now)
             fired = fire(self._staging(store, now))
             self._next_due = now if fired.more else self._next(store, now)
@@ -166,7 +168,7 @@ class HeldReleases:
         return any(notification.event.type in TROUBLE_TYPES for notification, _ in notifications)
 
     def _next(self, store: Store, now: datetime) -> datetime | None:
-        times = (store.held.next_due(), next_word(self._silences, now))
+        times = (store.held.next_due(), store.episodes.next_due(), next_word(self._silences, now))
         return min((moment for moment in times if moment is not None), default=None)
 
     def _staging(self, store: Store, now: datetime) -> Staging:

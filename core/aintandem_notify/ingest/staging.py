@@ -3,22 +3,23 @@
 ``admit`` asks them about new notifications, ``fire`` releases due holds. The decisions are those of ``stages``.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from aintandem_notify.domain.notification import Notification
-from aintandem_notify.ingest.episode_keeping import NOT_A_CHANGE, Admission, EpisodeKeeper, EpisodeRouter, Taken
+from aintandem_notify.ingest.admitting import Admitting
+from aintandem_notify.ingest.episode_keeping import NOT_A_CHANGE, EpisodeKeeper, EpisodeRouter, Taken
+from aintandem_notify.ingest.episode_timers import EpisodeTimers
 from aintandem_notify.ingest.plan import Signal
-from aintandem_notify.stages.facts import Facts
-from aintandem_notify.stages.pipeline import Deliver, Drop, Hold, Outcome, Stage, StagePolicy, Unit, Windows
-from aintandem_notify.stages.silences import Silence, silence_of
+from aintandem_notify.stages.pipeline import Deliver, Drop, Hold, Outcome, Stage, StagePolicy, Unit
+from aintandem_notify.stages.silences import Silence
 from aintandem_notify.stages.summaries import MAX_TITLES_READ, summary_notification
 from aintandem_notify.stages.trouble import number_of_run
 from aintandem_notify.store import JournalChanges, Store
 from aintandem_notify.store.stages.contents import RulePart
-from aintandem_notify.store.stages.held import DueHold, HeldNotification, NewHold, Selection, parts_of
+from aintandem_notify.store.stages.held import DueHold, HeldNotification, Selection, parts_of
 
 MAX_RELEASED: Final = 1000
 """Notifications that are released one by one in a transaction; the others follow in the next one."""
@@ -28,6 +29,9 @@ CATCH_UP_GRACE: Final = timedelta(minutes=10)
 
 It counts from the start of the agent, if that is later.
 """
+
+OVER_MEANWHILE: Final = "it was over before it was told"
+"""The reason for which trouble that waited for its cause is never told."""
 
 _ASK_EVERY_S: Final = 5
 """A divisor of 60."""
@@ -69,8 +73,10 @@ class Staging:
         self._silences = silences
         self._now = now
         self._keeper = EpisodeKeeper(store, policy, router, now)
+        self._admitting = Admitting(store, policy, silences, self._keeper, now)
         self._is_caught_up = is_caught_up
         self._begun_at = begun_at
+        self._timers = EpisodeTimers(store, policy, router, self._admitting, self._postponed_until, now)
 
     def admit(
         self,
@@ -78,37 +84,8 @@ class Staging:
         at: datetime | None = None,
         signals: Sequence[Signal] = (),
     ) -> list[tuple[Notification, Sequence[str]]]:
-        """Ask the stages about new notifications; returns those to store, each with the destinations told now.
-
-        Stores the held and the dropped ones itself, and adds those about the ends of episodes. The stages decide
-        as of ``at``, by default as of now.
-        """
-        at = at or self._now
-        admissions = self._keeper.follow(notifications, signals)
-        units = [self._units(admission) for admission in admissions]
-        windows = self._windows(unit for row in units for unit in row)
-        opened = dict(windows)
-        admitted: dict[str, tuple[Notification, list[str]]] = {}
-        holds: list[NewHold] = []
-        for admission, row in zip(admissions, units, strict=True):
-            notification, episode = admission.notification, admission.episode
-            for unit in row:
-                outcome = self._decide_first(admission, unit, at, windows)
-                if isinstance(outcome, Deliver):
-                    self._keeper.note_told(episode, unit.destination, notification.id)
-                else:
-                    holds.append(NewHold(notification, unit, outcome, admission.trouble, episode))
-                if not isinstance(outcome, Drop):  # the text of a held one is stored, too
-                    names = admitted.setdefault(notification.id, (notification, []))[1]
-                    names += [unit.destination] if isinstance(outcome, Deliver) else []
-        self._store_windows(windows, opened)
-        self._held.add(holds, self._now, config_hash=self._policy.config_hash)
-        self._keeper.flush()
-        return list(admitted.values())
-
-    def _units(self, admission: Admission) -> list[Unit]:
-        units = [self._policy.unit(admission.notification, name) for name in admission.names]
-        return [replace(unit, is_end=True, once_value=None) for unit in units] if admission.is_end else units
+        """As ``Admitting.admit``, for new notifications and the signals between them; by default as of now."""
+        return self._admitting.admit(self._keeper.follow(notifications, signals), at or self._now)
 
     def fire(self) -> Fired:
         """Release the due holds, the first first, each as of its due time."""
@@ -116,6 +93,14 @@ class Staging:
         locked_out: set[object] = set()
         while budget > 0:
             due = next((hold for hold in self._held.due(self._now) if hold.id not in locked_out), None)
+            timer_at = self._store.episodes.next_due()
+            if timer_at is not None and timer_at <= (self._now if due is None else min(due.due_at, self._now)):
+                self._keeper.flush()
+                looked_at, destinations = self._timers.fire(self._now if due is None else due.due_at)
+                self._keeper.forget()
+                fired.destinations |= destinations
+                budget -= 1 + looked_at
+                continue
             if due is None:
                 fired.others = bool(locked_out)
                 return fired
@@ -140,40 +125,41 @@ class Staging:
         match due.id.stage:
             case Stage.SETTLE:
                 return self._release_settled(due._replace(due_at=self._now), fired)
-            case Stage.SILENCES:
-                return self._silence_again(due) + self._release_silenced(due, fired)
+            case Stage.SILENCES | Stage.HELD_BACK_BY:
+                return self._hold_again(due) + self._release_held_back(due, fired)
             case Stage.QUIET if self._policy.is_digest(due.id.key):
                 return self._release_digest(due, fired)
             case Stage.QUIET:
                 return self._release_each(due, fired)
             case _:
-                compared = self._silence_again(due)
+                compared = self._hold_again(due)
                 self._release_together(due, fired)
                 return compared
 
-    def _silence_again(self, due: DueHold, **part: Any) -> int:
-        """Move silenced ones of the hold, or of a ``part`` of it; returns how many were compared."""
-        if not self._silences:
+    def _hold_again(self, due: DueHold, **part: Any) -> int:
+        """Ask silences and causes anew about the hold, or a ``part`` of it; returns how many were compared."""
+        if not self._admitting.may_hold_back:
             return 0
         compared, after_id = 0, 0
         while rows := self._held.rows(Selection(due, **part), after_id=after_id, limit=MAX_RELEASED):
-            self._silence_rows(due, rows)
+            self._hold_rows(due, rows)
             compared += len(rows)
             after_id = rows[-1].id
         return compared
 
-    def _silence_rows(self, due: DueHold, rows: Sequence[HeldNotification]) -> list[HeldNotification]:
-        """Move silenced ones to their silence; returns the others."""
-        silenced: dict[Hold, list[int]] = {}
+    def _hold_rows(self, due: DueHold, rows: Sequence[HeldNotification]) -> list[HeldNotification]:
+        """Move those that a silence or a cause holds; returns the others."""
+        moved: dict[Hold, list[int]] = {}
         others: list[HeldNotification] = []
         for row in rows:
-            if row.is_end or (hold := self._silenced(row.facts)) is None:
+            hold = None if row.is_end else self._admitting.held_back(row.facts, row.held_at)
+            if hold is None:
                 others.append(row)
             else:
-                silenced.setdefault(hold, []).append(row.id)
-        for hold, ids in silenced.items():
+                moved.setdefault(hold, []).append(row.id)
+        for hold, ids in moved.items():
             # Who has passed ``once_per`` is the one for its value, and would not pass again.
-            self._held.move(Selection(due, ids=ids), hold, has_passed_values=due.id.stage > Stage.SILENCES)
+            self._held.move(Selection(due, ids=ids), hold, has_passed_values=due.id.stage > Stage.HELD_BACK_BY)
         return others
 
     def _release_settled(self, due: DueHold, fired: Fired) -> int:
@@ -185,7 +171,7 @@ class Staging:
         settle_s = self._policy.stages(rows[0].facts.rule).settle
         retried = {} if settle_s is None else self._held.later_attempts([row.id for row in rows], settle_s)
         units = [_unit_of(row) for row in rows]
-        windows = self._windows(units)
+        windows = self._admitting.windows(units)
         opened = dict(windows)
         decided: dict[Outcome, list[HeldNotification]] = {}
         rerouted: Sequence[tuple[Notification, Sequence[str]]] = ()
@@ -204,21 +190,26 @@ class Staging:
             else:
                 if taken.episode is not None:
                     self._held.set_episode([row.id], taken.episode)
-                outcome = self._decide(unit, row.facts, at, windows)
+                outcome = self._admitting.decide(unit, row.facts, at, windows)
             if isinstance(outcome, Hold):
                 limit_at = min(limit_at, outcome.until)
             decided.setdefault(outcome, []).append(row)
-        self._store_windows(windows, opened)
+        self._admitting.store_windows(windows, opened)
         self._carry_out(decided, due, fired)
         if rerouted:
-            self._admit_behind(rerouted, rerouted_at, fired)
+            fired.destinations |= self._admitting.queue(self._keeper.follow(rerouted), rerouted_at)
         return len(rows)
 
     def _may_be_retried(self, row: HeldNotification, settle_s: float) -> bool:
         """True while a retry may be unknown because the project is not caught up."""
         settled_at = min(row.due_at, row.occurred_at + timedelta(seconds=settle_s))
-        patience_ends = max(settled_at, self._begun_at) + CATCH_UP_GRACE
-        return not self._is_caught_up(row.facts.project_id) and self._now < patience_ends
+        return self._postponed_until(row.facts.project_id, settled_at) is not None
+
+    def _postponed_until(self, project_id: str, due_at: datetime) -> datetime | None:
+        """The time for which a decision waits that was due, because the project is not caught up; None: now."""
+        patience_ends = max(due_at, self._begun_at) + CATCH_UP_GRACE
+        is_unknown = not self._is_caught_up(project_id) and self._now < patience_ends
+        return _ask_again_at(self._now) if is_unknown else None
 
     def _retry_of(
         self, row: HeldNotification, later_attempts: Mapping[int, int], settle_s: float | None
@@ -242,21 +233,15 @@ class Staging:
         notification = self._store.outbox.read_notification(row.notification_id)
         return () if notification is None else self._keeper.behind(notification, [row.facts.destination])
 
-    def _admit_behind(
-        self, routed: Sequence[tuple[Notification, Sequence[str]]], at: datetime, fired: Fired
-    ) -> None:
-        changes = JournalChanges()
-        for notification, names in self.admit(routed, at):
-            if self._store.outbox.read_notification(notification.id) is None:
-                changes.notifications.append((notification, names))
-            else:  # the rule has told another destination
-                sent = [(notification.id, name, notification.thread, notification.severity) for name in names]
-                self._store.journal.add_deliveries(sent, self._now)
-            fired.destinations.update(names)
-        self._store.journal.write(changes, self._now)
+    def _release_held_back(self, due: DueHold, fired: Fired) -> int:
+        """Send all as one, except those that ``once_per`` or a group keep for themselves.
 
-    def _release_silenced(self, due: DueHold, fired: Fired) -> int:
-        """Send all as one, except those that ``once_per`` or a group keep for themselves."""
+        Behind a cause, only that which is still open is told.
+        """
+        if due.id.stage is Stage.HELD_BACK_BY:
+            over = self._held.ids_over(Selection(due))
+            if over:
+                self._held.drop(Selection(due, ids=over), Drop(Stage.HELD_BACK_BY, OVER_MEANWHILE), self._now)
         rows = self._held.rows(Selection(due, with_values=True), limit=MAX_RELEASED)
         if rows:
             self._ask_values(due, rows)
@@ -265,18 +250,20 @@ class Staging:
         parts = self._held.parts(Selection(due))
         if len(parts) == 1:
             self._release_together(due, fired, after=Stage.GROUP)
+        elif not parts:
+            return len(rows)
         elif told := self._ask_quiet(due, parts, as_one=True):
             self._queue_summary(due, fired, rules=told)
         return len(rows)
 
     def _ask_values(self, due: DueHold, rows: Sequence[HeldNotification]) -> None:
         units = [_unit_of(row) for row in rows]
-        windows = self._windows(units)
+        windows = self._admitting.windows(units)
         opened = dict(windows)
         decided: dict[Outcome, list[int]] = {}
         for row, unit in zip(rows, units, strict=True):
             decided.setdefault(self._policy.ask_values(unit, due.due_at, windows), []).append(row.id)
-        self._store_windows(windows, opened)
+        self._admitting.store_windows(windows, opened)
         for outcome, ids in decided.items():
             if isinstance(outcome, Deliver):
                 self._held.pass_values(Selection(due, ids=ids))
@@ -297,12 +284,12 @@ class Staging:
             group_value=self._held.group_value(selection) if due.id.stage is Stage.GROUP else None,
             held_since=part.held_since,
         )
-        windows = self._windows([unit])
+        windows = self._admitting.windows([unit])
         opened = dict(windows)
         self._policy.reopen(due.id.stage, unit, due.due_at, windows)
         outcome = self._policy.proceed(unit, after or due.id.stage, due.due_at, self._now, windows)
         if not isinstance(outcome, Drop):  # or nobody was told, so the next one need not wait
-            self._store_windows(windows, opened)
+            self._admitting.store_windows(windows, opened)
         if isinstance(outcome, Deliver):
             self._queue_summary(due, fired)
         else:
@@ -310,7 +297,7 @@ class Staging:
 
     def _release_digest(self, due: DueHold, fired: Fired) -> int:
         told = self._ask_quiet(due, self._held.parts(Selection(due)))
-        compared = self._silence_again(due, rules=told) if told else 0
+        compared = self._hold_again(due, rules=told) if told else 0
         if told:
             self._queue_summary(due, fired, rules=told)
         return compared
@@ -319,9 +306,9 @@ class Staging:
         rows = self._held.rows(Selection(due), limit=MAX_RELEASED)
         told = self._ask_quiet(due, parts_of(rows))
         singles = [row for row in rows if row.facts.rule in told and row.bundle is None]
-        self._queue_singles(due, self._silence_rows(due, singles), fired)
+        self._queue_singles(due, self._hold_rows(due, singles), fired)
         for bundle in {row.bundle: None for row in rows if row.facts.rule in told and row.bundle is not None}:
-            self._silence_again(due, rules=told, bundle=bundle)
+            self._hold_again(due, rules=told, bundle=bundle)
             self._queue_summary(due, fired, rules=told, bundle=bundle)
         return len(rows)
 
@@ -388,33 +375,6 @@ class Staging:
         self._keeper.note_released(selection, by=notification.id)
         self._held.mark_told(selection, self._now, by=notification.id)
         fired.destinations.add(due.id.destination)
-
-    def _decide_first(self, admission: Admission, unit: Unit, at: datetime, windows: Windows) -> Outcome:
-        """The effect of all stages on a new notification."""
-        if admission.refused is not None:
-            return Drop(Stage.ON, admission.refused)
-        if unit.until_settled is not None:
-            return self._policy.settling(unit)
-        return self._decide(unit, Facts.of(admission.notification, unit.destination), at, windows)
-
-    def _decide(self, unit: Unit, facts: Facts, at: datetime, windows: Windows) -> Outcome:
-        """The effect of the stages behind ``settle`` on one notification."""
-        if not unit.is_end and (hold := self._silenced(facts)) is not None:
-            return hold
-        return self._policy.proceed(unit, Stage.SILENCES, at, self._now, windows)
-
-    def _silenced(self, facts: Facts) -> Hold | None:
-        """The hold of the silence that lasts longest; None if no silence matches."""
-        silence = silence_of(facts, self._silences, self._now)
-        return None if silence is None else Hold(Stage.SILENCES, silence.id, silence.expires_at)
-
-    def _windows(self, units: Iterable[Unit]) -> Windows:
-        return self._store.stage_windows.read(key for unit in units for key in self._policy.window_keys(unit))
-
-    def _store_windows(self, windows: Windows, before: Windows) -> None:
-        self._store.stage_windows.write(
-            {key: window for key, window in windows.items() if before.get(key) != window}
-        )
 
 
 def _unit_of(row: HeldNotification) -> Unit:

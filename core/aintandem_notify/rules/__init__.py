@@ -3,6 +3,6 @@
 from aintandem_notify.rules.globs import EventFilter
 from aintandem_notify.rules.overview import Route, misread_durations
 from aintandem_notify.rules.router import RoutedNotification, Router
-from aintandem_notify.rules.templating import JinjaRuleLanguage
+from aintandem_notify.rules.templates.templating import JinjaRuleLanguage
 
 __all__ = ["EventFilter", "JinjaRuleLanguage", "Route", "RoutedNotification", "Router", "misread_durations"]

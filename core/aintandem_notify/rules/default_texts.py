@@ -114,6 +114,7 @@ _DIGEST_TITLES: Final[Mapping[str, str]] = {
     "throttle": "More: {counts}",
     "quiet": "During {label}: {counts}",
     "silence": "While silenced: {counts}",
+    "held_back_by": "Held back until now: {counts}",
 }
 _MAX_PHRASES: Final = 3
 

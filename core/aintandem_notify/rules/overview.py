@@ -11,7 +11,7 @@ from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.rules.default_texts import DEFAULT_TEXTS, UNKNOWN_TEXT
 from aintandem_notify.rules.effective_rules import AGENT_RULE, EffectiveRule
 from aintandem_notify.rules.globs import project_matcher
-from aintandem_notify.rules.templating import condition_misreads_duration, template_misreads_duration
+from aintandem_notify.rules.templates.templating import condition_misreads_duration, template_misreads_duration
 
 FREQUENT_TYPES: Final = frozenset({"output", "step_progress"})
 """Types of which one run can produce thousands."""

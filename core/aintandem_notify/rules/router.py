@@ -30,7 +30,7 @@ from aintandem_notify.rules.episode_words import MAX_TITLE_CHARACTERS, EpisodeWo
 from aintandem_notify.rules.globs import project_matcher
 from aintandem_notify.rules.overview import Route, routes, warnings
 from aintandem_notify.rules.scope import Scope, scope
-from aintandem_notify.rules.templating import (
+from aintandem_notify.rules.templates.templating import (
     MAX_TEXT_CHARACTERS,
     Condition,
     MissingValue,

@@ -183,6 +183,11 @@ class StagePolicy:
         return found
 
     @property
+    def has_causes(self) -> bool:
+        """True if trouble of one rule holds back the events of another."""
+        return any(stages.held_back_by for stages in self._stages.values())
+
+    @property
     def has_episode_timers(self) -> bool:
         """True if a rule reminds of trouble, or escalates it."""
         return any(stages.reminds or stages.escalate for stages in self._stages.values())
@@ -205,6 +210,8 @@ class StagePolicy:
                 return stages.group is None
             case Stage.THROTTLE:
                 return stages.throttle is None
+            case Stage.HELD_BACK_BY:
+                return not stages.held_back_by
             case Stage.QUIET:
                 return True
             case _:

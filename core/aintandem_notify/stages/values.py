@@ -14,7 +14,7 @@ from aintandem_notify.rules import formats
 from aintandem_notify.rules.effective_rules import EffectiveRule, Stages
 from aintandem_notify.rules.facts import event_field
 from aintandem_notify.rules.scope import Scope, scope
-from aintandem_notify.rules.templating import Render, compile_template
+from aintandem_notify.rules.templates.templating import Render, compile_template
 
 MAX_VALUE_CHARACTERS: Final = 100
 """Characters of a value as people see it. The whole value decides."""

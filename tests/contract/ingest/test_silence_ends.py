@@ -8,6 +8,8 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from aintandem_notify.log import register_secret
+from aintandem_notify.rules import Router
+from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.stages.silences import Silence
 from aintandem_notify.store import Storage
 from support.outbox import NOW, inside, memory
@@ -127,8 +129,9 @@ async def test_a_silence_of_every_type_does_not_hold_its_own_word(autojump_clock
 
 
 async def test_a_word_that_cannot_be_told_keeps_nothing_from_anybody(autojump_clock: MockClock) -> None:
-    def broken(*_about: object) -> Any:
-        raise ZeroDivisionError
+    class FailingRouter(Router):
+        def route(self, *_about: object) -> Any:
+            raise ZeroDivisionError
 
     async with memory() as storage:
         await add(storage, 1000)
@@ -136,7 +139,7 @@ async def test_a_word_that_cannot_be_told_keeps_nothing_from_anybody(autojump_cl
             async with open_stages(storage, SETTINGS) as bench:
                 await until(bench.clock, 10)
                 await bench.fail("t1")
-                bench.ingest.releases.route = broken
+                bench.ingest.use(FailingRouter(SETTINGS), StagePolicy.of(SETTINGS))
                 await until(bench.clock, 1001)
                 assert [at for at, _ in await bench.titles(with_words=True)] == [1000]
         assert [line["event"] for line in lines if line["log_level"] == "error"] == [

@@ -17,7 +17,7 @@ from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.rules import Router, formats
 from aintandem_notify.rules.effective_rules import RuleTrace, Verdict
 from aintandem_notify.rules.scope import scope
-from aintandem_notify.rules.templating import names_in_condition
+from aintandem_notify.rules.templates.templating import names_in_condition
 from aintandem_notify.stages.facts import Facts
 from aintandem_notify.stages.pipeline import (
     Deliver,

@@ -140,7 +140,8 @@ class BacklogFoldedEvent(AgentEvent, tag="backlog_folded"):
 class DigestEvent(AgentEvent, tag="digest"):
     """Stands for ``count`` notifications of the rules ``rules`` that are told as one.
 
-    ``held_by`` names the stage that held them: ``group``, ``throttle``, ``quiet`` or ``silence``. ``label`` has
+    ``held_by`` names the stage that held them: ``group``, ``throttle``, ``quiet``, ``silence`` or
+    ``held_back_by``. ``label`` has
     the values that a group has in common, or the name of the quiet hours. ``types`` counts the notifications by
     the type of their event. ``titles`` are those of the first ones, the worst first, and equal ones are one;
     ``unlisted`` notifications are not among them. ``failed_runs`` runs had an error, and ``open_runs`` of them

@@ -19,12 +19,14 @@ from sqlalchemy import (
     update,
 )
 
+from aintandem_notify.domain.events import Event, restore_event_json
 from aintandem_notify.domain.runs import RunState
 from aintandem_notify.stages.episodes import Episode
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.engine.schema import to_microseconds
 from aintandem_notify.store.stages.held import Selection
 from aintandem_notify.store.tables.delivery_states import DeliveryState
+from aintandem_notify.store.tables.event_keys import key_of
 
 episodes_c: Final = schema.episodes.c
 recipients_c: Final = schema.episode_recipients.c
@@ -36,7 +38,7 @@ _MAX_BATCH: Final = 300
 _NAMES: Final = tuple(field.name for field in fields(Episode))
 _IS_CURRENT: Final = text("is_current")
 _IS_OPEN: Final = and_(episodes_c.ended_at.is_(None), episodes_c.opened_at.is_not(None))
-# Only what ingest decides: another agent may tell of the episode, or acknowledge it, at the same time.
+# The columns that ingest decides: another agent may tell of the episode, or acknowledge it, at the same time.
 _OF_INGEST: Final = (
     *("number", "run_number", "type", "run_id", "workflow_id", "event_key", "notification_id"),
     *("troubles", "wells", "last_at", "opened_at", "is_current", "ended_at", "ended_by", "due_at"),
@@ -227,6 +229,14 @@ class Episodes:
             runs_c.subject == number, runs_c.ended_at > at, runs_c.state == RunState.COMPLETED.value
         )
         return self._connection.execute(query.limit(1)).first() is not None
+
+    def last_event(self, episode: Episode) -> Event | None:
+        """The event of the last trouble; None if it is no longer in the journal."""
+        # As ``event_keys`` has it in each database.
+        keys = (episode.event_key, f"{to_microseconds(episode.last_at) // 1000:012x}{episode.event_key}")
+        query = select(schema.events.c.key, schema.events.c.wire).where(schema.events.c.key.in_(keys))
+        row = self._connection.execute(query.limit(1)).first()
+        return None if row is None else restore_event_json(row.wire, key_of(row.key))
 
     def add_starts(self, starts: Iterable[tuple[int, datetime]]) -> None:
         """Note that runs of these subjects began; for subjects that a template of a rule names."""

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    exists,
     func,
     insert,
     or_,
@@ -392,6 +393,19 @@ class HeldNotifications:
         """Ask the stages again at ``now`` about the notifications that these silences hold."""
         silenced = and_(_IS_HELD, held_c.stage == Stage.SILENCES.value, held_c.hold_key.in_(silence_ids))
         self._connection.execute(update(schema.held).where(silenced).values(due_at=now))
+
+    def ids_over(self, selection: Selection) -> list[int]:
+        """The ids of the selected ones whose episode has ended."""
+        query = select(held_c.id).where(
+            selection.condition,
+            exists().where(schema.episodes.c.id == held_c.episode, schema.episodes.c.ended_at.is_not(None)),
+        )
+        return list(self._connection.execute(query).scalars())
+
+    def end_cause(self, episode_ids: Sequence[str], now: datetime) -> None:
+        """Ask the stages again at ``now`` about the notifications that wait for the end of these episodes."""
+        waiting = and_(_IS_HELD, held_c.stage == Stage.HELD_BACK_BY.value, held_c.hold_key.in_(episode_ids))
+        self._connection.execute(update(schema.held).where(waiting, held_c.due_at > now).values(due_at=now))
 
     def make_due_if(self, is_obsolete: Callable[[Stage, str], bool], now: datetime) -> None:
         """Ask the stages again at ``now`` about the holds that are obsolete.

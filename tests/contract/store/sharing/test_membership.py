@@ -63,6 +63,9 @@ VERSION_2 = (
     "DROP TABLE held",
     "DROP TABLE stage_windows",
     "DROP TABLE silences",
+    "DROP TABLE episodes",
+    "DROP TABLE episode_recipients",
+    "DROP TABLE subject_starts",
     "UPDATE meta SET value = '2' WHERE key = 'schema_version'",
 )
 JOIN_2 = (

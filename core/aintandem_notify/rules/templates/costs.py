@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from jinja2.sandbox import safe_range
 
-from aintandem_notify.rules.cost_budget import BudgetExceeded, charge, cost_of
+from aintandem_notify.rules.templates.cost_budget import BudgetExceeded, charge, cost_of
 
 MAX_BITS: Final = 65_536
 """Bits of the largest product of integers."""

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aintandem_notify.rules import cost_budget
-from aintandem_notify.rules.cost_budget import RENDER_BUDGET, BudgetExceeded, charge, cost_of
 from aintandem_notify.rules.scope import Scope, scope
-from aintandem_notify.rules.template_sandbox import make_sandbox
-from aintandem_notify.rules.templating import (
+from aintandem_notify.rules.templates import cost_budget
+from aintandem_notify.rules.templates.cost_budget import RENDER_BUDGET, BudgetExceeded, charge, cost_of
+from aintandem_notify.rules.templates.template_sandbox import make_sandbox
+from aintandem_notify.rules.templates.templating import (
     MAX_TEXT_CHARACTERS,
     RENDER_ERRORS,
     JinjaRuleLanguage,
@@ -25,12 +25,12 @@ from support.happenings import SALES, happening, run_of
 from support.nasty import templates
 
 SENTENCE = "it takes too long or makes too long a text"
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[3]
 
 TRY = """
 import json, resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (600, 600))
-from aintandem_notify.rules.templating import JinjaRuleLanguage, compile_template
+from aintandem_notify.rules.templates.templating import JinjaRuleLanguage, compile_template
 from support.happenings import SALES, happening, run_of
 from aintandem_notify.rules.scope import scope
 from support.nasty import templates

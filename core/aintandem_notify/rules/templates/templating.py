@@ -19,10 +19,16 @@ from aintandem_notify.config.findings import did_you_mean
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.samples import sample_event, sample_run
 from aintandem_notify.rules import formats
-from aintandem_notify.rules.cost_budget import BudgetExceeded, render_budget
 from aintandem_notify.rules.globs import glob_problem
 from aintandem_notify.rules.scope import NAMES, Scope, scope
-from aintandem_notify.rules.template_sandbox import STATIC_COST, Sandbox, add_charges, make_sandbox, static_cost
+from aintandem_notify.rules.templates.cost_budget import BudgetExceeded, render_budget
+from aintandem_notify.rules.templates.template_sandbox import (
+    STATIC_COST,
+    Sandbox,
+    add_charges,
+    make_sandbox,
+    static_cost,
+)
 
 MAX_TEXT_CHARACTERS: Final = 65_536
 """Characters of one rendered text; our limit, twice that of the most generous destination."""

@@ -17,8 +17,9 @@ from jinja2.runtime import BlockReference, Context, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.visitor import NodeTransformer
 
-from aintandem_notify.rules import costs, formats
-from aintandem_notify.rules.cost_budget import STEP_COST, MeteredIterable, charge, charge_value, meter
+from aintandem_notify.rules import formats
+from aintandem_notify.rules.templates import costs
+from aintandem_notify.rules.templates.cost_budget import STEP_COST, MeteredIterable, charge, charge_value, meter
 
 _CHARGE_FILTER: Final = "charge the value"  # with spaces, so that no template can name it
 _METER_FILTER: Final = "meter the loop"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.rules.scope import NAMES, scope
-from aintandem_notify.rules.templating import (
+from aintandem_notify.rules.templates.templating import (
     MAX_TEXT_CHARACTERS,
     RENDER_ERRORS,
     JinjaRuleLanguage,
