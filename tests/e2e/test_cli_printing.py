@@ -96,6 +96,14 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     ],
     "silences list": [["config.toml"], [EVIL]],
     "silences end": [["config.toml", EVIL], [EVIL]],
+    "episodes list": [["config.toml", "--all"], ["--json", "config.toml"], [EVIL]],
+    "episodes end": [["config.toml", EVIL], [EVIL]],
+    "acknowledge": [["config.toml", EVIL, "--by", EVIL], [EVIL, "--by", "ana"]],
+    "snooze": [
+        ["config.toml", EVIL, "--for", "1h", "--by", EVIL, "--reason", EVIL],
+        ["config.toml", "ep_123", "--for", EVIL],
+        [EVIL, "ep_123", "--for", "1h"],
+    ],
     "explain": [
         ["config.toml", EVIL],
         ["config.toml", "--event", "task_failed", "--project", EVIL, "--task", EVIL, "--field", f"error={EVIL}"],

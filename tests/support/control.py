@@ -126,7 +126,7 @@ async def open_scene(
             destinations=lambda: dispatcher.snapshot(scene.configured),
             pausable=dispatcher.names,
             in_flight=dispatcher.in_flight,
-            silences_changed=lambda: None,
+            look_again=lambda: None,
             explainer=lambda: scene.explainer,
             wake=dispatcher.wake,
             pause=dispatcher.pause,

@@ -113,7 +113,7 @@ class Agent:
         return tuple(name for item in routed for name in item.destinations)
 
     def look_again(self) -> None:
-        """Notes that silences have changed: held notifications may be due."""
+        """Notes that silences or episodes have changed: held notifications may be due."""
         self._ingest.look_again()
 
     def discovery(self) -> DiscoveryStatus:

@@ -210,7 +210,7 @@ def _access(
         pausable=dispatcher.names,
         in_flight=dispatcher.in_flight,
         wake=dispatcher.wake,
-        silences_changed=agent.look_again,
+        look_again=agent.look_again,
         explainer=agent.explainer,
         pause=dispatcher.pause,
         resume=dispatcher.resume,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -156,6 +157,14 @@ def filter_from_options(
 def now() -> datetime:
     """Returns the current time: aware, UTC."""
     return datetime.now(UTC)
+
+
+def user_name() -> str:
+    """Returns the name of the user who runs the command; empty for one without a name, as in a container."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""
 
 
 def show_json(response: ResponseModel) -> None:

@@ -14,7 +14,15 @@ import click
 
 from aintandem_notify import __version__
 from aintandem_notify.cli.commands import check, init, plugins, rules, run, schema, simulate, tail, test
-from aintandem_notify.cli.control_commands import deliveries, destinations, explain, reload, silences, status
+from aintandem_notify.cli.control_commands import (
+    deliveries,
+    destinations,
+    episodes,
+    explain,
+    reload,
+    silences,
+    status,
+)
 from aintandem_notify.cli.echo import PrintableError, echo, echo_lines, install_excepthooks
 from aintandem_notify.cli.options import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.cli.process_exit import end_process
@@ -123,6 +131,9 @@ for _command in (
     reload.reload,
     deliveries.deliveries,
     destinations.destinations,
+    episodes.episodes,
+    episodes.acknowledge,
+    episodes.snooze,
     silences.silences,
     explain.explain,
     plugins.plugins,

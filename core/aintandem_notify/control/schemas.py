@@ -204,8 +204,8 @@ class StatusResponse(ResponseModel):
 
     ``trouble`` has the reasons why a person should look after the agent, in one line; None if it is well.
     ``health`` has them one by one; None if no agent runs.
-    ``unwatched`` is None if every project has an agent. ``peers`` are the other agents on the store; all of them
-    if ``agent`` is None.
+    ``unwatched`` is None if every project has an agent. ``episodes`` is the number of open ones. ``peers`` are the
+    other agents on the store; all of them if ``agent`` is None.
     """
 
     config: str
@@ -217,6 +217,7 @@ class StatusResponse(ResponseModel):
     plugins: tuple[PluginResponse, ...] = ()
     destinations: tuple[DestinationResponse, ...] = ()
     held: tuple[HeldResponse, ...] = ()
+    episodes: int = 0
     store: StoreResponse | None
     peers: tuple[PeerResponse, ...] = ()
 

@@ -59,7 +59,7 @@ def add(store: Store, silence: Silence) -> SilenceResponse:
     """Stores the silence."""
     with store.transaction(fenced=False):
         store.silences.add(silence)
-        return _response(silence, 0)
+        return response_of(silence, 0)
 
 
 def list_active(store: Store, now: datetime) -> SilenceListResponse:
@@ -67,7 +67,7 @@ def list_active(store: Store, now: datetime) -> SilenceListResponse:
     with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
         held = store.held.silenced()
         return SilenceListResponse(
-            silences=tuple(_response(silence, held.get(silence.id, 0)) for silence in store.silences.active(now))
+            silences=tuple(response_of(silence, held.get(silence.id, 0)) for silence in store.silences.active(now))
         )
 
 
@@ -86,12 +86,14 @@ def end(store: Store, silence_ids: Sequence[str], now: datetime) -> SilenceListR
         store.held.end_silences(silence_ids, now)
         return SilenceListResponse(
             silences=tuple(
-                _response(active[silence_id], held.get(silence_id, 0)) for silence_id in dict.fromkeys(silence_ids)
+                response_of(active[silence_id], held.get(silence_id, 0))
+                for silence_id in dict.fromkeys(silence_ids)
             )
         )
 
 
-def _response(silence: Silence, held: int) -> SilenceResponse:
+def response_of(silence: Silence, held: int) -> SilenceResponse:
+    """Returns the silence, which holds so many notifications, as a response."""
     return SilenceResponse(
         id=silence.id,
         matchers=dict(silence.matchers),

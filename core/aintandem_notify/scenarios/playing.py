@@ -181,7 +181,7 @@ class _Player:
         """Moves the clock from due time to due time, and then to ``until``."""
         while True:
             await wait_all_tasks_blocked()
-            due = await self._inside(_next_held if only_while_held else _next_due)
+            due = await self._inside(lambda store: store.held.next_due())
             if due is None or due > until:
                 break
             self._clock.set(max(due, self._clock.now() + _SOON))
@@ -309,14 +309,3 @@ def _repeats_end(event: Event, runs: Mapping[RunRef, Run]) -> bool:
     ref = run_ref(event)
     run = None if ref is None else runs.get(ref)
     return run is not None and run.state in TERMINAL_STATES and STATE_AFTER.get(event.type) is run.state
-
-
-def _next_held(store: Store) -> datetime | None:
-    """When the next held notification is due; None if nothing is held."""
-    return store.held.next_due()
-
-
-def _next_due(store: Store) -> datetime | None:
-    """When the next held notification, reminder or escalation is due; None if none is."""
-    times = (store.held.next_due(), store.episodes.next_due())
-    return min((moment for moment in times if moment is not None), default=None)

@@ -180,8 +180,13 @@ def expire(episode: Episode, at: datetime, stages: Stages) -> Episode:
 
 def next_due(episode: Episode, stages: Stages, expire_s: float) -> tuple[datetime, Due] | None:
     """The next action and its time; None if there is none. Of two at one time, people are told first."""
+    return min(next_actions(episode, stages, expire_s), key=lambda action: action[0], default=None)
+
+
+def next_actions(episode: Episode, stages: Stages, expire_s: float) -> list[tuple[datetime, Due]]:
+    """The next action of each kind, with its time."""
     if episode.ended_at is not None:
-        return None
+        return []
     expiry = episode.last_at + timedelta(seconds=expire_s)
     actions: list[tuple[datetime, Due]] = []
     if episode.opened_at is not None and episode.acknowledged_at is None:
@@ -191,7 +196,7 @@ def next_due(episode: Episode, stages: Stages, expire_s: float) -> tuple[datetim
         if episode.told_at is not None and episode.escalated < len(stages.escalate):
             after = timedelta(seconds=stages.escalate[episode.escalated].after)
             actions.append((episode.told_at + after, Due.ESCALATE))
-    return min([*actions, (expiry, Due.EXPIRE)], key=lambda action: action[0])
+    return [*actions, (expiry, Due.EXPIRE)]
 
 
 def holding(episodes: Sequence[Episode], *, project_id: str, workflow_id: str, sandbox_id: str) -> Episode | None:

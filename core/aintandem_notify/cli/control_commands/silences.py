@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from aintandem_notify.cli.control_options import (
     now,
     show_json,
     show_table,
+    user_name,
 )
 from aintandem_notify.cli.echo import echo
 from aintandem_notify.cli.options import config_argument
@@ -79,7 +79,7 @@ def add(
     expires_at = _expiry(length, until)
     given = {name: glob for name, glob in matchers.items() if glob is not None}
     with open_backend(config) as backend:
-        silence = backend.add_silence(given, expires_at=expires_at, owner=owner or _user(), reason=reason)
+        silence = backend.add_silence(given, expires_at=expires_at, owner=owner or user_name(), reason=reason)
     if as_json:
         show_json(silence)
     else:
@@ -101,13 +101,6 @@ def _expiry(length: str | None, until: str | None) -> datetime:
         option = "--for" if until is None else "--until"
         example = '"30m", "2h" or "3d"' if until is None else '"2026-03-01T12:00"'
         raise click.BadParameter(f"{length or until!r} is no time; write {example}", param_hint=option) from None
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a user id without a name, as in a container
-        return ""
 
 
 def _describe(silence: SilenceResponse) -> str:

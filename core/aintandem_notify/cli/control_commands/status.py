@@ -89,6 +89,7 @@ def _show(report: StatusResponse) -> None:
         [
             ("config", report.config),
             ("store", report.store.name if report.store else None),
+            ("open trouble", f"{report.episodes}, see episodes list" if report.episodes else None),
             ("control", f"{agent.address}, process {agent.pid}" if agent else None),
         ]
     )

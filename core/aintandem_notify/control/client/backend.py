@@ -14,6 +14,12 @@ from aintandem_notify.control.client.offline_backend import OfflineBackend
 from aintandem_notify.control.client.remote_backend import SLOW_S, RemoteBackend
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.discovery import control_file, find_endpoint
+from aintandem_notify.control.episodes.changes import Snooze
+from aintandem_notify.control.episodes.schemas import (
+    AcknowledgementResponse,
+    EpisodeEndResponse,
+    EpisodeListResponse,
+)
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.explain.answers import explain_with_file
 from aintandem_notify.control.explain.made_up import MadeUpEvent
@@ -103,6 +109,25 @@ class ControlBackend(Protocol):
 
         Raises RequestRefused, and has changed nothing, if one of them is not active.
         """
+        ...
+
+    def episodes(self, *, with_ended: bool) -> EpisodeListResponse:
+        """Returns the open episodes, the oldest first; then the last ended ones if wanted."""
+        ...
+
+    def end_episodes(self, references: Sequence[str]) -> EpisodeEndResponse:
+        """Ends these episodes; whoever was told of the trouble is told.
+
+        Raises RequestRefused, and has changed nothing, if one of them is not open.
+        """
+        ...
+
+    def acknowledge(self, references: Sequence[str], by: str) -> AcknowledgementResponse:
+        """Ends reminders and escalation of these episodes. Raises RequestRefused as ``end_episodes``."""
+        ...
+
+    def snooze(self, wanted: Snooze) -> SilenceResponse:
+        """Silences the subject of an episode. Raises RequestRefused if it is not open."""
         ...
 
     def explain(self, reference: str) -> ExplanationResponse:

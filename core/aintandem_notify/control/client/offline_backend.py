@@ -8,8 +8,15 @@ from typing import Final
 
 from aintandem_notify.control import deliveries, silences
 from aintandem_notify.control.deliveries import AdminAction
+from aintandem_notify.control.episodes.changes import Snooze, acknowledge, end, snooze
+from aintandem_notify.control.episodes.lists import list_episodes
+from aintandem_notify.control.episodes.schemas import (
+    AcknowledgementResponse,
+    EpisodeEndResponse,
+    EpisodeListResponse,
+)
 from aintandem_notify.control.errors import RequestRefused
-from aintandem_notify.control.explain.answers import explain_reference
+from aintandem_notify.control.explain.answers import explain_reference, explainer_of
 from aintandem_notify.control.explain.schemas import ExplanationResponse
 from aintandem_notify.control.peers import peers_of
 from aintandem_notify.control.schemas import (
@@ -31,6 +38,8 @@ from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.gate import Gate, date_trouble
 from aintandem_notify.delivery.gate_rows import from_row, to_row
 from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.plugins.config_loading import load
+from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.store import BulkResult, DeliveryFilter, QueueStats, Store, TransactionPurpose
 
 NO_AGENT: Final = "no agent runs with this config"
@@ -51,12 +60,14 @@ class OfflineBackend:
             destinations = self._destinations()
             peers = peers_of(self._store, self._clock.now())
             held = silences.held_of(self._store)
+            open_episodes = self._store.episodes.count_open()
         return StatusResponse(
             config=str(self._config.absolute()),
             agent=None,
             trouble=NO_AGENT,
             destinations=tuple(entry for entry in destinations if entry != _untouched(entry.name)),
             held=held,
+            episodes=open_episodes,
             store=StoreResponse(name=self._store.name),
             peers=peers,
         )
@@ -146,6 +157,33 @@ class OfflineBackend:
     def end_silences(self, silence_ids: Sequence[str]) -> SilenceListResponse:
         """Ends these silences; the next agent sends the held notifications."""
         return silences.end(self._store, silence_ids, self._clock.now())
+
+    def episodes(self, *, with_ended: bool) -> EpisodeListResponse:
+        """Returns the open episodes, the oldest first; then the last ended ones if wanted.
+
+        Reads the whole config, with its plugins: it has the times of the next actions.
+        """
+        explainer, trouble = explainer_of(self._config)
+        policy = None if explainer is None else explainer.policy
+        found = list_episodes(self._store, policy, with_ended=with_ended)
+        return found.model_copy(update={"trouble": trouble})
+
+    def end_episodes(self, references: Sequence[str]) -> EpisodeEndResponse:
+        """Ends these episodes; the next agent tells those who were told of the trouble.
+
+        Reads the whole config, with its plugins. Raises ConfigError if it is wrong.
+        """
+        loaded = load(self._config)
+        policy, now = StagePolicy.of(loaded.config), self._clock.now()
+        return end(self._store, references, policy, loaded.router, now).response
+
+    def acknowledge(self, references: Sequence[str], by: str) -> AcknowledgementResponse:
+        """Ends reminders and escalation of these episodes."""
+        return acknowledge(self._store, references, by, None, self._clock.now())
+
+    def snooze(self, wanted: Snooze) -> SilenceResponse:
+        """Silences the subject of an episode."""
+        return snooze(self._store, wanted, self._clock.now())
 
     def explain(self, reference: str) -> ExplanationResponse:
         """Returns the fate of the events that ``reference`` names. Reads the whole config, with its plugins."""

@@ -12,6 +12,12 @@ import trio
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.delivery_filters import texts_of_filter
 from aintandem_notify.control.discovery import ControlEndpoint
+from aintandem_notify.control.episodes.changes import Snooze
+from aintandem_notify.control.episodes.schemas import (
+    AcknowledgementResponse,
+    EpisodeEndResponse,
+    EpisodeListResponse,
+)
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.explain.made_up import MadeUpEvent
 from aintandem_notify.control.explain.requests import body_of
@@ -111,6 +117,31 @@ class RemoteBackend:
     def end_silences(self, silence_ids: Sequence[str]) -> SilenceListResponse:
         """Ends these silences, and returns them."""
         return self._call(SilenceListResponse, "POST", "/silences/end", {"ids": list(silence_ids)})
+
+    def episodes(self, *, with_ended: bool) -> EpisodeListResponse:
+        """Returns the open episodes, the oldest first; then the last ended ones if wanted."""
+        return self._call(EpisodeListResponse, "GET", "/episodes?all=true" if with_ended else "/episodes")
+
+    def end_episodes(self, references: Sequence[str]) -> EpisodeEndResponse:
+        """Ends these episodes; whoever was told of the trouble is told."""
+        return self._call(EpisodeEndResponse, "POST", "/episodes/end", {"ids": list(references)})
+
+    def acknowledge(self, references: Sequence[str], by: str) -> AcknowledgementResponse:
+        """Ends reminders and escalation of these episodes."""
+        check_texts({}, owner=by, reason="")
+        body = {"ids": list(references), "by": by}
+        return self._call(AcknowledgementResponse, "POST", "/episodes/acknowledge", body)
+
+    def snooze(self, wanted: Snooze) -> SilenceResponse:
+        """Silences the subject of an episode."""
+        check_texts({}, wanted.owner, wanted.reason)
+        body = {
+            "id": wanted.reference,
+            "expires_at": wanted.expires_at.isoformat(),
+            "owner": wanted.owner,
+            "reason": wanted.reason,
+        }
+        return self._call(SilenceResponse, "POST", "/episodes/snooze", body)
 
     def explain(self, reference: str) -> ExplanationResponse:
         """Returns the fate of the events that ``reference`` names."""

@@ -20,7 +20,7 @@ def explain_reference(store: Store, reference: str, config: Path) -> Explanation
     search = EventSearch(reference)
     while not search.is_complete:
         search = search_on(store, search)
-    explainer, trouble = _explainer(config)
+    explainer, trouble = explainer_of(config)
     return ExplanationResponse(
         config=str(config.absolute()),
         reference=reference,
@@ -43,7 +43,7 @@ def explain_with_file(
     return ExplanationResponse(config=str(config.absolute()), reference=None, events=(explanation,))
 
 
-def _explainer(config: Path) -> tuple[Explainer | None, str | None]:
+def explainer_of(config: Path) -> tuple[Explainer | None, str | None]:
     """The rules of the file, or the reason why they cannot be asked: here may be no secrets."""
     try:
         return Explainer(load(config).config), None

@@ -40,10 +40,10 @@ class AgentAccess:
     """Snapshots and functions of a running agent.
 
     Call ``in_flight`` in the store's worker thread, where no claim happens at the same time. ``destinations``
-    raises StoreError. ``pause`` and ``resume`` return whether anything changed; they raise StoreError, and
-    LookupError for a name that is not ``pausable``. ``diagnose`` calls a plugin instance and lets its exceptions
-    through. ``reload`` raises ReloadAbandonedError if the agent stops. ``wait_set_up`` returns once no instance is
-    being set up for the first time.
+    raises StoreError. Call ``look_again`` if something that is held may be due now. ``pause`` and ``resume``
+    return whether anything changed; they raise StoreError, and LookupError for a name that is not ``pausable``.
+    ``diagnose`` calls a plugin instance and lets its exceptions through. ``reload`` raises ReloadAbandonedError if
+    the agent stops. ``wait_set_up`` returns once no instance is being set up for the first time.
     """
 
     config: Path
@@ -64,7 +64,7 @@ class AgentAccess:
     wake: Callable[[Iterable[str]], None]
     pause: Callable[[str], Awaitable[bool]]
     resume: Callable[[str], Awaitable[bool]]
-    silences_changed: Callable[[], None]
+    look_again: Callable[[], None]
     explainer: Callable[[], Explainer]
     reload: Callable[[], Awaitable[ReloadResult]]
     wait_set_up: Callable[[], Awaitable[None]]

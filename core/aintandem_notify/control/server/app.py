@@ -18,6 +18,13 @@ from aintandem_notify import log
 from aintandem_notify.control import deliveries, silences
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.delivery_filters import filter_from_texts
+from aintandem_notify.control.episodes import changes
+from aintandem_notify.control.episodes.lists import list_episodes
+from aintandem_notify.control.episodes.schemas import (
+    AcknowledgementResponse,
+    EpisodeEndResponse,
+    EpisodeListResponse,
+)
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.explain.made_up import explain_made_up, stage_state
 from aintandem_notify.control.explain.past import EventSearch, explain_stored, search_on
@@ -45,7 +52,9 @@ from aintandem_notify.control.server.auth import PUBLIC_PATHS, authorize, has_to
 from aintandem_notify.control.server.plugins import plugin_detail
 from aintandem_notify.control.server.reload import reload_config
 from aintandem_notify.control.server.request_parsing import (
+    EPISODES_KEYS,
     PAGE_KEYS,
+    acknowledgement_from_body,
     check_query,
     filter_from_body,
     ids_from_body,
@@ -54,6 +63,8 @@ from aintandem_notify.control.server.request_parsing import (
     read_json_object,
     references_from_body,
     silence_from_body,
+    snooze_from_body,
+    wants_ended,
 )
 from aintandem_notify.control.server.status import liveness, readiness, status_of
 from aintandem_notify.errors import StoreError
@@ -66,7 +77,7 @@ Endpoint = Callable[[Request], Awaitable[ResponseModel]]
 
 _HTTP_ERROR_TEXTS: Final = {404: "there is nothing at {path}", 405: "{path} does not take {method}"}
 
-_QUERIES: Final = {"/deliveries": PAGE_KEYS}
+_QUERIES: Final = {"/deliveries": PAGE_KEYS, "/episodes": EPISODES_KEYS}
 """The keys that a path's query may have. All other paths accept no query."""
 
 
@@ -94,6 +105,10 @@ def build_app(access: AgentAccess, *, token: str, address: str) -> ASGIApp:
                 ("GET", "/silences", api.silences),
                 ("POST", "/silences", api.add_silence),
                 ("POST", "/silences/end", api.end_silences),
+                ("GET", "/episodes", api.episodes),
+                ("POST", "/episodes/end", api.end_episodes),
+                ("POST", "/episodes/acknowledge", api.acknowledge),
+                ("POST", "/episodes/snooze", api.snooze),
                 ("GET", "/explain/{reference:path}", api.explain),
                 ("POST", "/explain", api.explain_made_up),
                 ("POST", "/reload", api.reload),
@@ -215,7 +230,7 @@ class _ControlApi:
         )
         response = await self._access.storage.run(lambda store: silences.add(store, silence))
         _log.info("silence added by hand", id=silence.id, matchers=dict(silence.matchers), owner=silence.owner)
-        self._access.silences_changed()
+        self._access.look_again()
         return response
 
     async def end_silences(self, request: Request) -> SilenceListResponse:
@@ -224,7 +239,43 @@ class _ControlApi:
         now = self._access.clock.now()
         response = await self._access.storage.run(lambda store: silences.end(store, silence_ids, now))
         _log.info("silences ended by hand", ids=silence_ids)
-        self._access.silences_changed()
+        self._access.look_again()
+        return response
+
+    async def episodes(self, request: Request) -> EpisodeListResponse:
+        """GET /episodes?all="""
+        with_ended, policy = wants_ended(request.query_params), self._access.explainer().policy
+        return await self._access.storage.run(lambda store: list_episodes(store, policy, with_ended=with_ended))
+
+    async def end_episodes(self, request: Request) -> EpisodeEndResponse:
+        """POST /episodes/end, with ids"""
+        references = ids_from_body(await read_json_object(request, self._access.times.body_s), example="ep_3f9a2b")
+        access, explainer, now = self._access, self._access.explainer(), self._access.clock.now()
+        result = await access.storage.run(
+            lambda store: changes.end(store, references, explainer.policy, explainer.router, now)
+        )
+        access.wake(result.queued)
+        access.look_again()
+        _log.info("episodes ended by hand", ids=[episode.id for episode in result.response.episodes])
+        return result.response
+
+    async def acknowledge(self, request: Request) -> AcknowledgementResponse:
+        """POST /episodes/acknowledge, with ids and by"""
+        references, by = acknowledgement_from_body(await read_json_object(request, self._access.times.body_s))
+        access, policy, now = self._access, self._access.explainer().policy, self._access.clock.now()
+        response = await access.storage.run(lambda store: changes.acknowledge(store, references, by, policy, now))
+        access.look_again()
+        changed = [episode.id for episode in response.episodes if episode.changed]
+        _log.info("episodes acknowledged by hand", ids=changed, by=by)
+        return response
+
+    async def snooze(self, request: Request) -> SilenceResponse:
+        """POST /episodes/snooze, with id, expires_at, owner and reason"""
+        wanted = snooze_from_body(await read_json_object(request, self._access.times.body_s))
+        now = self._access.clock.now()
+        response = await self._access.storage.run(lambda store: changes.snooze(store, wanted, now))
+        _log.info("silence added by hand", id=response.id, matchers=response.matchers, owner=response.owner)
+        self._access.look_again()
         return response
 
     async def explain(self, request: Request) -> ExplanationResponse:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from aintandem_notify.control.deliveries import MAX_BATCH, MAX_PAGE_SIZE
 from aintandem_notify.control.delivery_filters import FILTER_KEYS, filter_from_texts, text_of, time_of
+from aintandem_notify.control.episodes.changes import Snooze
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.silences import new_silence
 from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
@@ -25,6 +26,10 @@ DEFAULT_PAGE_SIZE: Final = 50
 
 SILENCE_KEYS: Final = frozenset({"matchers", "expires_at", "owner", "reason"})
 """The keys of a silence."""
+SNOOZE_KEYS: Final = frozenset({"id", "expires_at", "owner", "reason"})
+"""The keys of a snooze."""
+EPISODES_KEYS: Final = frozenset({"all"})
+"""The keys of a query for episodes."""
 PAGE_KEYS: Final = FILTER_KEYS | {"limit", "before"}
 """The keys of a query for a page."""
 
@@ -82,11 +87,38 @@ def names_from_body(body: Mapping[str, Any]) -> list[str]:
     return _texts(body, "names")
 
 
-def ids_from_body(body: Mapping[str, Any]) -> list[str]:
-    """Returns the ids of silences in a body."""
+def ids_from_body(body: Mapping[str, Any], *, example: str = "3f9a2b1c") -> list[str]:
+    """Returns the ids of silences or episodes in a body; an error shows an ``example``."""
     if body.keys() != {"ids"}:
-        raise RequestRefused('name the ids, and nothing else, as {"ids": ["3f9a2b1c"]}')
+        raise RequestRefused(f'name the ids, and nothing else, as {{"ids": ["{example}"]}}')
     return _texts(body, "ids")
+
+
+def wants_ended(query: Mapping[str, str]) -> bool:
+    """Returns whether a list of episodes should have the ended ones, too."""
+    value = query.get("all", "false")
+    if value not in ("true", "false"):
+        raise RequestRefused("all should be true or false")
+    return value == "true"
+
+
+def acknowledgement_from_body(body: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Returns the ids of episodes in a body, and who acknowledges them."""
+    if not body.keys() <= {"ids", "by"} or "ids" not in body:
+        raise RequestRefused('name the ids, and who acknowledges, as {"ids": ["ep_3f9a2b"], "by": "ana"}')
+    return _texts(body, "ids"), _optional_text(body, "by")
+
+
+def snooze_from_body(body: Mapping[str, Any]) -> Snooze:
+    """Returns the snooze of id, expires_at (ISO 8601), owner and reason."""
+    if unknown := body.keys() - SNOOZE_KEYS:
+        raise RequestRefused(f"unknown: {_join(unknown)}; a snooze has {_join(SNOOZE_KEYS)}")
+    reference, expires_at = text_of(body, "id"), time_of(body, "expires_at")
+    if reference is None:
+        raise RequestRefused('id is missing: that of an episode, as "ep_3f9a2b"')
+    if expires_at is None:
+        raise RequestRefused("expires_at is missing: the time at which the silence ends")
+    return Snooze(reference, expires_at, _optional_text(body, "owner"), _optional_text(body, "reason"))
 
 
 def silence_from_body(body: Mapping[str, Any], now: datetime) -> Silence:
@@ -99,10 +131,8 @@ def silence_from_body(body: Mapping[str, Any], now: datetime) -> Silence:
     expires_at = time_of(body, "expires_at")
     if expires_at is None:
         raise RequestRefused("expires_at is missing: the time at which the silence ends")
-    texts = {name: text_of(body, name) or "" for name in ("owner", "reason") if body.get(name) != ""}
-    return new_silence(
-        matchers, expires_at=expires_at, owner=texts.get("owner", ""), reason=texts.get("reason", ""), now=now
-    )
+    owner, reason = _optional_text(body, "owner"), _optional_text(body, "reason")
+    return new_silence(matchers, expires_at=expires_at, owner=owner, reason=reason, now=now)
 
 
 def page_bounds(query: Mapping[str, str]) -> tuple[int, int | None]:
@@ -111,6 +141,10 @@ def page_bounds(query: Mapping[str, str]) -> tuple[int, int | None]:
     if limit is not None and not 1 <= limit <= MAX_PAGE_SIZE:
         raise RequestRefused(f"limit should be 1 to {MAX_PAGE_SIZE}")
     return limit or DEFAULT_PAGE_SIZE, _number(query, "before")
+
+
+def _optional_text(body: Mapping[str, Any], name: str) -> str:
+    return "" if body.get(name) == "" else text_of(body, name) or ""
 
 
 def _join(names: Iterable[str]) -> str:

@@ -38,12 +38,13 @@ async def status_of(access: AgentAccess, address: str) -> StatusResponse:
     destinations: tuple[DestinationResponse, ...] = ()
     peers: tuple[PeerResponse, ...] = ()
     held: tuple[HeldResponse, ...] = ()
+    episodes = 0
     problem: str | None = "the store does not answer"
     with trio.move_on_after(access.times.store_s):
         try:
             snapshot = await access.destinations()
             destinations = tuple(DestinationResponse.model_validate(destination) for destination in snapshot)
-            peers, held = await access.storage.run(partial(_peers_and_held, now=access.clock.now()))
+            peers, held, episodes = await access.storage.run(partial(_parts_of_store, now=access.clock.now()))
             problem = None
         except StoreError as error:
             problem = str(error)
@@ -65,14 +66,16 @@ async def status_of(access: AgentAccess, address: str) -> StatusResponse:
         plugins=tuple(PluginResponse.model_validate(instance) for instance in access.plugins()),
         destinations=destinations,
         held=held,
+        episodes=episodes,
         store=StoreResponse(name=redact(access.storage.name), trouble=store_trouble(store_health)),
         peers=peers,
     )
 
 
-def _peers_and_held(store: Store, now: datetime) -> tuple[tuple[PeerResponse, ...], tuple[HeldResponse, ...]]:
+def _parts_of_store(store: Store, now: datetime) -> tuple[tuple[PeerResponse, ...], tuple[HeldResponse, ...], int]:
+    """Returns the other agents, the notifications that stages hold, and the number of open episodes."""
     with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
-        return peers_of(store, now), held_of(store)
+        return peers_of(store, now), held_of(store), store.episodes.count_open()
 
 
 def readiness(access: AgentAccess, *, shows_details: bool) -> HealthAnswer:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -85,16 +85,22 @@ class Episodes:
         return found
 
     def by_id(self, prefix: str, *, limit: int) -> list[Episode]:
-        """Up to ``limit`` episodes whose id begins with ``prefix``, the newest first."""
+        """Up to ``limit`` confirmed episodes whose id begins with ``prefix``: first the open, then the newest.
+
+        In a shared store, they stay as they are until the end of the transaction.
+        """
         query = (
             select(schema.episodes)
-            .where(episodes_c.id.between(prefix, prefix + "g"))
-            .order_by(episodes_c.last_at.desc(), episodes_c.id)
+            .where(episodes_c.id.between(prefix, prefix + "g"), episodes_c.opened_at.is_not(None))
+            .order_by(episodes_c.ended_at.is_not(None), episodes_c.last_at.desc(), episodes_c.id)
             .limit(limit)
+            .with_for_update()
         )
         return [_episode(row) for row in self._connection.execute(query)]
 
-    def open(self, *, rules: Collection[str] | None = None, project_id: str | None = None) -> list[Episode]:
+    def open(
+        self, *, rules: Collection[str] | None = None, project_id: str | None = None, limit: int | None = None
+    ) -> list[Episode]:
         """The confirmed episodes that have not ended, the oldest first; of some rules or a project only."""
         conditions: list[ColumnElement[bool]] = [episodes_c.ended_at.is_(None), episodes_c.opened_at.is_not(None)]
         if rules is not None:
@@ -102,7 +108,13 @@ class Episodes:
         if project_id is not None:
             conditions.append(episodes_c.project_id == project_id)
         query = select(schema.episodes).where(*conditions).order_by(episodes_c.opened_at, episodes_c.id)
+        query = query.limit(limit)
         return [_episode(row) for row in self._connection.execute(query)]
+
+    def count_open(self) -> int:
+        """The number of confirmed episodes that have not ended."""
+        query = select(func.count()).select_from(schema.episodes).where(_IS_OPEN)
+        return self._connection.execute(query).scalar_one()
 
     def ended(self, *, limit: int) -> list[Episode]:
         """The last ``limit`` episodes that somebody was told of and that have ended, the newest first."""
@@ -260,6 +272,18 @@ class Episodes:
         return any(
             self._connection.execute(query.limit(1)).first() is not None for query in (of_runs, of_template)
         )
+
+    def prune(self, before: datetime, *, limit: int) -> int:
+        """Delete some of the episodes whose last trouble is older; returns how many."""
+        old = select(episodes_c.id).where(episodes_c.last_at < before).order_by(episodes_c.last_at)
+        ids = list(self._connection.execute(old.limit(limit)).scalars())
+        if ids:
+            self._connection.execute(schema.episode_recipients.delete().where(recipients_c.episode.in_(ids)))
+            self._connection.execute(schema.episodes.delete().where(episodes_c.id.in_(ids)))
+        self._connection.execute(
+            schema.subject_starts.delete().where(schema.subject_starts.c.begun_at < before - timedelta(days=1))
+        )
+        return len(ids)
 
 
 _HAS_CURRENT: Final = text("SELECT 1 FROM episodes WHERE is_current AND project_id = :project LIMIT 1")

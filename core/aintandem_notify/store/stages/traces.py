@@ -6,7 +6,7 @@ Every method is called inside a transaction of ``Store``.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, text
 
@@ -46,6 +46,15 @@ class StoredNotification:
     id: str
     rule: str
     created_at: datetime
+
+
+class EpisodeHold(NamedTuple):
+    """Notifications of an episode that a stage holds for a destination, the first of them until ``until``."""
+
+    destination: str
+    stage: Stage
+    held: int
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +179,33 @@ class Traces:
             .subquery()
         )
         return self._connection.execute(select(func.count()).select_from(some)).scalar_one()
+
+    def held_of_episodes(self, episode_ids: Sequence[str]) -> dict[str, list[EpisodeHold]]:
+        """The notifications that stages hold, for each of the episodes: at most a few hundred."""
+        groups = (held_c.episode, held_c.destination, held_c.stage)
+        query = (
+            select(*groups, func.count(), func.min(held_c.due_at))
+            .where(held_c.episode.in_(episode_ids), held_c.due_at.is_not(None))
+            .group_by(*groups)
+            .order_by(*groups)
+        )
+        found: dict[str, list[EpisodeHold]] = {}
+        for episode, destination, stage, count, until in self._connection.execute(query):
+            found.setdefault(episode, []).append(EpisodeHold(destination, Stage(stage), count, until))
+        return found
+
+    def held_back_by_episodes(self, episode_ids: Sequence[str]) -> dict[str, int]:
+        """By episode, the number of notifications that wait for its end."""
+        query = (
+            select(held_c.hold_key, func.count())
+            .where(
+                held_c.stage == Stage.HELD_BACK_BY.value,
+                held_c.hold_key.in_(episode_ids),
+                held_c.due_at.is_not(None),
+            )
+            .group_by(held_c.hold_key)
+        )
+        return {key: count for key, count in self._connection.execute(query)}  # noqa: C416
 
     def rules_since(self) -> tuple[str, datetime] | None:
         """The hash of the rules with which an agent ran last, and since when it has; None if none noted it."""

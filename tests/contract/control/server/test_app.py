@@ -202,7 +202,7 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
                 destinations=lambda: scene.dispatcher.snapshot(()),
                 pausable=scene.dispatcher.names,
                 in_flight=tuple,
-                silences_changed=lambda: None,
+                look_again=lambda: None,
                 wake=lambda _names: None,
                 pause=scene.dispatcher.pause,
                 resume=scene.dispatcher.resume,
