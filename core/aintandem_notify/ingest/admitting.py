@@ -34,16 +34,27 @@ class Admitting:
         self._silences = silences
         self._keeper = keeper
         self._now = now
+        self.next_due: datetime | None = None
+        """When the first of the notifications that were held in this transaction is due."""
 
     def admit(self, admissions: Sequence[Admission], at: datetime) -> list[tuple[Notification, Sequence[str]]]:
         """Ask the stages, as of ``at``. Returns those to store, each with the destinations told now.
 
         Stores the held and the dropped ones itself.
         """
+        admitted: dict[str, tuple[Notification, Sequence[str]]] = {}
+        if self._policy.is_empty and not self._silences:
+            for admission in admissions:
+                notification = admission.notification
+                admitted[notification.id] = (notification, admission.names)
+                if admission.episode is not None:
+                    for name in admission.names:
+                        self._keeper.note_told(admission.episode, name, notification.id)
+            self._keeper.flush()
+            return list(admitted.values())
         units = [self._units(admission) for admission in admissions]
         windows = self.windows(unit for row in units for unit in row)
         opened = dict(windows)
-        admitted: dict[str, tuple[Notification, list[str]]] = {}
         holds: list[NewHold] = []
         for admission, row in zip(admissions, units, strict=True):
             notification, episode = admission.notification, admission.episode
@@ -55,7 +66,10 @@ class Admitting:
                     holds.append(NewHold(notification, unit, outcome, admission.trouble, episode))
                 if not isinstance(outcome, Drop):  # the text of a held one is stored, too
                     names = admitted.setdefault(notification.id, (notification, []))[1]
-                    names += [unit.destination] if isinstance(outcome, Deliver) else []
+                    if isinstance(outcome, Deliver):
+                        admitted[notification.id] = (notification, [*names, unit.destination])
+                if isinstance(outcome, Hold) and (self.next_due is None or outcome.until < self.next_due):
+                    self.next_due = outcome.until
         self.store_windows(windows, opened)
         self._store.held.add(holds, self._now, config_hash=self._policy.config_hash)
         self._keeper.flush()

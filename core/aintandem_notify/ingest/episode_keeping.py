@@ -22,6 +22,7 @@ from aintandem_notify.stages.trouble import (
     ENDING_TYPES,
     FAILURE_TYPES,
     SUCCESS_TYPES,
+    TROUBLE_TYPES,
     Ending,
     endings,
     failure_number,
@@ -91,8 +92,12 @@ class EpisodeKeeper:
         self._now = now
         self._by_key: dict[tuple[str, int], Episode] = {}
         """The current episodes that were read, by rule and number."""
+        self._keys_of: dict[int, dict[tuple[str, int], None]] = {}
+        """The keys of these episodes by their numbers, those of the trouble and those of the run."""
         self._new: dict[str, Episode] = {}
         self._changed: dict[str, Episode] = {}
+        self.next_due: datetime | None = None
+        """The first of the times that were set in this transaction."""
         self._ended_causes: list[str] = []
         self._with_episodes: set[str] = set()
         """The projects of the signals that had a current episode before this transaction."""
@@ -105,7 +110,7 @@ class EpisodeKeeper:
         self, notifications: Sequence[tuple[Notification, Sequence[str]]], signals: Sequence[Signal] = ()
     ) -> list[Admission]:
         """The notifications, with those about the ends of episodes, in the order of their events."""
-        self._prepare(notifications, signals)
+        signals = self._prepare(notifications, signals)
         admissions: list[Admission] = []
         index = 0
         for signal in signals:
@@ -117,29 +122,54 @@ class EpisodeKeeper:
 
     def _prepare(
         self, notifications: Sequence[tuple[Notification, Sequence[str]]], signals: Sequence[Signal]
-    ) -> None:
-        """Read the episodes that the notifications and signals may be about."""
+    ) -> list[Signal]:
+        """Read the episodes that the notifications and signals may be about; returns the signals that matter."""
         numbers: set[int] = set()
+        run_numbers: set[int] = set()
+        projects: set[str] = set()
         for notification, _ in notifications:
+            if notification.event.type not in TROUBLE_TYPES:
+                continue  # nearly always
             if (number := self._policy.subject_number(notification)) is not None:
                 numbers.add(number)
-        run_numbers: set[int] = set()
+                projects.add(notification.event.project_id or "")
         self._with_episodes = self._episodes.projects_with_current({signal.run.project_id for signal in signals})
+        projects |= self._with_episodes
+        starts_matter = self._policy.settles_templated
+        relevant: list[Signal] = []
         for signal in signals:
-            if signal.run.project_id in self._with_episodes and signal.event.type in ENDING_TYPES:
-                numbers |= endings(signal.event, signal.run).keys()
-                run_numbers.add(run_number(signal.run))
+            if signal.event.type in ENDING_TYPES and signal.run.project_id in projects:
+                relevant.append(signal)
+                if signal.run.project_id in self._with_episodes:
+                    numbers |= endings(signal.event, signal.run).keys()
+                    run_numbers.add(run_number(signal.run))
+            elif starts_matter and signal.event.type in OPENING_TYPES:
+                relevant.append(signal)
         if numbers or run_numbers:
             self._read(numbers, run_numbers)
+        return relevant
 
     def _read(self, numbers: Iterable[int], run_numbers: Iterable[int] = ()) -> None:
         for episode in self._episodes.current(set(numbers), set(run_numbers)):
-            self._by_key.setdefault((episode.rule, episode.number), episode)
+            if (episode.rule, episode.number) not in self._by_key:
+                self._keep(episode)
+
+    def _keep(self, episode: Episode) -> None:
+        key = (episode.rule, episode.number)
+        self._by_key[key] = episode
+        self._keys_of.setdefault(episode.number, {})[key] = None
+        self._keys_of.setdefault(episode.run_number, {})[key] = None
+
+    def _concerned(self, numbers: Iterable[int]) -> list[Episode]:
+        """The current episodes with one of these numbers, of the trouble or its run."""
+        keys = {key: None for number in numbers for key in self._keys_of.get(number, ())}
+        return [self._by_key[key] for key in keys if key in self._by_key]
 
     def _take_all(self, notifications: Iterable[tuple[Notification, Sequence[str]]]) -> Iterator[Admission]:
         for notification, names in notifications:
             stages = self._policy.stages(notification.rule)
-            number = self._policy.subject_number(notification)
+            is_trouble = notification.event.type in TROUBLE_TYPES
+            number = self._policy.subject_number(notification) if is_trouble else None
             is_settling = stages.settle is not None and notification.event.type in FAILURE_TYPES
             taken = Taken(None, stages.on is None or is_settling)
             if number is not None and not is_settling:
@@ -243,12 +273,12 @@ class EpisodeKeeper:
             return []
         found = endings(event, run)
         ended: list[Episode] = []
-        for episode in list(self._by_key.values()):
+        for episode in self._concerned((*found, run_number(run), *templated.values())):
             ending = found.get(episode.number)
             is_failure = episode.type in FAILURE_TYPES
             if ending is None and event.type in SUCCESS_TYPES and is_failure:
-                is_same = episode.run_number == run_number(run) or templated.get(episode.rule) == episode.number
-                ending = Ending.GOOD if is_same else None
+                # It is a later attempt of the same run, or of the same subject as a template names it.
+                ending = Ending.GOOD
             if ending is None:
                 continue
             if ending is Ending.SUPERSEDED:
@@ -299,16 +329,19 @@ class EpisodeKeeper:
     def forget(self) -> None:
         """Note that the stored episodes have changed otherwise: they are read again."""
         self._by_key.clear()
+        self._keys_of.clear()
 
     def flush(self) -> None:
         """Store all that has changed."""
         if self._new or self._changed:
             due = {episode.id: self._due(episode) for episode in (*self._new.values(), *self._changed.values())}
             self._episodes.write(list(self._new.values()), list(self._changed.values()), due)
+            self._note_times(due.values())
             self._new.clear()
             self._changed.clear()
         if self._ended_causes:
             self._store.held.end_cause(self._ended_causes, self._now)
+            self._note_times([self._now])
             self._ended_causes.clear()
         if self._told:
             told = [(episode, destination, by) for (episode, destination), by in self._told.items()]
@@ -323,9 +356,15 @@ class EpisodeKeeper:
             if stages.reminds or stages.escalate:
                 changed[episode.id] = self._due(episode)
         self._episodes.set_due(changed)
+        self._note_times(changed.values())
         for key, episode in self._by_key.items():
             if episode.id in changed or episode.told_at is None:
                 self._by_key[key] = episode if episode.id not in ids else replace(episode, told_at=self._now)
+
+    def _note_times(self, times: Iterable[datetime | None]) -> None:
+        first = min((moment for moment in times if moment is not None), default=None)
+        if first is not None and (self.next_due is None or first < self.next_due):
+            self.next_due = first
 
     def _due(self, episode: Episode) -> datetime | None:
         action = episodes.next_due(episode, self._policy.stages(episode.rule), self._policy.expire_s)
@@ -338,7 +377,7 @@ class EpisodeKeeper:
         else:
             self._changed[episode.id] = episode
         if episode.is_current:
-            self._by_key[key] = episode
+            self._keep(episode)
         else:
             self._by_key.pop(key, None)
 

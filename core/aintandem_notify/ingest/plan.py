@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from aintandem_notify.domain.events import ConnectionConnectedEvent, Event
 from aintandem_notify.domain.notification import Notification, Project
@@ -139,8 +139,7 @@ class Submission:
         return replace(self, events=[event.without_texts() for event in self.events], observed=observed)
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(NamedTuple):
     """An event that may begin a run, or end trouble.
 
     Its own notifications are ``count`` of those of the batch, from ``position`` on.
@@ -150,7 +149,7 @@ class Signal:
     run: Run
     project: Project | None
     position: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's method of this name is not used
 
 
 _SIGNAL_TYPES: Final = ENDING_TYPES | OPENING_TYPES

@@ -159,7 +159,8 @@ class HeldReleases:
             return {name for _, names in changes.notifications for name in names}
         staging = self._staging(store, store.membership.now(now))
         changes.notifications[:] = staging.admit(changes.notifications, signals=signals)
-        self._next_due = self._next(store, now)
+        times = (self._next_due, staging.next_due, next_word(self._silences, now))
+        self._next_due = min((moment for moment in times if moment is not None), default=None)
         return {name for _, names in changes.notifications for name in names}
 
     def _concerns_stages(self, notifications: Sequence[tuple[Notification, Sequence[str]]]) -> bool:

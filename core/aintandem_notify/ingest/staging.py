@@ -87,6 +87,11 @@ class Staging:
         """As ``Admitting.admit``, for new notifications and the signals between them; by default as of now."""
         return self._admitting.admit(self._keeper.follow(notifications, signals), at or self._now)
 
+    @property
+    def next_due(self) -> datetime | None:
+        """The first of the times that ``admit`` has set; None if it has set none."""
+        return min(filter(None, (self._admitting.next_due, self._keeper.next_due)), default=None)
+
     def fire(self) -> Fired:
         """Release the due holds, the first first, each as of its due time."""
         fired, budget = Fired(), MAX_RELEASED

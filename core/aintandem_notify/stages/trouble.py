@@ -53,6 +53,9 @@ _ENDINGS_OF_ONE_RUN: Final[Mapping[str, Mapping[str, Ending]]] = {
 }
 """By the type of an event: the trouble of the same run that it ends."""
 
+_MASKS: Final = {name: (index + 1) << 40 for index, name in enumerate(sorted(_OF_ONE_RUN))}
+"""The number of the trouble of one run is that of the run with other bits: a hash for each would cost more."""
+
 ENDING_TYPES: Final = frozenset(_ENDINGS_OF_ONE_RUN) | {_ARRIVED}
 """Types that may end trouble."""
 
@@ -66,7 +69,7 @@ def trouble_number(event: Event, run: Run | None) -> int | None:
     if run is None:
         return None
     if event.type in _OF_ONE_RUN:
-        return _run_number(run, event.type)
+        return run_number(run) ^ _MASKS[event.type]
     return failure_number(run) if event.type in FAILURE_TYPES else _too_fast_number(run)
 
 
@@ -91,16 +94,13 @@ def endings(event: Event, run: Run | None) -> dict[int, Ending]:
         return {_missing_number(event): Ending.GOOD}
     if run is None:
         return {}
-    found = {_run_number(run, name): way for name, way in _ENDINGS_OF_ONE_RUN.get(event.type, {}).items()}
+    of_run = run_number(run)
+    found = {of_run ^ _MASKS[name]: way for name, way in _ENDINGS_OF_ONE_RUN.get(event.type, {}).items()}
     if event.type in SUCCESS_TYPES:
         found[failure_number(run)] = Ending.GOOD
     if event.type == _MOVING:
         found[_too_fast_number(run)] = Ending.GOOD
     return found
-
-
-def _run_number(run: Run, trouble: str) -> int:
-    return subject_of(run.project_id, f"{trouble} {run.kind.value}", run.id)
 
 
 def _too_fast_number(run: Run) -> int:

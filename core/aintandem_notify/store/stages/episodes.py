@@ -1,11 +1,13 @@
 """The episodes of a store, and who was told of them. Every method is called inside a transaction of ``Store``."""
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     and_,
@@ -18,6 +20,7 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from aintandem_notify.domain.events import Event, restore_event_json
 from aintandem_notify.domain.runs import RunState
@@ -36,7 +39,6 @@ runs_c: Final = schema.runs.c
 
 _MAX_BATCH: Final = 300
 _NAMES: Final = tuple(field.name for field in fields(Episode))
-_IS_CURRENT: Final = text("is_current")
 _IS_OPEN: Final = and_(episodes_c.ended_at.is_(None), episodes_c.opened_at.is_not(None))
 # The columns that ingest decides: another agent may tell of the episode, or acknowledge it, at the same time.
 _OF_INGEST: Final = (
@@ -58,14 +60,17 @@ class Episodes:
     def __init__(self, connection: Connection, agent_id: Callable[[], str | None] = lambda: None) -> None:
         self._connection = connection
         self._agent_id = agent_id
+        self._is_shared = connection.dialect.name == "postgresql"
+        self._current = _CURRENT_IN_POSTGRES if self._is_shared else _CURRENT
 
     def current(self, numbers: Collection[int], run_numbers: Collection[int] = ()) -> list[Episode]:
         """The current episodes with one of these numbers, of the trouble or its run, the oldest first."""
         found: dict[str, Episode] = {}
-        for column, wanted in ((episodes_c.number, numbers), (episodes_c.run_number, run_numbers)):
-            for batch in _batches(wanted):
-                query = select(schema.episodes).where(_IS_CURRENT, column.in_(batch))
-                found |= {row.id: _episode(row) for row in self._connection.execute(query)}
+        for query, wanted in zip(self._current, (numbers, run_numbers), strict=True):
+            if wanted:
+                parameter = list(wanted) if self._is_shared else json.dumps(list(wanted))
+                rows = self._connection.execute(query, {"numbers": parameter})
+                found |= {row.id: _episode(row) for row in rows}
         return sorted(found.values(), key=lambda episode: (episode.begun_at, episode.id))
 
     def projects_with_current(self, project_ids: Iterable[str]) -> set[str]:
@@ -143,7 +148,7 @@ class Episodes:
 
     def next_due(self) -> datetime | None:
         """When the next reminder, escalation or expiry is due; None if none is."""
-        query = select(func.min(episodes_c.due_at)).where(episodes_c.due_at.is_not(None), self._is_ours())
+        query = _NEXT_DUE if self._agent_id() is None else _NEXT_DUE.where(self._is_ours())
         due_at: datetime | None = self._connection.execute(query).scalar_one()
         return due_at
 
@@ -237,10 +242,8 @@ class Episodes:
 
     def has_success_after(self, number: int, at: datetime) -> bool:
         """True if a run of the subject has succeeded since ``at``."""
-        query = select(runs_c.id).where(
-            runs_c.subject == number, runs_c.ended_at > at, runs_c.state == RunState.COMPLETED.value
-        )
-        return self._connection.execute(query.limit(1)).first() is not None
+        parameters = {"number": number, "at": to_microseconds(at), "completed": RunState.COMPLETED.value}
+        return self._connection.execute(_HAS_SUCCESS, parameters).first() is not None
 
     def last_event(self, episode: Episode) -> Event | None:
         """The event of the last trouble; None if it is no longer in the journal."""
@@ -286,6 +289,21 @@ class Episodes:
         return len(ids)
 
 
+# One parameter for all numbers: as many parameters as numbers cost many times as much.
+_NUMBERS: Final = func.json_each(bindparam("numbers")).table_valued("value")
+_IS_CURRENT: Final = select(schema.episodes).where(text("is_current"))
+_CURRENT: Final = tuple(
+    _IS_CURRENT.where(column.in_(select(_NUMBERS.c.value)))
+    for column in (episodes_c.number, episodes_c.run_number)
+)
+_CURRENT_IN_POSTGRES: Final = tuple(
+    _IS_CURRENT.where(column == func.any(bindparam("numbers", type_=ARRAY(BigInteger))))
+    for column in (episodes_c.number, episodes_c.run_number)
+)
+_NEXT_DUE: Final = select(func.min(episodes_c.due_at)).where(episodes_c.due_at.is_not(None))
+_HAS_SUCCESS: Final = text(
+    "SELECT 1 FROM runs WHERE subject = :number AND ended_at > :at AND state = :completed LIMIT 1"
+)
 _HAS_CURRENT: Final = text("SELECT 1 FROM episodes WHERE is_current AND project_id = :project LIMIT 1")
 _UPDATE: Final = (
     update(schema.episodes)
