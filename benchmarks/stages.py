@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, TypeVar
@@ -23,6 +24,8 @@ from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.ingest import Ingest, open_ingest
 from aintandem_notify.plugins.config_loading import load
+from aintandem_notify.rules.effective_rules import NO_STAGES
+from aintandem_notify.stages.episodes import Trouble, take
 from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.store import Storage, Store, TransactionPurpose, open_storage
 from benchmarks import ingesting
@@ -111,6 +114,16 @@ async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
                 cost <= COST_GOAL,
             )
         ]
+        log_progress(f"{size.held:,} open episodes")
+        cost = await _cost_of_episodes(folder, size)
+        figures.append(
+            Figure(
+                f"{size.held:,} open episodes add to ingest, processor time",
+                f"{cost:+.1%}",
+                f"at most {COST_GOAL:.0%}",
+                cost <= COST_GOAL,
+            )
+        )
         for label, stage, then in (
             ("in one group", _GROUP, "digest"),
             ("over the night, told as one", _QUIET, "digest"),
@@ -168,6 +181,50 @@ async def _cost(folder: Path, size: Size) -> float:
                 seconds.append(time.process_time() - began)
         ratios.append(seconds[1] / seconds[0])
     return statistics.median(ratios) - 1
+
+
+async def _cost_of_episodes(folder: Path, size: Size) -> float:
+    """Added share of processor time by open episodes of the same project, in pairs that take turns."""
+    config = ingesting.config(ingesting.EVERYTHING)
+    batches = _batches(ingesting.mixed("project-0", size.ingested))
+    ratios: list[float] = []
+    for number in range(2 * size.rounds):
+        seconds: list[float] = []
+        for episodes in (0, size.held):
+            url = f"sqlite:///{folder / f'episodes-{number}-{episodes}.db'}"
+            async with _open(url, folder, config, SystemClock()) as (ingest, storage):
+                await storage.run(partial(_open_episodes, count=episodes))
+                began = time.process_time()
+                for batch in batches:
+                    await ingest.commit(Project(id="project-0", name="Project 0"), batch)
+                seconds.append(time.process_time() - began)
+        ratios.append(seconds[1] / seconds[0])
+    return statistics.median(ratios) - 1
+
+
+def _open_episodes(store: Store, count: int) -> None:
+    at = SystemClock().now()
+    for first in range(0, count, BATCH_EVENTS):
+        episodes = [
+            take(
+                None,
+                Trouble(
+                    rule="file_log.audit",
+                    number=number,
+                    type="task_failed",
+                    event_key=f"{number:032x}",
+                    occurred_at=at,
+                    thread=f"project-0/task/{number}/1",
+                    notification_id=f"ntf_{number}",
+                    project_id="project-0",
+                    run_number=-number,
+                ),
+                NO_STAGES,
+            )[0]
+            for number in range(first, min(first + BATCH_EVENTS, count))
+        ]
+        with store.transaction():
+            store.episodes.write(episodes, [], {episode.id: at + timedelta(days=1) for episode in episodes})
 
 
 def _held_in_new_process(folder: Path, config: str, count: int) -> Held:

@@ -351,9 +351,9 @@ class EpisodeKeeper:
     def _set_times(self, ids: Iterable[str]) -> None:
         """Set the times that count from the first message about these episodes."""
         changed: dict[str, datetime | None] = {}
-        for episode in self._episodes.by_ids(ids) if self._policy.has_episode_timers else ():
-            stages = self._policy.stages(episode.rule)
-            if stages.reminds or stages.escalate:
+        timed = self._policy.rules_with_timers
+        for episode in self._episodes.by_ids(ids) if timed else ():
+            if episode.rule in timed:
                 changed[episode.id] = self._due(episode)
         self._episodes.set_due(changed)
         self._note_times(changed.values())

@@ -104,13 +104,3 @@ class EpisodeTimers:
         notification = self._router.about_episode(about, event, run, project, self._now)
         admission = Admission(notification=notification, names=names, episode=episode.id, is_word=True)
         return self._admitting.queue([admission], at)
-
-
-def set_timers(store: Store, policy: StagePolicy) -> None:
-    """Set the times of all open episodes anew, as the rules of ``policy`` have them."""
-    due = {
-        episode.id: None if action is None else action[0]
-        for episode in store.episodes.open()
-        for action in (episodes.next_due(episode, policy.stages(episode.rule), policy.expire_s),)
-    }
-    store.episodes.set_due(due)

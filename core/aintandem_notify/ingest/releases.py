@@ -11,7 +11,6 @@ import trio
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import StatementFailed, StoreError
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.ingest.episode_timers import set_timers
 from aintandem_notify.ingest.plan import EventRouter, Signal
 from aintandem_notify.ingest.silence_ends import announce_end, due_words, next_word
 from aintandem_notify.ingest.staging import Fired, Staging
@@ -141,8 +140,8 @@ class HeldReleases:
             self._silences = store.silences.active(now)
             if self._has_new_config:
                 store.held.make_due_if(self.policy.is_obsolete, now)
-                set_timers(store, self.policy)
-                store.traces.note_rules(self.policy.config_hash, now)
+                if store.traces.note_rules(self.policy.config_hash, now):
+                    store.episodes.reset_times(self.policy.rules_with_timers, self.policy.expire_s, now)
             fired = fire(self._staging(store, now))
             self._next_due = now if fired.more else self._next(store, now)
             if fired.others:

@@ -127,7 +127,7 @@ class StagePolicy:
         # Sets are in no order, and in another one in each process.
         ordered = [(sorted(rule.types), replace(rule, types=frozenset())) for rule in rules]
         self.config_hash: Final = blake2b(
-            repr((ordered, quiet, quiet_of_destination)).encode(), digest_size=8
+            repr((ordered, quiet, quiet_of_destination, expire_s)).encode(), digest_size=8
         ).hexdigest()
         """Changes with the rules and their stages; the same in every process."""
         self._stages = {rule.name: rule.stages for rule in rules}
@@ -188,9 +188,9 @@ class StagePolicy:
         return any(stages.held_back_by for stages in self._stages.values())
 
     @property
-    def has_episode_timers(self) -> bool:
-        """True if a rule reminds of trouble, or escalates it."""
-        return any(stages.reminds or stages.escalate for stages in self._stages.values())
+    def rules_with_timers(self) -> list[str]:
+        """The rules that remind of trouble, or escalate it."""
+        return [name for name, stages in self._stages.items() if stages.reminds or stages.escalate]
 
     @property
     def settles_templated(self) -> bool:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
     text,
     true,
+    type_coerce,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -175,6 +176,21 @@ class Episodes:
         if due:
             rows = [{"episode_id": episode_id, "new_due_at": due_at} for episode_id, due_at in due.items()]
             self._connection.execute(_SET_DUE, rows)
+
+    def reset_times(self, timed_rules: Sequence[str], expire_s: float, now: datetime) -> None:
+        """Set the times of all open episodes anew after a change of the rules.
+
+        Those of rules with times of their own are looked at now, a few at a time: there may be 100,000.
+        """
+        is_timed = episodes_c.rule.in_(timed_rules)
+        is_open = episodes_c.ended_at.is_(None)
+        expiry = type_coerce(episodes_c.last_at, BigInteger) + round(expire_s * 1_000_000)
+        self._connection.execute(
+            update(schema.episodes)
+            .where(is_open, ~is_timed)
+            .values(due_at=type_coerce(expiry, schema.UtcTimestamp))
+        )
+        self._connection.execute(update(schema.episodes).where(is_open, is_timed).values(due_at=now))
 
     def note_reminder(self, episode_id: str, at: datetime) -> None:
         """Note that people were reminded."""

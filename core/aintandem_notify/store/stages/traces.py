@@ -215,11 +215,11 @@ class Traces:
         rules, _, moment = found.partition(" ")
         return rules, datetime.fromisoformat(moment)
 
-    def note_rules(self, rules: str, now: datetime) -> None:
-        """Note that the rules with this hash are in use since ``now``, unless they were before."""
+    def note_rules(self, rules: str, now: datetime) -> bool:
+        """Note that the rules with this hash are in use since ``now``; False if they were before."""
         before = self.rules_since()
         if before is not None and before[0] == rules:
-            return
+            return False
         self._connection.execute(
             text(
                 "INSERT INTO meta (key, value) VALUES (:key, :value) "
@@ -227,6 +227,7 @@ class Traces:
             ),
             {"key": schema.RULES_KEY, "value": f"{rules} {now.isoformat()}"},
         )
+        return True
 
     def _first_event(self, condition: ColumnElement[bool]) -> StoredEvent | None:
         row = self._connection.execute(_EVENTS.where(condition).limit(1)).one_or_none()
