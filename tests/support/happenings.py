@@ -5,7 +5,7 @@ from typing import Any
 
 from aintandem_notify.domain.events import EVENT_TYPES, Event, Family, UnknownEvent
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.domain.runs import Run, run_ref
+from aintandem_notify.domain.runs import Run, about_ref
 
 NOW = datetime(2026, 11, 23, 3, 12, tzinfo=UTC)
 SALES = Project(id="p1", name="Sales pipeline")
@@ -16,6 +16,7 @@ _BY_FAMILY: dict[Family, dict[str, Any]] = {
     Family.SANDBOX: {"projectId": "p1", "sandboxId": "sb-1"},
     Family.CONNECTION: {"projectId": "p1"},
     Family.AGENT: {},
+    Family.WATCH: {"projectId": "p1", "watch": "hung", "kind": "task", "about": "t-1", "attempt": 2},
 }
 _BY_TYPE: dict[str, dict[str, Any]] = {
     "task_queued": {"task": "data-analysis", "input": {"dataset": "sales-2024"}},
@@ -94,6 +95,19 @@ _BY_TYPE: dict[str, dict[str, Any]] = {
         "oldest": "2026-01-05T22:00:00Z",
         "newest": "2026-01-05T23:58:00Z",
     },
+    "run_stalled": {"seconds": 900, "step": "Load data", "progress": 40, "usual": 130},
+    "run_overdue": {"seconds": 7200, "allowed": 7200, "lateBy": 3600},
+    "run_waiting": {"state": "queued", "seconds": 600, "reminder": 1},
+    "run_missing": {
+        "about": "",
+        "pattern": "nightly-*",
+        "expectedAt": "2026-01-05T23:30:00Z",
+        "lastAt": "2026-01-04T23:30:10Z",
+        "missed": 2,
+    },
+    "run_too_fast": {"seconds": 2, "allowed": 5, "usual": 130},
+    "run_moving": {"trouble": "run_stalled", "seconds": 312},
+    "run_arrived": {"pattern": "nightly-*", "expectedAt": "2026-01-05T23:30:00Z", "seconds": 1800},
 }
 _NAMES = {Family.TASK: "data-analysis", Family.WORKFLOW: "nightly-report", Family.SANDBOX: "sb-1"}
 
@@ -107,16 +121,16 @@ def happening(event_type: str, **fields: Any) -> Event:
 
 def run_of(event: Event, **facts: Any) -> Run | None:
     """The run that ``event`` is about, a second attempt that took 130 seconds; None if it is about none."""
-    ref = run_ref(event)
+    ref = about_ref(event)
     if ref is None:
         return None
     usual: dict[str, Any] = {
-        "name": _NAMES[event.family],
+        "name": _NAMES[ref.kind],
         "attempt": 2,
-        "step": "build" if event.family is Family.WORKFLOW else "Load data",
+        "step": "build" if ref.kind is Family.WORKFLOW else "Load data",
         "started_at": NOW - timedelta(seconds=130),
         "ended_at": NOW,
-        "workflow_id": "nightly-report" if event.family is Family.WORKFLOW else None,
+        "workflow_id": "nightly-report" if ref.kind is Family.WORKFLOW else None,
     }
     return Run(*ref, **(usual | facts))
 

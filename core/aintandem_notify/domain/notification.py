@@ -82,9 +82,9 @@ class Notification(BaseModel):
     its plugin failed on. Title and body are short and plain then, and all other content is left out.
     ``instead_of`` is the destination (``slack.team``) that this one replaces as its fallback, else None. One of
     ``fields`` names it, too. All texts are plain, not escaped, and have secrets redacted. ``url`` is a page for
-    people, None without ``console_url``. ``run`` is the attempt right after the event, None for events about no
-    run. ``project`` is None for agent events except ``feed_gap``. ``fixed_after`` is set if it tells of the end of
-    trouble: the seconds that the trouble lasted.
+    people, None without ``console_url``. ``run`` is the attempt right after the event, or when a watch looked at
+    it; None for events about no run. ``project`` is None for agent events except ``feed_gap``. ``fixed_after`` is
+    set if it tells of the end of trouble: the seconds that the trouble lasted.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)

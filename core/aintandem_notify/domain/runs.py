@@ -12,7 +12,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from aintandem_notify.domain.events import Event, Family, TaskOutputEvent
+from aintandem_notify.domain.events import WIRE_FAMILIES, Event, Family, TaskOutputEvent, WatchEvent
 from aintandem_notify.foundation.clock import EPOCH
 from aintandem_notify.log import redact_start, tail_prefix, tail_start
 
@@ -100,6 +100,9 @@ RUN_FIELDS_BY_TYPE: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
 _PROGRESS_FIELDS: Final = {run_field for run_field, _ in RUN_FIELDS_BY_TYPE["step_progress"]}
 
 
+_KINDS: Final = {family.value for family in WIRE_FAMILIES}
+
+
 class RunRef(NamedTuple):
     """Identifies a task, workflow execution or sandbox, without the attempt."""
 
@@ -112,7 +115,8 @@ class RunRef(NamedTuple):
 class Run:
     """One attempt. ``progress`` is in percent; ``output_tail`` holds its last lines of output.
 
-    ``name`` is the task's text, else the workflow's id, else the run's own id.
+    ``name`` is the task's text, else the workflow's id, else the run's own id. ``progressed_at`` is the time at
+    which step or progress changed last.
     Times are the orchestrator's, aware UTC, None if their event was not seen. ``attempt`` counts from 1.
     """
 
@@ -130,6 +134,7 @@ class Run:
     step: str | None = None
     progress: float | None = None
     output_tail: str = ""
+    progressed_at: datetime | None = None
 
     @property
     def ref(self) -> RunRef:
@@ -155,6 +160,14 @@ def run_ref(event: Event) -> RunRef | None:
     if run_id is None or event.project_id is None:
         return None
     return RunRef(event.project_id, event.family, run_id)
+
+
+def about_ref(event: Event) -> RunRef | None:
+    """As ``run_ref``, and for events of watches the run that they are about; None for events about no run."""
+    if isinstance(event, WatchEvent):
+        is_known = event.kind in _KINDS and event.about
+        return RunRef(event.project_id, Family(event.kind), event.about) if is_known else None
+    return run_ref(event)
 
 
 def advance(latest: Run | None, event: Event) -> Run:
@@ -193,11 +206,25 @@ def apply_progress(latest: Run | None, events: Sequence[Event]) -> Run:
             changes = _run_fields(event) | changes
             if changes.keys() >= _PROGRESS_FIELDS:
                 break
+        changes["progressed_at"] = _progressed_at(latest, events)
     if pieces:
         changes["output_tail"] = tail(latest.output_tail + "".join(pieces))
     if events:
         changes["updated_at"] = events[-1].timestamp
     return _replace(latest, changes)
+
+
+def _progressed_at(run: Run, events: Sequence[Event]) -> datetime | None:
+    """The time of the last of the events that changes step or progress; that of the run if none does."""
+    step, progress, moment = run.step, run.progress, run.progressed_at
+    for event in events:
+        if isinstance(event, TaskOutputEvent):
+            continue
+        fields = _run_fields(event)
+        if (changed := (fields.get("step", step), fields.get("progress", progress))) != (step, progress):
+            step, progress = changed
+            moment = event.timestamp
+    return moment
 
 
 _FIELDS: Final = tuple(field.name for field in fields(Run))
@@ -229,6 +256,8 @@ def _changes(run: Run, event: Event, target: RunState | None) -> dict[str, Any]:
             changes["started_at"] = event.timestamp
         if target in TERMINAL_STATES:
             changes["ended_at"] = event.timestamp
+    if changes.get("step", run.step) != run.step or changes.get("progress", run.progress) != run.progress:
+        changes["progressed_at"] = event.timestamp
     workflow_id = changes.get("workflow_id")
     if workflow_id is not None and run.name == run.id:
         changes["name"] = workflow_id

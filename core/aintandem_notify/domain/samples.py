@@ -25,6 +25,7 @@ _TASK: Final = {"projectId": "project-123", "taskId": "task-1"}
 _EXECUTION: Final = {"projectId": "project-123", "executionId": "exec-1", "workflowId": "release-pipeline"}
 _SANDBOX: Final = {"projectId": "project-123", "sandboxId": "sandbox-1"}
 _PROJECT: Final = {"projectId": "project-123"}
+_WATCHED: Final = {**_PROJECT, "kind": "task", "about": "task-1", "attempt": 1}
 _NAME: Final = "Refactor the payment module"
 
 SAMPLE_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -136,10 +137,31 @@ SAMPLE_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "oldest": "2026-01-05T07:12:00Z",
         "newest": "2026-01-05T09:20:00Z",
     },
+    "run_stalled": {**_WATCHED, "watch": "hung tasks", "seconds": 900.0, "step": "Run the tests", "progress": 40},
+    "run_overdue": {**_WATCHED, "watch": "slow tasks", "seconds": 7200.0, "allowed": 7200.0, "usual": 1260.0},
+    "run_waiting": {**_WATCHED, "watch": "long queue", "state": "queued", "seconds": 600.0},
+    "run_missing": {
+        **_PROJECT,
+        "watch": "nightly import",
+        "kind": "task",
+        "pattern": "nightly-import*",
+        "expectedAt": "2026-01-05T09:00:00Z",
+        "lastAt": "2026-01-04T09:00:04Z",
+        "missed": 1,
+    },
+    "run_too_fast": {**_WATCHED, "watch": "empty runs", "seconds": 2.0, "allowed": 5.0, "usual": 1260.0},
+    "run_moving": {**_WATCHED, "watch": "hung tasks", "trouble": "run_stalled", "seconds": 312.0},
+    "run_arrived": {
+        **_WATCHED,
+        "watch": "nightly import",
+        "pattern": "nightly-import*",
+        "expectedAt": "2026-01-05T09:00:00Z",
+        "seconds": 1800.0,
+    },
 }
 """Realistic fields of each known type, in the wire's camelCase."""
 
-_PROBLEMS: Final = ("failed", "error", "parked", "degraded")
+_PROBLEMS: Final = ("failed", "error", "parked", "degraded", "missing")
 
 
 def sample_event(event_type: str = "task_completed", /, **fields: Any) -> Event:
@@ -164,8 +186,15 @@ def sample_event(event_type: str = "task_completed", /, **fields: Any) -> Event:
 def sample_run(event: Event) -> Run | None:
     """The run right after ``event``, started ``SAMPLE_DURATION`` before it; None for events about no run."""
     from aintandem_notify.domain.events import Family
-    from aintandem_notify.domain.runs import OPENING_TYPES, advance, run_ref
+    from aintandem_notify.domain.runs import OPENING_TYPES, about_ref, advance, run_ref
 
+    if event.family is Family.WATCH:
+        ref = about_ref(event)
+        if ref is None or ref.kind is not Family.TASK:
+            return None
+        before = event.timestamp - timedelta(seconds=SAMPLE_DURATION)
+        earlier = "task_completed" if event.type == "run_too_fast" else "step_progress"
+        return sample_run(sample_event(earlier, project_id=ref.project_id, task_id=ref.id, timestamp=before))
     if run_ref(event) is None:
         return None
     if event.type in OPENING_TYPES:

@@ -15,6 +15,7 @@ from aintandem_notify.domain.health import ReasonId
 from aintandem_notify.domain.notification import Field, Severity
 from aintandem_notify.rules import formats
 from aintandem_notify.rules.facts import FACTS, artifact_fact, event_field, project_name, run_name
+from aintandem_notify.rules.texts.watches import late_fact, watch_body, watch_title
 
 MAX_NAME_CHARACTERS: Final = 100
 """Characters of a task's name in a title; some tasks are named by their whole prompt."""
@@ -188,6 +189,7 @@ _WORKFLOW_FACTS = ("Project", "Workflow", "Attempt", "Happened")
 _WORKFLOW_END_FACTS = ("Project", "Workflow", "Duration", "Attempt", "Happened")
 _WORKFLOW_TROUBLE_FACTS = ("Project", "Workflow", "Phase", "Duration", "Attempt", "Happened")
 _LINK_FACTS = ("Close code", "Happened")
+_WATCH_FACTS = ("Watch", "Attempt", "Noticed")
 
 _INFO, _SUCCESS, _WARNING = Severity.INFO, Severity.SUCCESS, Severity.WARNING
 _ERROR, _CRITICAL = Severity.ERROR, Severity.CRITICAL
@@ -253,10 +255,20 @@ DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
         _gap_summary,
         ("Not heard from", "Heard again"),
     ),
+    "run_stalled": DefaultText(_WARNING, "{watched}", watch_body, ("Project", "Step", "Progress", *_WATCH_FACTS)),
+    "run_overdue": DefaultText(_WARNING, "{watched}", watch_body, ("Project", "Step", "Progress", *_WATCH_FACTS)),
+    "run_waiting": DefaultText(_WARNING, "{watched}", watch_body, ("Project", *_WATCH_FACTS)),
+    "run_missing": DefaultText(_ERROR, "{watched}", watch_body, ("Project", *_WATCH_FACTS)),
+    "run_too_fast": DefaultText(_WARNING, "{watched}", watch_body, ("Project", *_WATCH_FACTS)),
+    "run_moving": DefaultText(_INFO, "{watched}", watch_body, ("Project", "Step", *_WATCH_FACTS)),
+    "run_arrived": DefaultText(_INFO, "{watched}", watch_body, ("Project", *_WATCH_FACTS)),
 }
 """Every known type; ``UNKNOWN_TEXT`` is for all others."""
 
 UNKNOWN_TEXT: Final = DefaultText(_INFO, "Unknown event {type}", _whole_event, ("Project", "Happened"))
+
+
+_FACTS: Final = {**FACTS, "Noticed": late_fact}
 
 
 def default_text(event: Event) -> DefaultText:
@@ -298,7 +310,7 @@ def fields(context: EventContext) -> tuple[Field, ...]:
         [
             Field(name, formats.one_line(value, MAX_FACT_CHARACTERS))
             for name in default_text(context[0]).facts
-            if (value := FACTS[name](context))
+            if (value := _FACTS[name](context))
         ]
     )
 
@@ -347,6 +359,7 @@ _TITLE_NAMES: Final[Mapping[str, Callable[[EventContext], str]]] = {
     "type": lambda context: context[0].type,
     "count": lambda context: str(event_field(context[0], "count") or 0),
     "digest": _digest_title,
+    "watched": watch_title,
     "held": lambda context: _plural(event_field(context[0], "count") or 0, "notification"),
     "step": lambda context: _step_and_status(context[0]),
     "artifact": lambda context: PurePosixPath(artifact_fact("path")(context) or "").name or "a file",

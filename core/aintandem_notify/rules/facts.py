@@ -94,6 +94,7 @@ FACTS: Final[Mapping[str, Callable[[EventContext], str | None]]] = {
     "Group": _group,
     "Ends": _field_time("expires_at"),
     "Owner": _field_text("owner"),
+    "Watch": _field_text("watch"),
     "Oldest": _field_time("oldest"),
     "Newest": _field_time("newest"),
     "Happened": lambda context: (

@@ -19,6 +19,8 @@ from aintandem_notify.domain.events import (
     AgentRecoveredEvent,
     Event,
     Family,
+    RunArrivedEvent,
+    RunMissingEvent,
     SilenceEndingEvent,
 )
 from aintandem_notify.domain.notification import STORE_THREAD, Notification, Project, agent_thread
@@ -436,9 +438,11 @@ def _notification_id(event: Event, rule: str) -> str:
 def _thread(event: Event, run: Run | None) -> str:
     """The thread of the notification: notifications of one thread are sent in order.
 
-    It is that of the run's attempt, else of the project, the instance, the store or the agent. So the agent's own
-    events never wait behind those of runs.
+    It is that of the run's attempt, else of the project, the watch, the instance, the store or the agent. So the
+    agent's own events never wait behind those of runs.
     """
+    if isinstance(event, RunMissingEvent | RunArrivedEvent):
+        return f"watch/{event.project_id}/{event.watch}"
     if run is not None:
         return run.thread
     if event.family is Family.AGENT:

@@ -45,7 +45,7 @@ SEVERITIES: Final[Mapping[Severity, tuple[str, str]]] = {
 """For each severity, the emoji before the title and the word in the summary."""
 
 # The bodies of these families are our own prose; output of tasks keeps its columns in a code block.
-_FAMILIES_WITH_OWN_TEXT: Final = frozenset({"connection", "agent"})
+_FAMILIES_WITH_OWN_TEXT: Final = frozenset({"connection", "agent", "watch"})
 _EVERYBODY: Final = frozenset({"here", "channel", "everyone"})
 _USER: Final = re.compile(r"[UW][A-Z0-9]{2,30}")
 _GROUP: Final = re.compile(r"S[A-Z0-9]{2,30}")

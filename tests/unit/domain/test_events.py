@@ -68,6 +68,13 @@ OWN_EVENTS: list[Event] = [
     events.FeedGapEvent(
         timestamp=NOW, project_id="p", blind_from=NOW, blind_until=NOW, seconds=9.5, changed=1, incomplete=True
     ),
+    events.RunStalledEvent(timestamp=NOW, project_id="p", watch="hung", kind="task", about="t", seconds=900.0),
+    events.RunOverdueEvent(timestamp=NOW, project_id="p", watch="slow", kind="workflow", about="x", late_by=90.0),
+    events.RunWaitingEvent(timestamp=NOW, project_id="p", watch="queue", kind="task", about="t", state="queued"),
+    events.RunMissingEvent(timestamp=NOW, project_id="p", watch="nightly", pattern="nightly-*", expected_at=NOW),
+    events.RunTooFastEvent(timestamp=NOW, project_id="p", watch="empty", kind="task", about="t", attempt=2),
+    events.RunMovingEvent(timestamp=NOW, project_id="p", watch="hung", kind="task", about="t", begun_by="k"),
+    events.RunArrivedEvent(timestamp=NOW, project_id="p", watch="nightly", kind="task", about="t", seconds=60.0),
 ]
 
 
@@ -183,6 +190,7 @@ def test_the_table_knows_every_type_once() -> None:
         Family.SANDBOX: 4,
         Family.CONNECTION: 3,
         Family.AGENT: 13,
+        Family.WATCH: 7,
         Family.UNKNOWN: 0,
     }
     for name, model in EVENT_TYPES.items():

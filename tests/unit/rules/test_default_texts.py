@@ -150,6 +150,51 @@ READS = {
         "3 runs changed meanwhile; missed events are reported now.\n1 run ended too long ago to be reported.",
         "Not heard from: 2026-01-05 23:58:00 UTC, Heard again: 2026-01-06 00:00:10 UTC",
     ),
+    "run_stalled": (
+        "warning",
+        'Task "data-analysis" has been silent for 15 min',
+        "Usually it takes 2 min 10 s.",
+        "Project: Sales pipeline, Step: Load data, Progress: 40%, Watch: hung, Attempt: 2",
+    ),
+    "run_overdue": (
+        "warning",
+        'Task "data-analysis" has been running for 2 h',
+        "",
+        (
+            "Project: Sales pipeline, Step: Load data, Watch: hung, Attempt: 2, "
+            "Noticed: 1 h late: nothing could be heard when it was due"
+        ),
+    ),
+    "run_waiting": (
+        "warning",
+        'Task "data-analysis" is still queued, after 10 min',
+        "",
+        "Project: Sales pipeline, Watch: hung, Attempt: 2",
+    ),
+    "run_missing": (
+        "error",
+        'Task "nightly-*" did not start as expected 2 times',
+        "Expected at 2026-01-05 23:30:00 UTC; the last one started at 2026-01-04 23:30:10 UTC.",
+        "Project: Sales pipeline, Watch: hung",
+    ),
+    "run_too_fast": (
+        "warning",
+        'Task "data-analysis" completed after only 2 s',
+        "Usually it takes 2 min 10 s.",
+        "Project: Sales pipeline, Watch: hung, Attempt: 2",
+    ),
+    "run_moving": (
+        "info",
+        'Task "data-analysis" is moving again, after 5 min 12 s',
+        "",
+        "Project: Sales pipeline, Step: Load data, Watch: hung, Attempt: 2",
+    ),
+    "run_arrived": (
+        "info",
+        'Task "data-analysis" has started, 30 min late',
+        "",
+        "Project: Sales pipeline, Watch: hung, Attempt: 2",
+    ),
     "silence_ending": (
         "info",
         "A silence ends in 12 min and holds 12 notifications",

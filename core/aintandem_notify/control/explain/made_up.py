@@ -14,7 +14,7 @@ from aintandem_notify.control.explain.schemas import EventExplanation
 from aintandem_notify.domain.event_redaction import EventContext, redact_event_context
 from aintandem_notify.domain.events import EVENT_TYPES, Event, Family, UnknownEvent, restore_event, sanitize_value
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.domain.runs import Run, advance
+from aintandem_notify.domain.runs import Run, about_ref, advance
 from aintandem_notify.domain.samples import SAMPLE_DURATION, SAMPLE_FIELDS, sample_event, sample_run
 from aintandem_notify.rules.globs import is_named
 from aintandem_notify.stages.pipeline import Stage, Window, WindowKey
@@ -75,7 +75,7 @@ def explain_made_up(
         received_at=None,
         project=shown_project.name if shown_project is not None else None,
         run=run.name if run is not None else None,
-        run_id=event.run_id,
+        run_id=None if (ref := about_ref(event)) is None else ref.id,
         fates=explainer.fates_now(context, at, state),
         rules=explainer.rules(context),
         notes=tuple(notes),
@@ -132,7 +132,7 @@ def _run(made_up: MadeUpEvent, event: Event) -> Run | None:
     if run is None:
         return None
     seconds = SAMPLE_DURATION if made_up.duration_s is None else made_up.duration_s
-    run = run if made_up.is_sample else advance(None, event)
+    run = run if made_up.is_sample or event.family is Family.WATCH else advance(None, event)
     return replace(run, started_at=event.timestamp - timedelta(seconds=seconds))
 
 

@@ -44,6 +44,18 @@ from aintandem_notify.domain.events.parsing import (
 )
 from aintandem_notify.domain.events.quick_parsing import read_frames, restore_event_json
 from aintandem_notify.domain.events.record import field_names
+from aintandem_notify.domain.events.watch_events import (
+    WATCH_END_TYPES,
+    WATCH_TROUBLE_TYPES,
+    RunArrivedEvent,
+    RunMissingEvent,
+    RunMovingEvent,
+    RunOverdueEvent,
+    RunStalledEvent,
+    RunTooFastEvent,
+    RunWaitingEvent,
+    WatchEvent,
+)
 from aintandem_notify.domain.events.wire_events import (
     Artifact,
     ProgressEvent,
@@ -81,6 +93,8 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_ID_CHARACTERS",
     "MAX_VALUES",
+    "WATCH_END_TYPES",
+    "WATCH_TROUBLE_TYPES",
     "WIRE_FAMILIES",
     "AgentDegradedEvent",
     "AgentEvent",
@@ -106,6 +120,13 @@ __all__ = [
     "LoginFailedEvent",
     "PluginFailedEvent",
     "ProgressEvent",
+    "RunArrivedEvent",
+    "RunMissingEvent",
+    "RunMovingEvent",
+    "RunOverdueEvent",
+    "RunStalledEvent",
+    "RunTooFastEvent",
+    "RunWaitingEvent",
     "SandboxCreatedEvent",
     "SandboxErrorEvent",
     "SandboxEvent",
@@ -123,6 +144,7 @@ __all__ = [
     "TaskStartedEvent",
     "TaskStepProgressEvent",
     "UnknownEvent",
+    "WatchEvent",
     "WorkflowEvent",
     "WorkflowExecutionCompletedEvent",
     "WorkflowExecutionCreatedEvent",

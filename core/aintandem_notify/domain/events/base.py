@@ -30,6 +30,7 @@ class Family(StrEnum):
     SANDBOX = "sandbox"
     CONNECTION = "connection"
     AGENT = "agent"
+    WATCH = "watch"
     UNKNOWN = "unknown"
 
 

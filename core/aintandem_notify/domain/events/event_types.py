@@ -22,6 +22,15 @@ from aintandem_notify.domain.events.local_events import (
     SilenceEndingEvent,
     StoreDegradedEvent,
 )
+from aintandem_notify.domain.events.watch_events import (
+    RunArrivedEvent,
+    RunMissingEvent,
+    RunMovingEvent,
+    RunOverdueEvent,
+    RunStalledEvent,
+    RunTooFastEvent,
+    RunWaitingEvent,
+)
 from aintandem_notify.domain.events.wire_events import (
     SandboxCreatedEvent,
     SandboxErrorEvent,
@@ -82,6 +91,13 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = {
     "backlog_folded": BacklogFoldedEvent,
     "digest": DigestEvent,
     "silence_ending": SilenceEndingEvent,
+    "run_stalled": RunStalledEvent,
+    "run_overdue": RunOverdueEvent,
+    "run_waiting": RunWaitingEvent,
+    "run_missing": RunMissingEvent,
+    "run_too_fast": RunTooFastEvent,
+    "run_moving": RunMovingEvent,
+    "run_arrived": RunArrivedEvent,
 }
 """Every known type and its model; the model has its ``family``."""
 

@@ -76,8 +76,9 @@ def _to_5(connection: Connection) -> None:
 
 
 def _to_6(connection: Connection) -> None:
-    """Adds held notifications, the windows of the stages, silences, episodes, and the subjects of runs."""
-    _add_column(connection, schema.runs.c.subject)
+    """Adds held notifications, the windows of the stages, silences, episodes, and the subject and progress of runs."""
+    for name in ("progressed_at", "subject"):
+        _add_column(connection, schema.runs.c[name])
     _add_indexes(connection, schema.runs, {"runs_subject"})
     for table in (
         *(schema.held, schema.stage_windows, schema.silences),

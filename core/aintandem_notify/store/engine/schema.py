@@ -191,6 +191,8 @@ runs: Final = Table(
     Column("step", Text),
     Column("progress", Float),
     Column("output_tail", Text, nullable=False),
+    # When step or progress changed last.
+    Column("progressed_at", UtcTimestamp),
     # See ``domain.subjects``; NULL for a run that was last changed before this column was there.
     Column("subject", BigInteger),
     Index("runs_subject", "subject", "ended_at"),

@@ -120,6 +120,7 @@ _RUN_STATE: Final = (
     "step",
     "progress",
     "output_tail",
+    "progressed_at",
     "subject",
 )
 _ADD_EVENTS: Final = BulkStatement(
@@ -360,6 +361,7 @@ def _run_state(run: Run) -> BulkRow:
         run.step,
         run.progress,
         run.output_tail,
+        _since_1970(run.progressed_at),
         subject_of(run.project_id, run.kind.value, run.name),
     )
 

@@ -1,0 +1,1 @@
+"""Default texts by kind of event, for the table in ``default_texts``."""
