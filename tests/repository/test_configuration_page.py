@@ -59,6 +59,7 @@ TABLES = [
     "`[[projects]]`",
     "`[plugins.TYPE.NAME]`",
     "`[[rules]]`",
+    "`[[watches]]`",
     "`[quiet.NAME]`",
     "`[connection]`",
     "`[store]`",
@@ -101,10 +102,11 @@ def test_every_name_of_conditions_and_texts_is_on_the_page(owner: str) -> None:
 
 def test_the_examples_are_right(tmp_path: Path) -> None:
     environ = {"AINTANDEM_PASSWORD": "pass word", "SLACK_WEBHOOK_URL": "https://hooks.example/x"}
-    config, fallback, rule, stages, trouble, texts = BLOCKS
+    config, fallback, rule, stages, trouble, watches, texts = BLOCKS
     assert load_text(tmp_path, config, environ).instances
     with_rule = f"{config}[plugins.file_log.ops]\npath = 'x'\n{rule.replace('webhook.ops', 'file_log.ops')}"
     assert load_text(tmp_path, with_rule, environ).rules
+    assert load_text(tmp_path, f"{config}{watches}", environ).watches
     night = '[quiet.night]\nfrom = "22:00"\nto = "07:00"\ntz = "Europe/Berlin"\n'
     assert load_text(tmp_path, f"{config}{stages}{night}", environ).rules
     lead = "[plugins.file_log.lead]\npath = 'x'\n"

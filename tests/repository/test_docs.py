@@ -30,7 +30,7 @@ from aintandem_notify.orchestrator.watch import composition
 from aintandem_notify.plugins import Catalog
 from aintandem_notify.plugins.border import instance_border
 from aintandem_notify.plugins.runtime import live_hooks
-from aintandem_notify.rules import router
+from aintandem_notify.rules import episode_words
 from aintandem_notify.rules.templates import cost_budget
 from aintandem_notify.rules.templates.templating import MAX_TEXT_CHARACTERS
 from aintandem_notify.store.tables import notification_cache
@@ -160,7 +160,7 @@ FIGURES = {
     "docs/configuration.md": [
         f"1 to {MAX_PARALLEL}",
         f"{Webhook.parallel} at `webhook`, and {Slack.parallel} elsewhere",
-        f"Titles are cut at {router.MAX_TITLE_CHARACTERS} characters, bodies at {MAX_TEXT_CHARACTERS:,}",
+        f"Titles are cut at {episode_words.MAX_TITLE_CHARACTERS} characters, bodies at {MAX_TEXT_CHARACTERS:,}",
         f"an event with more than {composition.MAX_EVENT_CHARACTERS:,} characters",
         f"about {cost_budget.RENDER_BUDGET // cost_budget.STEP_COST // 10_000 * 10_000:,} steps",
         f"{cost_budget.RENDER_BUDGET // 1_000_000} million characters",

@@ -15,6 +15,7 @@ from aintandem_notify.ingest import Ingest, open_ingest
 from aintandem_notify.rules import Router
 from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.store import Storage
+from aintandem_notify.watches.watch import watches_of
 from support.outbox import NOW, PROJECT, event, inside
 from support.trio_clock import TrioClock
 
@@ -43,7 +44,7 @@ class StageBench:
 
     def use(self, config: Config) -> None:
         """Use another config, as after a reload."""
-        self.ingest.use(Router(config), StagePolicy.of(config))
+        self.ingest.use(Router(config), StagePolicy.of(config), watches_of(config))
 
     async def titles(self, destination: str = "slack.team", *, with_words: bool = False) -> list[tuple[int, str]]:
         """The notifications that the destination was told: seconds after ``NOW``, and the title.

@@ -29,6 +29,7 @@ from aintandem_notify.plugins import InstanceState, PluginHost
 from aintandem_notify.plugins.config_loading import LoadedConfig
 from aintandem_notify.sharing import LeaseHolder, address_hash_of, projects_hash_of
 from aintandem_notify.stages.pipeline import StagePolicy
+from aintandem_notify.watches.watch import watches_of
 
 _log = log.get_logger("agent")
 
@@ -196,7 +197,7 @@ class Agent:
         return self._explainer
 
     def _use_rules(self, loaded: LoadedConfig) -> None:
-        self._ingest.use(loaded.router, StagePolicy.of(loaded.config))
+        self._ingest.use(loaded.router, StagePolicy.of(loaded.config), watches_of(loaded.config))
 
     async def _publish_destinations(self) -> None:
         """Stores this agent's destinations and their settings for the other agents, before any of them is used."""

@@ -10,6 +10,7 @@ from aintandem_notify.log import redact
 from aintandem_notify.rules import Route
 from aintandem_notify.rules.effective_rules import AGENT_RULE, DEFAULT_RULE, NO_STAGES, resolve_rules
 from aintandem_notify.stages.descriptions import quiet_destinations, when_told
+from aintandem_notify.watches.descriptions import watch_words
 
 BUILTIN_RULES: Final[Mapping[str, str]] = {
     DEFAULT_RULE: "every end, as there are no rules",
@@ -28,6 +29,7 @@ def config_lines(config: Config, width: int | None = None) -> Iterator[str]:
         ("plugins", ", ".join(config.instances) or "none"),
     ]
     rows += [("quiet hours", f"{name}: {words}") for name, words in quiet_destinations(config)]
+    rows += [("watch", f"{redact(name)}: {words}") for name, words in watch_words(config)]
     yield from table_lines(rows, width)
 
 

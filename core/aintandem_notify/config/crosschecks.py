@@ -17,6 +17,7 @@ from aintandem_notify.config.rule_config import FIRST_FAILURE, NOBODY, STILL_FAI
 from aintandem_notify.config.types.addresses import SIMULATOR
 from aintandem_notify.config.types.clock_times import WEEKDAYS
 from aintandem_notify.config.types.values import parse_duration
+from aintandem_notify.config.watch_config import watch_findings
 
 _NEED_EVENTS: Final = ("projects", "when", "severity", "mention")
 _FOR_DESTINATIONS_ONLY: Final = (
@@ -57,6 +58,7 @@ def check(document: Mapping[str, Any], plugins: PluginTables) -> list[Finding]:
         *_reconnect_delays(document.get("connection")),
         *_rule_names(rules, plugins),
         *(finding for index, rule in enumerate(rules) for finding in _notify(index, rule, plugins)),
+        *_watches(_tables(document.get("watches")), rules, plugins),
         *_fallbacks(plugins),
         *(finding for index, rule in enumerate(rules) for finding in _flips(index, rule)),
         *(finding for index, rule in enumerate(rules) for finding in _escalation(index, rule, plugins)),
@@ -162,6 +164,19 @@ def _destinations_at(place: Place, names: object, plugins: PluginTables) -> Iter
             yield Finding((*place, position), problem)
         elif isinstance(name, str) and name in names[:position]:
             yield Finding((*place, position), f"{name} is listed twice")
+
+
+def _watches(
+    watches: list[Mapping[str, Any]], rules: list[Mapping[str, Any]], plugins: PluginTables
+) -> Iterator[Finding]:
+    yield from watch_findings(watches)
+    rule_names = {rule.get("name") for rule in rules}
+    for index, watch in enumerate(watches):
+        yield from _destinations_at(("watches", index, "notify"), watch.get("notify"), plugins)
+        if (name := watch.get("name")) in rule_names and "notify" in watch:
+            yield Finding(
+                ("watches", index, "name"), f"there is a rule {name} already; its notify makes a rule, too"
+            )
 
 
 def _flips(index: int, rule: Mapping[str, Any]) -> Iterator[Finding]:

@@ -47,6 +47,7 @@ from aintandem_notify.config.types.values import (
     Secret,
     Template,
 )
+from aintandem_notify.config.watch_config import WatchConfig
 from aintandem_notify.domain.events import DOT_SEGMENTS, MAX_ID_CHARACTERS
 from aintandem_notify.domain.health import UNREADY_BY_DEFAULT, ReasonId
 from aintandem_notify.errors import StoreError
@@ -356,6 +357,7 @@ class Config:
     projects: tuple[ProjectConfig, ...]
     instances: Mapping[str, InstanceConfig] = field(default_factory=dict)
     rules: tuple[RuleConfig, ...] = ()
+    watches: tuple[WatchConfig, ...] = ()
     quiet: Mapping[str, QuietConfig] = field(default_factory=dict)
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
@@ -374,7 +376,11 @@ OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
     if isinstance(kind, type) and issubclass(kind, Table) and kind is not OrchestratorConfig
 }
 """The tables that a document may leave out. These names follow from the fields of ``Config``."""
-TABLE_LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}
+TABLE_LISTS: Final[Mapping[str, type[Table]]] = {
+    "projects": ProjectConfig,
+    "rules": RuleConfig,
+    "watches": WatchConfig,
+}
 NAMED_TABLES: Final[Mapping[str, type[Table]]] = {"quiet": QuietConfig}
 TOP_LEVEL_KEYS: Final = ("plugins_dir", "orchestrator", *TABLE_LISTS, *NAMED_TABLES, "plugins", *OPTIONAL_TABLES)
 """The keys at the top of a document."""

@@ -27,6 +27,7 @@ from aintandem_notify.config.types.values import (
     format_duration,
     format_rate,
 )
+from aintandem_notify.config.watch_config import WatchConfig
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.foundation.signals import is_ctrl_c
 
@@ -54,6 +55,7 @@ _Document = create_model(
     orchestrator=OrchestratorConfig,
     projects=(list[ProjectConfig], Field(min_length=1)),
     rules=(list[RuleConfig], Field(default_factory=list)),
+    watches=(list[WatchConfig], Field(default_factory=list)),
     quiet=(
         dict[str, QuietConfig],
         Field(default_factory=dict, description="hours in which notifications wait, by names you choose"),

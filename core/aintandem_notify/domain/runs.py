@@ -12,7 +12,14 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from aintandem_notify.domain.events import WIRE_FAMILIES, Event, Family, TaskOutputEvent, WatchEvent
+from aintandem_notify.domain.events import (
+    MAX_ID_CHARACTERS,
+    WIRE_FAMILIES,
+    Event,
+    Family,
+    TaskOutputEvent,
+    WatchEvent,
+)
 from aintandem_notify.foundation.clock import EPOCH
 from aintandem_notify.log import redact_start, tail_prefix, tail_start
 
@@ -99,6 +106,9 @@ RUN_FIELDS_BY_TYPE: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
 """By event type: the fields of a run that it sets, each with the field of the event that has the value."""
 _PROGRESS_FIELDS: Final = {run_field for run_field, _ in RUN_FIELDS_BY_TYPE["step_progress"]}
 
+
+_TASK_OPENINGS: Final = ("task_queued", "task_started")
+"""Types that may say, in a field of their own, of which workflow the task is."""
 
 _KINDS: Final = {family.value for family in WIRE_FAMILIES}
 
@@ -258,6 +268,8 @@ def _changes(run: Run, event: Event, target: RunState | None) -> dict[str, Any]:
             changes["ended_at"] = event.timestamp
     if changes.get("step", run.step) != run.step or changes.get("progress", run.progress) != run.progress:
         changes["progressed_at"] = event.timestamp
+    if event.type in _TASK_OPENINGS and isinstance(parent := event.model_extra.get("workflowId"), str):
+        return changes | {"workflow_id": parent[:MAX_ID_CHARACTERS] or None}
     workflow_id = changes.get("workflow_id")
     if workflow_id is not None and run.name == run.id:
         changes["name"] = workflow_id

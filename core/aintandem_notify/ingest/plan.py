@@ -177,6 +177,16 @@ class Plan:
     results: dict[str, ReconcileResult] = field(default_factory=dict)
     """The results of reconciliation, by project."""
 
+    def add(self, event: Event, run: Run, project: Project, routed: Sequence[PlannedNotification]) -> None:
+        """Add an event that the changes of runs lead to, with its notifications."""
+        self.changes.events.append(event)
+        self.new_events.append((event, project))
+        if event.type in _SIGNAL_TYPES:
+            self.signals.append(Signal(event, run, project, len(self.changes.notifications), len(routed)))
+        for item in routed:
+            self.changes.notifications.append((item.notification, item.destinations))
+            self.due_destinations.update(item.destinations)
+
 
 def split_in_half(batch: Iterable[Submission]) -> tuple[list[Submission], list[Submission]] | None:
     """Splits the batch in two, in its order; None if it has only one event."""

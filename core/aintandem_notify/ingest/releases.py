@@ -14,6 +14,7 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.ingest.plan import EventRouter, Signal
 from aintandem_notify.ingest.silence_ends import announce_end, due_words, next_word
 from aintandem_notify.ingest.staging import Fired, Staging
+from aintandem_notify.ingest.watching.engine import Watching
 from aintandem_notify.log import get_logger
 from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.stages.silences import Silence
@@ -43,6 +44,7 @@ class HeldReleases:
 
     def __init__(self, storage: Storage, clock: Clock, router: EventRouter) -> None:
         self.policy: StagePolicy = StagePolicy()
+        self.watching: Watching = Watching()
         self._router = router
         self._storage = storage
         self._clock = clock
@@ -73,20 +75,57 @@ class HeldReleases:
         """Seconds until something may be due; infinite if nothing is held."""
         if self._is_caught_up is None:
             return math.inf
+        pause = self.watching.seconds_to_next(self._clock.now(), self._is_caught_up)
+        return max(0.0, min(pause, self._seconds_to_release()))
+
+    def _seconds_to_release(self) -> float:
         pause = self._look_at - trio.current_time()
         if self._next_due is not None:
             pause = min(pause, (self._next_due - self._clock.now()).total_seconds())
-        return max(0.0, pause)
+        return pause
 
     async def release(self) -> set[str]:
         """Release all that is due; returns the destinations with new deliveries. Raises StoreError."""
         destinations: set[str] = set()
         while self.seconds_to_next() <= 0:
             now = self._clock.now()
+            destinations |= await self._look_at_watches(now)
+            if self._seconds_to_release() > 0:
+                continue
             destinations |= (await self._fire(now)).destinations
             destinations |= await self._announce_ends(now)
             self._set_timer()
         return destinations
+
+    async def _look_at_watches(self, now: datetime) -> set[str]:
+        """Look at the runs whose timers are due; a look that fails is tried again later. Raises StoreError."""
+        if self.watching.seconds_to_next(now, self._is_known_caught_up) > 0:
+            return set()
+        try:
+            return await self._storage.run(lambda store: self._look(store, now))
+        except Exception as error:  # a watch that fails must not keep anything else from people
+            self.watching.start_again()
+            if is_store_failure(error):
+                raise
+            self._log_once("the runs of a watch cannot be looked at, and are later", error)
+        await self._storage.run(lambda store: self._postpone_looks(store, now))
+        return set()
+
+    def _look(self, store: Store, now: datetime) -> set[str]:
+        with store.transaction():
+            now = store.membership.now(now)
+            self._silences = store.silences.active(now)
+            staging = self._staging(store, now)
+            destinations = self.watching.look(store, self._router, staging, now, self._is_known_caught_up)
+            self._next_due = self._next(store, now)
+        return destinations
+
+    def _postpone_looks(self, store: Store, now: datetime) -> None:
+        with store.transaction():
+            self.watching.postpone(store, now, now + POSTPONED)
+
+    def _is_known_caught_up(self, project_id: str) -> bool:
+        return self._is_caught_up is not None and self._is_caught_up(project_id)
 
     async def _fire(self, now: datetime) -> Fired:
         """Release due holds; one whose stages fail is sent without them. Raises StoreError."""

@@ -92,16 +92,17 @@ class Staging:
         """The first of the times that ``admit`` has set; None if it has set none."""
         return min(filter(None, (self._admitting.next_due, self._keeper.next_due)), default=None)
 
-    def fire(self) -> Fired:
-        """Release the due holds, the first first, each as of its due time."""
+    def fire(self, until: datetime | None = None) -> Fired:
+        """Release the due holds, the first first, each as of its due time; only those due by ``until``."""
+        limit = until or self._now
         fired, budget = Fired(), MAX_RELEASED
         locked_out: set[object] = set()
         while budget > 0:
-            due = next((hold for hold in self._held.due(self._now) if hold.id not in locked_out), None)
+            due = next((hold for hold in self._held.due(limit) if hold.id not in locked_out), None)
             timer_at = self._store.episodes.next_due()
-            if timer_at is not None and timer_at <= (self._now if due is None else min(due.due_at, self._now)):
+            if timer_at is not None and timer_at <= (limit if due is None else min(due.due_at, limit)):
                 self._keeper.flush()
-                looked_at, destinations = self._timers.fire(self._now if due is None else due.due_at)
+                looked_at, destinations = self._timers.fire(limit if due is None else due.due_at)
                 self._keeper.forget()
                 fired.destinations |= destinations
                 budget -= 1 + looked_at
@@ -115,6 +116,11 @@ class Staging:
             budget -= 1 + self._release(due, fired)
         fired.more = True
         return fired
+
+    def read_next_due(self) -> datetime | None:
+        """When the next hold or episode of the store is due; None if none is."""
+        times = (self._held.next_due(), self._store.episodes.next_due())
+        return min((moment for moment in times if moment is not None), default=None)
 
     def fire_plainly(self) -> Fired:
         """Send the notifications of the first due hold one by one, without asking any stage."""
@@ -354,7 +360,8 @@ class Staging:
     def _queue_singles(self, due: DueHold, rows: Sequence[HeldNotification], fired: Fired) -> None:
         if rows:
             deliveries = [
-                (row.notification_id, row.facts.destination, row.thread, row.facts.severity) for row in rows
+                (row.notification_id, row.facts.destination, row.thread, row.facts.folding_severity)
+                for row in rows
             ]
             self._store.journal.add_deliveries(deliveries, self._now)
             selection = Selection(due, ids=[row.id for row in rows])

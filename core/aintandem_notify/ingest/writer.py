@@ -35,6 +35,7 @@ from aintandem_notify.ingest.run_cache import RunCache
 from aintandem_notify.log import get_logger
 from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.store import Storage, Store, StoreState, TransactionPurpose
+from aintandem_notify.watches.watch import Watch
 
 MAX_CACHED_RUNS: Final = 4000
 """Runs kept in memory, the least recently changed dropped first; some 16 MB at most with full output tails."""
@@ -107,10 +108,11 @@ class Ingest:
         self._journal_limit = MAX_JOURNALED
         self._reported: set[tuple[str, str]] = set()
 
-    def use(self, router: EventRouter, policy: StagePolicy) -> None:
-        """Apply these rules from the next transaction on, also to held notifications."""
+    def use(self, router: EventRouter, policy: StagePolicy, watches: Sequence[Watch] = ()) -> None:
+        """Apply these rules and watches from the next transaction on, also to held notifications and open runs."""
         self.router = router
         self.releases.use(policy, router)
+        self.releases.watching.use(watches)
         self._submitted.set()
 
     def look_again(self) -> None:
@@ -172,7 +174,12 @@ class Ingest:
 
     async def forget(self, project_ids: Collection[str]) -> None:
         """Drop the cached runs of these projects: another agent may have changed them."""
-        await self._storage.run(lambda _store: self._cache.forget(set(project_ids)))
+        await self._storage.run(lambda _store: self._forget(project_ids))
+        self._submitted.set()
+
+    def _forget(self, project_ids: Collection[str]) -> None:
+        self._cache.forget(set(project_ids))
+        self.releases.watching.take_over(project_ids)
 
     async def _submit(self, pending: _Pending) -> None:
         self._pending.append(pending)
@@ -208,6 +215,7 @@ class Ingest:
             if destinations := await self.releases.release():
                 self._wake(destinations)
             has_released = True
+        self._publish_events(self.releases.watching.take_new_events())
         if not self._pending and not self._announced:
             return has_released
         pending = self._take_pending()
@@ -343,6 +351,8 @@ class Ingest:
                 without_texts=without_texts,
                 is_listening=self._hooks.listening(),
             )
+            if not without_texts:
+                self._follow_watches(store, planned, batch, now)
             if self._hooks.listening():
                 planned.new_events = _redact(planned.new_events, cache.runs)
             if not without_texts:  # otherwise the stages may be the cause
@@ -354,6 +364,12 @@ class Ingest:
         cache.remember(planned)
         self._recent.remember(planned.changed_by_live_events, planned.synthesized)
         return planned
+
+    def _follow_watches(self, store: Store, planned: Plan, batch: Sequence[Submission], now: datetime) -> None:
+        """Begin and end the timers of watches, and add the events that the changes of runs lead to."""
+        now = store.membership.now(now)
+        for event, run, project in self.releases.watching.follow(store, planned, self._cache.runs, batch, now):
+            planned.add(event, run, project, self.router.route(event, run, project, now))
 
     def _is_ours(self, store: Store, submission: Submission) -> bool:
         """False if another agent owns the project now. It catches up itself; storing here would race with it."""
@@ -370,8 +386,11 @@ class Ingest:
         self._last_commit_failed = False
         if stored_plan.due_destinations:
             self._wake(stored_plan.due_destinations)
-        if self._hooks.listening():
-            for event, project in stored_plan.new_events:
+        self._publish_events(stored_plan.new_events)
+
+    def _publish_events(self, events: Sequence[tuple[Event, Project | None]]) -> None:
+        if events and self._hooks.listening():
+            for event, project in events:
                 self._hooks.publish(event, project)
 
 

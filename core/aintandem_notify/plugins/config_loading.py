@@ -14,6 +14,7 @@ from aintandem_notify.plugins.discovery.catalog import Catalog, FilePolicy
 from aintandem_notify.plugins.discovery.sources import prints_to_stderr
 from aintandem_notify.rules import JinjaRuleLanguage, Router, misread_durations
 from aintandem_notify.stages.descriptions import stage_warnings
+from aintandem_notify.watches.descriptions import watch_warnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class LoadedConfig:
         located = configuration.locate(findings, self.config.source)
         types = dict.fromkeys(instance.type for instance in self.config.instances.values())
         of_plugins = [sentence for type_ in types for sentence in self.catalog.latest(type_).warnings]
-        of_rules = [*self.router.warnings(), *stage_warnings(self.config)]
+        of_rules = [*self.router.warnings(), *stage_warnings(self.config), *watch_warnings(self.config)]
         return [*located, *map(Problem, [*of_plugins, *of_rules])]
 
 

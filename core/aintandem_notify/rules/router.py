@@ -5,7 +5,7 @@ costs only a dict lookup.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Final, TypeVar
@@ -14,6 +14,7 @@ from aintandem_notify.config.models import Config
 from aintandem_notify.domain.event_redaction import EventContext, redact_event_context, strip_texts
 from aintandem_notify.domain.events import (
     EVENT_TYPES,
+    WATCH_TROUBLE_TYPES,
     AgentDegradedEvent,
     AgentEvent,
     AgentRecoveredEvent,
@@ -22,6 +23,7 @@ from aintandem_notify.domain.events import (
     RunArrivedEvent,
     RunMissingEvent,
     SilenceEndingEvent,
+    WatchEvent,
 )
 from aintandem_notify.domain.notification import STORE_THREAD, Notification, Project, agent_thread
 from aintandem_notify.domain.runs import Run
@@ -43,6 +45,7 @@ from aintandem_notify.rules.templates.templating import (
     compile_template,
     is_constant,
 )
+from aintandem_notify.rules.texts.made_up_failure import made_up_failure
 
 HEALTH_RULE: Final = "health"
 """The name of the rule that sends the end of the agent's trouble to whoever got the notice of its begin."""
@@ -76,6 +79,10 @@ class _CompiledRule:
     body: Render | None
     mentions: tuple[Render, ...]
 
+    def for_watches(self) -> "_CompiledRule":
+        """The rule without the severity and the texts that it has for failures."""
+        return replace(self, definition=replace(self.definition, severity=None), title=None, body=None)
+
     @classmethod
     def of(cls, definition: EffectiveRule) -> "_CompiledRule":
         return cls(
@@ -86,6 +93,26 @@ class _CompiledRule:
             None if definition.body is None else compile_template(definition.body),
             tuple(map(compile_mention, definition.mention)),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _AsFailure:
+    """The rules that would be asked about the failure of a run; by default they have the events of watches."""
+
+    rules: tuple[_CompiledRule, ...]
+    failure: Event
+    names: Scope
+
+    def behind(self, name: str) -> "_AsFailure":
+        """Those behind the rule ``name``; all if it is none of them."""
+        names = [rule.definition.name for rule in self.rules]
+        return replace(self, rules=self.rules[names.index(name) + 1 :]) if name in names else self
+
+    def verdicts(
+        self, project: Project | None, served: set[str], holds: Callable[[_CompiledRule, Scope], bool]
+    ) -> Iterator[tuple[_CompiledRule, Verdict, tuple[str, ...]]]:
+        """As ``_verdicts``."""
+        return _verdicts(self.rules, self.failure, project, self.names, served, holds)
 
 
 class Router:
@@ -104,6 +131,11 @@ class Router:
             event_type: _CompiledRule.of(EffectiveRule(name, frozenset(), self._destinations))
             for event_type, name in _TYPES_WITH_RECIPIENTS.items()
         }
+        self._of_watches = {
+            watch.name: _CompiledRule.of(EffectiveRule(watch.name, WATCH_TROUBLE_TYPES, watch.notify))
+            for watch in config.watches
+            if watch.notify is not None
+        }
         self._for_unknown = tuple(rule for rule in rules if rule.definition.unknown_globs)
         console_url = config.orchestrator.console_url
         self._console_url = None if console_url is None else compile_address(console_url)
@@ -112,7 +144,7 @@ class Router:
 
     def may_notify(self, event_type: str) -> bool:
         """True if an event of this type can lead to a notification. If False, ``route`` gives none."""
-        if event_type in _TYPES_WITH_RECIPIENTS:
+        if event_type in _TYPES_WITH_RECIPIENTS or event_type in WATCH_TROUBLE_TYPES:
             return bool(self._destinations)
         return event_type in self._by_type or (
             bool(self._for_unknown)
@@ -177,7 +209,8 @@ class Router:
         behind: tuple[str, str] | None = None,
     ) -> list[RoutedNotification]:
         rules = self._rules_for(event)
-        if not rules and not isinstance(event, _WITH_RECIPIENTS):
+        by_failure = self._as_failure(event, run, project)
+        if not rules and not isinstance(event, _WITH_RECIPIENTS) and by_failure is None:
             return []
         names = scope(event, run, project)
         served = self._not_notified(event)
@@ -185,11 +218,18 @@ class Router:
             name, destination = behind
             rule_names = [rule.definition.name for rule in rules]
             rules = rules[rule_names.index(name) + 1 :] if name in rule_names else ()
+            by_failure = None if by_failure is None else by_failure.behind(name)
             served.update(other for other in self._destinations if other != destination)
         holds = self._holds if with_conditions else _is_true
+        verdicts = list(_verdicts(rules, event, project, names, served, holds))
+        if by_failure is not None and not _is_taken(verdicts):
+            verdicts += [
+                (rule.for_watches(), verdict, recipients)
+                for rule, verdict, recipients in by_failure.verdicts(project, served, holds)
+            ]
         routed = [
             RoutedNotification(build(rule, (event, run, project), names, now), recipients)
-            for rule, verdict, recipients in _verdicts(rules, event, project, names, served, holds)
+            for rule, verdict, recipients in verdicts
             if verdict is Verdict.MATCH and recipients
         ]
         if isinstance(event, _WITH_RECIPIENTS):  # it goes to all of them
@@ -214,18 +254,20 @@ class Router:
                 return True
 
         names, served = scope(event, run, project), self._not_notified(event)
-        for_event = tuple(rule for rule in self._compiled if _is_for_type(rule, event))
-        verdicts = {
-            id(rule): (verdict, recipients)
-            for rule, verdict, recipients in _verdicts(for_event, event, project, names, served, holds)
-        }
+        of_watch = self._of_watch(event)
+        for_event = (*of_watch, *(rule for rule in self._compiled if _is_for_type(rule, event)))
+        found = list(_verdicts(for_event, event, project, names, served, holds))
+        by_failure = self._as_failure(event, run, project)
+        if by_failure is not None and not _is_taken(found):
+            found += by_failure.verdicts(project, served, holds)
+        verdicts = {id(rule): (verdict, recipients) for rule, verdict, recipients in found}
         return [
             RuleTrace(
                 rule.definition,
                 *verdicts.get(id(rule), (Verdict.OTHER_TYPE, ())),
                 error=errors.get(rule.definition.name),
             )
-            for rule in self._compiled
+            for rule in (*of_watch, *self._compiled)
         ]
 
     def routes_table(self) -> list[Route]:
@@ -239,7 +281,22 @@ class Router:
     def _rules_for(self, event: Event) -> tuple[_CompiledRule, ...]:
         if event.family is Family.UNKNOWN:
             return tuple(rule for rule in self._for_unknown if _is_for_type(rule, event))
-        return self._by_type.get(event.type, ())
+        return (*self._of_watch(event), *self._by_type.get(event.type, ()))
+
+    def _of_watch(self, event: Event) -> tuple[_CompiledRule, ...]:
+        """The rule that the ``notify`` of the event's watch makes."""
+        if not isinstance(event, WatchEvent) or event.type not in WATCH_TROUBLE_TYPES:
+            return ()
+        rule = self._of_watches.get(event.watch)
+        return () if rule is None else (rule,)
+
+    def _as_failure(self, event: Event, run: Run | None, project: Project | None) -> "_AsFailure | None":
+        """The rules for the failure of the run that the event of a watch is about; None for any other event."""
+        if not isinstance(event, WatchEvent) or event.type not in WATCH_TROUBLE_TYPES:
+            return None
+        failure, failed_run = made_up_failure(event, run)
+        rules = self._by_type.get(failure.type, ())
+        return _AsFailure(rules, failure, scope(failure, failed_run, project)) if rules else None
 
     def _not_notified(self, event: Event) -> set[str]:
         """The destinations that must not get the event: those that it is about, or for an end all others."""
@@ -337,9 +394,13 @@ class Router:
 
 
 def _for_type(event_type: str, rules: Sequence[_CompiledRule]) -> tuple[_CompiledRule, ...]:
-    """The rules for a known type; none if nobody is told of it in any case."""
+    """The rules for a known type; none if nobody is told of it in any case.
+
+    Events of watches that no rule takes go further, so a rule that keeps them from all matters.
+    """
     matching = tuple(rule for rule in rules if event_type in rule.definition.types)
-    return matching if any(rule.definition.destinations for rule in matching) else ()
+    is_told = event_type in WATCH_TROUBLE_TYPES or any(rule.definition.destinations for rule in matching)
+    return matching if is_told else ()
 
 
 def _is_for_type(rule: _CompiledRule, event: Event) -> bool:
@@ -383,6 +444,10 @@ def _verdicts(
             is_taken, is_for_nobody = True, not recipients
             served.update(recipients)
         yield rule, verdict, recipients
+
+
+def _is_taken(verdicts: Sequence[tuple[_CompiledRule, Verdict, tuple[str, ...]]]) -> bool:
+    return any(verdict is Verdict.MATCH for _, verdict, _ in verdicts)
 
 
 def _is_true(_rule: _CompiledRule, _names: Scope) -> bool:

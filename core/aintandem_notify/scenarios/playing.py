@@ -40,6 +40,7 @@ from aintandem_notify.scenarios.timeline import Entry, Notified, Timeline
 from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.store import Storage, Store, open_storage
 from aintandem_notify.store.stages.untold import Untold
+from aintandem_notify.watches.watch import watches_of
 
 MAX_AFTER_END: Final = timedelta(days=400)
 """The time for which a scenario goes on after its last step while something is held: a silence may last a year."""
@@ -163,7 +164,7 @@ class _Player:
             publish=lambda _event, _project: None,
             wake=self._woken.update,
         ) as ingest:
-            ingest.use(router, StagePolicy.of(self._config))
+            ingest.use(router, StagePolicy.of(self._config), watches_of(self._config))
             ingest.releases.begin(self._is_caught_up)
             yield ingest
 
@@ -204,7 +205,7 @@ class _Player:
             case Reload(config=config):
                 self._config = config
                 router = Router(config)
-                ingest.use(router, StagePolicy.of(config))
+                ingest.use(router, StagePolicy.of(config), watches_of(config))
             case LinkChange(is_up=True):
                 await self._catch_up(ingest, step.project)
             case LinkChange():

@@ -37,6 +37,9 @@ from aintandem_notify.store.tables.journal import Journal
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 from aintandem_notify.store.tables.outbox import Outbox
 from aintandem_notify.store.tables.retention import Retention
+from aintandem_notify.store.watches.blind_times import BlindTimes
+from aintandem_notify.store.watches.timers import WatchTimers
+from aintandem_notify.store.watches.watched_runs import WatchedRuns
 
 _WRITE_TEST: Final = update(meta).where(meta.c.key == "schema_version").values(value=meta.c.value)
 
@@ -85,6 +88,9 @@ class Store:
         self.silences: Silences = Silences(self._connection)
         self.traces: Traces = Traces(self._connection)
         self.untold: UntoldNotifications = UntoldNotifications(self._connection)
+        self.watch_timers: WatchTimers = WatchTimers(self._connection, lambda: self.membership.id)
+        self.blind_times: BlindTimes = BlindTimes(self._connection)
+        self.watched_runs: WatchedRuns = WatchedRuns(self._connection)
         self.health_episodes: HealthEpisodes = HealthEpisodes(self._connection)
         self.delivery_queries: DeliveryQueries = DeliveryQueries(self._connection, self._notification_cache)
 

@@ -8,7 +8,13 @@ import pytest
 import structlog
 
 from aintandem_notify.config import Config
-from aintandem_notify.domain.events import EVENT_TYPES, AgentStartedEvent, UnknownEvent, field_names
+from aintandem_notify.domain.events import (
+    EVENT_TYPES,
+    WATCH_TROUBLE_TYPES,
+    AgentStartedEvent,
+    UnknownEvent,
+    field_names,
+)
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.log import register_secret
 from aintandem_notify.rules import Router
@@ -81,6 +87,8 @@ def test_without_any_rule_every_destination_gets_ends_of_runs_and_the_agents_tro
         expected = {"health": ("slack.team",)}
     elif event_type == "silence_ending":
         expected = {"silence": ("slack.team",)}
+    elif event_type in WATCH_TROUBLE_TYPES:  # as a failure of its run
+        expected = {"default": everybody}
     assert recipients(settings, event_type) == expected
     assert Router(settings).may_notify(event_type) is (expected != {})
 

@@ -76,13 +76,14 @@ def _to_5(connection: Connection) -> None:
 
 
 def _to_6(connection: Connection) -> None:
-    """Adds held notifications, the windows of the stages, silences, episodes, and the subject and progress of runs."""
+    """Adds held notifications, stages, silences, episodes, watches, and the subject and progress of runs."""
     for name in ("progressed_at", "subject"):
         _add_column(connection, schema.runs.c[name])
-    _add_indexes(connection, schema.runs, {"runs_subject"})
+    _add_indexes(connection, schema.runs, {"runs_subject", "runs_of_workflow"})
     for table in (
         *(schema.held, schema.stage_windows, schema.silences),
         *(schema.episodes, schema.episode_recipients, schema.subject_starts),
+        *(schema.watch_timers, schema.blind_times),
     ):
         table.create(connection)
 

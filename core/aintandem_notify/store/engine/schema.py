@@ -196,6 +196,13 @@ runs: Final = Table(
     # See ``domain.subjects``; NULL for a run that was last changed before this column was there.
     Column("subject", BigInteger),
     Index("runs_subject", "subject", "ended_at"),
+    # For the tasks of a workflow; usually none is known.
+    Index(
+        "runs_of_workflow",
+        "project_id",
+        "workflow_id",
+        **_partial_index("kind = 'task' AND workflow_id IS NOT NULL"),
+    ),
 )
 
 notifications: Final = Table(
@@ -416,6 +423,49 @@ silences: Final = Table(
     Column("reason", Text, nullable=False),
     # When people were told that it ends soon; NULL if they were not.
     Column("announced_at", UtcTimestamp),
+)
+
+# The timers of watches: of runs that have not ended, and of runs that are to come, which have no ``run_id``.
+watch_timers: Final = Table(
+    "watch_timers",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("run_id", Text, primary_key=True),
+    Column("watch", Text, primary_key=True),
+    # The hash of the watch's keys.
+    Column("config", String(16), nullable=False),
+    Column("project_name", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    # When the clock began, and the run's last movement then; for a stalled run both again for its progress.
+    Column("since", UtcTimestamp, nullable=False),
+    Column("seen", UtcTimestamp),
+    Column("progress_since", UtcTimestamp),
+    Column("progress_seen", UtcTimestamp),
+    Column("expected_at", UtcTimestamp),
+    # Seconds by which the orchestrator's clock is behind.
+    Column("lag_s", Float, nullable=False),
+    # When it is looked at; NULL: when the run changes.
+    Column("due_at", UtcTimestamp),
+    # The trouble that was told: when, with which event, by which sign, and how often again.
+    Column("fired_at", UtcTimestamp),
+    Column("fired_key", String(32), nullable=False),
+    Column("sign", String(16), nullable=False),
+    Column("reminders", Integer, nullable=False),
+    # Not NULL: it was due while nothing could be heard of its project.
+    Column("parked", Integer),
+    Index("watch_timers_due", "due_at", **_partial_index("due_at IS NOT NULL AND parked IS NULL")),
+    Index("watch_timers_fired", "project_id", "kind", "run_id", **_partial_index("fired_at IS NOT NULL")),
+    Index("watch_timers_parked", "project_id", **_partial_index("parked IS NOT NULL")),
+)
+
+# The times in which nothing could be heard of a project: its link, or the agent, was down.
+blind_times: Final = Table(
+    "blind_times",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("ended_at", UtcTimestamp, primary_key=True),
+    Column("began_at", UtcTimestamp, nullable=False),
 )
 
 RULES_KEY: Final = "rules"

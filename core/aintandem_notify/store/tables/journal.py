@@ -292,8 +292,10 @@ class Journal:
                 cached[name] += self._notification_cache.add(name, notification, size, changes.secrets)
         return max(cached.values(), default=0)
 
-    def add_deliveries(self, deliveries: Iterable[tuple[str, str, str, Severity]], now: datetime) -> None:
+    def add_deliveries(self, deliveries: Iterable[tuple[str, str, str, Severity | None]], now: datetime) -> None:
         """Queue stored notifications: each with its id, destination, thread and severity.
+
+        Those without a severity are never folded into a summary.
 
         A destination that has the notification already, as a fallback for another one, does not get it again.
         """
@@ -304,7 +306,7 @@ class Journal:
                 "thread": thread,
                 "state": DeliveryState.QUEUED.value,
                 "at": to_microseconds(now),
-                "severity": severity.value,
+                "severity": None if severity is None else severity.value,
                 **dict(zip(("variant", "node"), self._placement(destination), strict=True)),
             }
             for notification_id, destination, thread, severity in deliveries
@@ -394,6 +396,8 @@ def _delivery_row(notification: Notification, destination: str, at_us: int) -> B
         0,
         0,
         at_us,
-        # The end of trouble is never folded into a summary.
-        None if notification.fixed_after is not None else notification.severity.value,
+        # Neither the end of trouble nor an event of a watch is ever folded into a summary.
+        None
+        if notification.fixed_after is not None or notification.event.family is Family.WATCH
+        else notification.severity.value,
     )

@@ -59,7 +59,7 @@ def test_a_store_of_an_earlier_version_is_upgraded(old: Path, tmp_path: Path) ->
         queue_up([event("task_started")])(store)
         assert len(claim_all()(store)) == 1
     Store(tmp_path / "new.db").close()
-    assert len(schema_of(old)) == 16
+    assert len(schema_of(old)) == 18
     assert schema_of(old) == schema_of(tmp_path / "new.db")
 
 

@@ -1,0 +1,1 @@
+"""Applies the watches inside the transactions of the ingest: timers begin and end with runs, and are looked at."""
