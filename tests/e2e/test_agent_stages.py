@@ -31,6 +31,13 @@ async def silences(case: Case, *arguments: str) -> str:
     return done.out
 
 
+async def episodes(case: Case, *arguments: str) -> str:
+    """Returns the output of the command."""
+    done = await run_command("episodes", *arguments, cwd=case.folder, environ=state_folder(case.folder))
+    assert done.code == 0, done.err
+    return done.out
+
+
 def lines(case: Case) -> list[dict[str, Any]]:
     path = case.folder / "later.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -81,3 +88,23 @@ async def test_a_silence_holds_until_it_is_ended_by_hand(tmp_path: Path) -> None
             )
             [digest] = await written(case, 1)
             assert (digest["event"]["count"], digest["event"]["heldBy"]) == (2, "silence")
+
+
+async def test_whoever_was_told_of_trouble_is_told_of_its_end_after_a_kill(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        configure(case)
+        async with case.agent(ends=-signal.SIGKILL):
+            await case.connected()
+            await case.fail("t1")
+            await written(case, 1)
+            await case.arrived()
+        async with case.agent(environ=state_folder(tmp_path)):
+            await case.connected()
+            listed = json.loads(await episodes(case, "list", "--json"))["episodes"]
+            told = {entry["destination"] for episode in listed for entry in episode["told"]}
+            assert told == {"file_log.later", "webhook.ops"}
+            await case.raw.open_sockets[-1].send_event("task_completed", taskId="t1", task="t1")
+            failed, fixed = await written(case, 2)
+            assert fixed["title"].startswith("Fixed after")
+            assert fixed["thread"] == failed["thread"]
+            assert json.loads(await episodes(case, "list", "--json"))["episodes"] == []
