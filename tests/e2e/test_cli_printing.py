@@ -246,7 +246,7 @@ async def test_no_command_prints_what_steers_a_terminal(tmp_path: Path) -> None:
     assert unsafe(agent.everything) == set()
     assert unsafe((tmp_path / "notifications.jsonl").read_text(encoding="utf-8")) == set()
     # The hostile text was in the data.
-    for name in ("check", "status", "deliveries", "plugins"):
+    for name in ("check", "status", "deliveries", "plugins", "episodes"):
         assert any("gpj.exe" in item.output for item in ended if item.command[0] == name and item.code != 2), name
 
 

@@ -10,10 +10,23 @@ from aintandem_notify.cli.times import ago
 from aintandem_notify.foundation.clock import iso_seconds, local_time
 
 if TYPE_CHECKING:
-    from aintandem_notify.control.explain.schemas import EventExplanation, FateResponse, RuleVerdictResponse
+    from aintandem_notify.control.explain.schemas import (
+        EpisodeOfEventResponse,
+        EventExplanation,
+        FateResponse,
+        RuleVerdictResponse,
+    )
 
 MAX_MISSES: Final = 4
 """Rules that nearly matched, of which a sentence says why they did not; the table has them all."""
+
+ENDED_BY: Final = {
+    "success": "it works again",
+    "hand": "by hand",
+    "expiry": "expired",
+    "other trouble": "it became other trouble",
+}
+"""The causes of the end of an episode, in words."""
 
 _NEAR_MISSES: Final = frozenset({"when_false", "other_project"})
 
@@ -43,8 +56,13 @@ def sentences(event: EventExplanation, now: datetime) -> Iterator[str]:
     is_past = event.key is not None
     for fate in event.fates:
         yield (_past if is_past else _future)(fate, now)
-    if not event.fates:
+    is_end = any(episode.role == "end" and episode.told for episode in event.episodes)
+    if is_end and not event.fates:
+        yield "No rule matches; whoever was told of the trouble that it ends is told."
+    elif not event.fates:
         yield _nobody(event, is_past=is_past)
+    for episode in event.episodes:
+        yield _episode(episode, now, is_past=is_past)
     for rule in event.rules:
         if rule.verdict == "match" and "raised" in rule.reason:
             yield f"The rule {rule.rule} matches although it fails: {rule.reason}."
@@ -56,6 +74,29 @@ def sentences(event: EventExplanation, now: datetime) -> Iterator[str]:
         yield f"The rules have changed since, {changed}: the table has those in use now."
     for note in event.notes:
         yield f"{note[:1].upper()}{note[1:]}."
+
+
+def _episode(episode: EpisodeOfEventResponse, now: datetime, *, is_past: bool) -> str:
+    name = f"the episode {episode.id} of the rule {episode.rule}"
+    told = ", ".join(told.destination for told in episode.told)
+    of_whom = f"{told} {'were' if len(episode.told) > 1 else 'was'} told" if told else "nobody was told"
+    since = f"open since {_until(episode.begun_at, now)}"
+    if episode.role == "end":
+        return f"It {'ended' if is_past else 'would end'} {name}, {since}: {of_whom} of the trouble."
+    if not episode.confirmed:
+        so_far = f"{episode.troubles} {'failure' if episode.troubles == 1 else 'failures'} in a row"
+        return (
+            f"The rule {episode.rule} waits for more: there {'is' if episode.troubles == 1 else 'are'} {so_far}."
+        )
+    state = since
+    if episode.ended_at is not None:
+        cause = ENDED_BY.get(episode.ended_by or "", episode.ended_by)
+        state = f"from {_until(episode.begun_at, now)} to {_until(episode.ended_at, now)} ({cause})"
+    elif episode.acknowledged_at is not None:
+        by = f" by {episode.acknowledged_by}" if episode.acknowledged_by else ""
+        state = f"{since}, acknowledged{by}"
+    times = f", {episode.troubles} times" if episode.troubles > 1 else ""
+    return f"It {'belongs' if is_past else 'would belong'} to {name}, {state}{times}: {of_whom}."
 
 
 def _nobody(event: EventExplanation, *, is_past: bool) -> str:

@@ -173,7 +173,7 @@ class EpisodeKeeper:
             is_settling = stages.settle is not None and notification.event.type in FAILURE_TYPES
             taken = Taken(None, stages.on is None or is_settling)
             if number is not None and not is_settling:
-                taken = self.take(_trouble(notification, number))
+                taken = self.take(trouble_of(notification, number))
             if taken.takes:
                 yield Admission(notification=notification, names=names, trouble=number, episode=taken.episode)
                 continue
@@ -199,7 +199,7 @@ class EpisodeKeeper:
             return Taken(None, takes=stages.on is None)
         key = (trouble.rule, trouble.number)
         before = self._by_key.get(key)
-        after, takes = episodes.take(before, trouble, _confirming(stages, trouble.type))
+        after, takes = episodes.take(before, trouble, confirming(stages, trouble.type))
         self._put(after, is_new=before is None)
         return Taken(after.id, takes)
 
@@ -284,7 +284,7 @@ class EpisodeKeeper:
             if ending is Ending.SUPERSEDED:
                 after = episodes.end(episode, event.timestamp, EndedBy.OTHER_TROUBLE)
             else:
-                stages = _confirming(self._policy.stages(episode.rule), episode.type)
+                stages = confirming(self._policy.stages(episode.rule), episode.type)
                 after = episodes.succeed(episode, event.timestamp, stages)
             if after == episode:
                 continue
@@ -405,12 +405,13 @@ def word(episode: Episode, occasion: Occasion, at: datetime, number: int = 0) ->
     )
 
 
-def _confirming(stages: Stages, event_type: str) -> Stages:
+def confirming(stages: Stages, event_type: str) -> Stages:
     """The stages for this type of trouble: only failures have to be confirmed."""
     return stages if event_type in FAILURE_TYPES or stages.confirm == 1 else replace(stages, confirm=1)
 
 
-def _trouble(notification: Notification, number: int) -> Trouble:
+def trouble_of(notification: Notification, number: int) -> Trouble:
+    """The trouble with this number that the notification is about."""
     event, run, project = notification.event, notification.run, notification.project
     return Trouble(
         rule=notification.rule,

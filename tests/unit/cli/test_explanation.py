@@ -7,6 +7,7 @@ import pytest
 
 from aintandem_notify.cli import explanation
 from aintandem_notify.control.explain.schemas import (
+    EpisodeOfEventResponse,
     EventExplanation,
     Fate,
     FateResponse,
@@ -223,3 +224,71 @@ def test_the_heading_names_the_event() -> None:
     )
     bare = event(run=None, run_id=None, project=None)
     assert explanation.heading(bare, NOW) == "task_failed, 2026-01-05 11:55:00 (5 min ago)"
+
+
+def episode(role: str, **more: Any) -> EpisodeOfEventResponse:
+    usual: dict[str, Any] = {
+        "id": "ep_3f9a2b1c00000000",
+        "rule": "R",
+        "type": "task_failed",
+        "project_id": "p",
+        "project": "Sales",
+        "kind": "task",
+        "run_id": "task-1",
+        "run": "train",
+        "begun_at": at(-60),
+        "last_at": at(-5),
+        "troubles": 1,
+        "told": [{"destination": "slack.t", "at": at(-60)}],
+        "role": role,
+    }
+    return EpisodeOfEventResponse.model_validate(usual | more)
+
+
+BOTH = [{"destination": name, "at": at(-60)} for name in ("slack.lead", "slack.t")]
+NAME = "the episode ep_3f9a2b1c00000000 of the rule R"
+
+
+@pytest.mark.parametrize(
+    ("known", "key", "sentence"),
+    [
+        (episode("trouble"), "k", f"It belongs to {NAME}, open since 11:00:00: slack.t was told."),
+        (
+            episode("trouble", troubles=3, told=BOTH, acknowledged_at=at(-1), acknowledged_by="ana"),
+            "k",
+            (
+                f"It belongs to {NAME}, open since 11:00:00, acknowledged by ana, 3 times: "
+                "slack.lead, slack.t were told."
+            ),
+        ),
+        (
+            episode("trouble", ended_at=at(-2), ended_by="hand", told=[]),
+            "k",
+            f"It belongs to {NAME}, from 11:00:00 to 11:58:00 (by hand): nobody was told.",
+        ),
+        (
+            episode("trouble", confirmed=False, troubles=2),
+            "k",
+            "The rule R waits for more: there are 2 failures in a row.",
+        ),
+        (
+            episode("trouble", confirmed=False),
+            None,
+            "The rule R waits for more: there is 1 failure in a row.",
+        ),
+        (episode("trouble"), None, f"It would belong to {NAME}, open since 11:00:00: slack.t was told."),
+        (episode("end"), "k", f"It ended {NAME}, open since 11:00:00: slack.t was told of the trouble."),
+        (episode("end"), None, f"It would end {NAME}, open since 11:00:00: slack.t was told of the trouble."),
+    ],
+    ids=str,
+)
+def test_the_episodes_of_an_event_have_a_sentence_each(
+    known: EpisodeOfEventResponse, key: str | None, sentence: str
+) -> None:
+    assert sentences(fate(Fate.NOW if key is None else Fate.QUEUED), key=key, episodes=(known,))[1:] == [sentence]
+
+
+def test_an_end_without_a_rule_is_told_all_the_same() -> None:
+    first, *_ = sentences(key=None, episodes=(episode("end"),))
+    assert first == "No rule matches; whoever was told of the trouble that it ends is told."
+    assert sentences(key=None, episodes=(episode("end", told=[]),))[0].startswith("Nobody would be told")

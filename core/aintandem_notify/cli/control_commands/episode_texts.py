@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from aintandem_notify.cli.explanation import ENDED_BY
 from aintandem_notify.cli.times import ago, local
 
 if TYPE_CHECKING:
@@ -13,13 +14,6 @@ if TYPE_CHECKING:
 
 MIN_CHARACTERS: Final = len("ep_") + 6
 """Characters of an id that a list shows at least; the commands take fewer."""
-
-_ENDED_BY: Final = {
-    "success": "it works again",
-    "hand": "by hand",
-    "expiry": "expired",
-    "other trouble": "it became other trouble",
-}
 
 
 def shortest_ids(ids: Iterable[str]) -> dict[str, str]:
@@ -55,7 +49,7 @@ def lines(episode: EpisodeResponse, now: datetime) -> Iterator[str]:
     is_silent = episode.ended_at is not None and episode.acknowledged_at is None
     yield f"rule {episode.rule}, {who}" + ("" if is_silent else f", {acknowledged(episode, now)}")
     if episode.ended_at is not None:
-        cause = _ENDED_BY.get(episode.ended_by or "", episode.ended_by)
+        cause = ENDED_BY.get(episode.ended_by or "", episode.ended_by)
         yield f"ended {ago(episode.ended_at, now)}: {cause}"
     if episode.waits:
         yield f"next: {'; '.join(_action(action, now) for action in episode.waits)}"

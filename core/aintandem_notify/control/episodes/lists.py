@@ -54,6 +54,7 @@ def responses_of(
             begun_at=episode.begun_at,
             last_at=episode.last_at,
             troubles=episode.troubles,
+            confirmed=episode.opened_at is not None,
             told=tuple(
                 ToldResponse(destination=recipient.destination, at=recipient.told_at)
                 for recipient in told.get(episode.id, ())

@@ -23,10 +23,10 @@ class EpisodeActionResponse(ResponseModel):
 class EpisodeResponse(ResponseModel):
     """An episode: trouble of one subject that a rule has taken. ``type`` and ``run_id``: of its last trouble.
 
-    ``troubles`` is how often there was some, from ``begun_at`` to ``last_at``. ``acknowledged_at`` is None if
-    nobody has acknowledged it. ``ended_by``: ``success``, ``other trouble``, ``hand`` or ``expiry``. ``waits``:
-    the next actions, the first first. ``held``: notifications about it that stages hold; ``holds_back``: how many
-    others wait for its end.
+    ``troubles`` is how often there was some, from ``begun_at`` to ``last_at``. ``confirmed``: false until there
+    were as many in a row as the rule asks for. ``acknowledged_at``: None if nobody has.
+    ``ended_by``: ``success``, ``other trouble``, ``hand`` or ``expiry``. ``waits``: the next actions, the first
+    first. ``held``: notifications about it that stages hold; ``holds_back``: how many others wait for its end.
     """
 
     id: str
@@ -40,6 +40,7 @@ class EpisodeResponse(ResponseModel):
     begun_at: datetime
     last_at: datetime
     troubles: int
+    confirmed: bool = True
     told: tuple[ToldResponse, ...] = ()
     acknowledged_at: datetime | None = None
     acknowledged_by: str = ""

@@ -12,12 +12,14 @@ from aintandem_notify.control.explain.schemas import (
     RuleVerdictResponse,
     StageStepResponse,
 )
+from aintandem_notify.control.explain.trouble import TroubleState, ask_causes, ask_on, describe_cause
 from aintandem_notify.domain.event_redaction import EventContext, redact_event_context
 from aintandem_notify.domain.notification import Notification, Project
-from aintandem_notify.rules import Router, formats
+from aintandem_notify.rules import RoutedNotification, Router, formats
 from aintandem_notify.rules.effective_rules import RuleTrace, Verdict
 from aintandem_notify.rules.scope import scope
 from aintandem_notify.rules.templates.templating import names_in_condition
+from aintandem_notify.stages.episodes import Episode
 from aintandem_notify.stages.facts import Facts
 from aintandem_notify.stages.pipeline import (
     Deliver,
@@ -41,11 +43,12 @@ MAX_LISTED: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class StageState:
-    """The state that stages have beside the config: silences, open windows, and how many wait under a key."""
+    """The state that stages have beside the config: silences, open windows, how many wait, and episodes."""
 
     silences: Sequence[Silence] = ()
     windows: Callable[[Sequence[WindowKey]], Mapping[WindowKey, Window]] = lambda _keys: {}
     waiting: Callable[[Stage, str, str], int] = lambda _stage, _destination, _key: 0
+    trouble: TroubleState = field(default_factory=TroubleState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +71,19 @@ class Explainer:
 
     def fates_now(self, context: EventContext, now: datetime, state: StageState) -> tuple[FateResponse, ...]:
         """The fate of the event if it were received ``now``, for each rule and destination."""
-        return tuple(
-            self._fate_now(routed.notification, destination, now, state)
-            for routed in self.router.route(*context, now)
-            for destination in routed.destinations
-        )
+        return tuple(self._fates(self.router.route(*context, now), context, now, state))
+
+    def _fates(
+        self, routed: Sequence[RoutedNotification], context: EventContext, now: datetime, state: StageState
+    ) -> Iterator[FateResponse]:
+        """The fates of these notifications; where a rule does not take the event, of those behind it, too."""
+        for item in routed:
+            for destination in item.destinations:
+                fate = self._fate_now(item.notification, destination, now, state)
+                yield fate
+                if fate.fate is Fate.DROPPED and fate.stage == Stage.ON.label:
+                    behind = self.router.route_behind(item.notification.rule, destination, *context, now)
+                    yield from self._fates(behind, context, now, state)
 
     def _fate_now(
         self, notification: Notification, destination: str, now: datetime, state: StageState
@@ -104,12 +115,18 @@ class Explainer:
         for stage in Stage:
             if not self._is_asked(stage, unit, state.silences):
                 continue
-            outcome, silence = self._ask(stage, unit, facts, at, windows, state.silences)
+            if stage is Stage.ON:
+                outcome, reason = ask_on(self.policy, notification, state.trouble)
+            elif stage is Stage.HELD_BACK_BY:
+                outcome, reason = ask_causes(self.policy, facts, now, at, state.trouble)
+            else:
+                outcome, silence = self._ask(stage, unit, facts, at, windows, state.silences)
+                reason = self._reason(stage, unit, outcome, silence, windows)
             error = errors.get(stage)
             yield StageStepResponse(
                 stage=stage.label,
                 result=_RESULTS[type(outcome)],
-                reason=_raised(stage, error) if error else self._reason(stage, unit, outcome, silence, windows),
+                reason=_raised(stage, error) if error else reason,
                 at=at,
                 until=None if isinstance(outcome, Deliver) else outcome.until,
                 waiting=_waiting(stage, destination, outcome, state),
@@ -124,8 +141,12 @@ class Explainer:
         match stage:
             case Stage.SETTLE:
                 return stages.settle is not None
+            case Stage.ON:
+                return stages.on is not None
             case Stage.SILENCES:
                 return bool(silences)
+            case Stage.HELD_BACK_BY:
+                return bool(stages.held_back_by)
             case Stage.ONCE_PER:
                 return stages.once_per is not None or stages.cooldown is not None
             case Stage.GROUP:
@@ -194,13 +215,17 @@ def _waiting(stage: Stage, destination: str, outcome: Outcome, state: StageState
 _RESULTS: Final[Mapping[type[Outcome], str]] = {Deliver: "pass", Hold: "hold", Drop: "drop"}
 
 
-def hold_reason(stage: Stage, key: str, group_value: str | None, silence: Silence | None) -> str:
+def hold_reason(
+    stage: Stage, key: str, group_value: str | None, silence: Silence | None, cause: Episode | None = None
+) -> str:
     """Why ``stage`` holds something under ``key``, in words."""
     match stage:
         case Stage.SETTLE:
-            return "a new attempt may begin"
+            return "a new attempt or run may begin"
         case Stage.SILENCES:
             return f"silence {key}" if silence is None else describe_silence(silence)
+        case Stage.HELD_BACK_BY:
+            return f"trouble {key}" if cause is None else describe_cause(cause)
         case Stage.GROUP:
             value = label(group_value or "")
             return f"it waits for others of {value}" if value else "it waits for others of its group"

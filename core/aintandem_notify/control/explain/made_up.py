@@ -1,23 +1,27 @@
 """Explains an event that has not happened: nothing is stored and nothing is sent."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from aintandem_notify.config import Config
 from aintandem_notify.config.findings import did_you_mean
+from aintandem_notify.control.episodes.lists import responses_of
+from aintandem_notify.control.episodes.schemas import EpisodeResponse
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.explain.explainer import Explainer, StageState
 from aintandem_notify.control.explain.past import title_of
-from aintandem_notify.control.explain.schemas import EventExplanation
+from aintandem_notify.control.explain.schemas import EpisodeOfEventResponse, EventExplanation
+from aintandem_notify.control.explain.trouble import TroubleState, asked_behind, present_episodes
 from aintandem_notify.domain.event_redaction import EventContext, redact_event_context
 from aintandem_notify.domain.events import EVENT_TYPES, Event, Family, UnknownEvent, restore_event, sanitize_value
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.runs import Run, about_ref, advance
 from aintandem_notify.domain.samples import SAMPLE_DURATION, SAMPLE_FIELDS, sample_event, sample_run
 from aintandem_notify.rules.globs import is_named
-from aintandem_notify.stages.pipeline import Stage, Window, WindowKey
+from aintandem_notify.stages.episodes import Episode
+from aintandem_notify.stages.pipeline import Stage, StagePolicy, Window, WindowKey
 from aintandem_notify.store import Store, TransactionPurpose
 
 MAX_WAITING: Final = 1000
@@ -66,6 +70,7 @@ def explain_made_up(
         notes.append(f"it is no valid {event.type}: a field is missing or wrong, so it counts as an unknown event")
     context: EventContext = (event, _run(made_up, event), project)
     event, run, shown_project = shown = redact_event_context(context)
+    fates = explainer.fates_now(context, at, state)
     return EventExplanation(
         key=None,
         type=event.type,
@@ -76,10 +81,23 @@ def explain_made_up(
         project=shown_project.name if shown_project is not None else None,
         run=run.name if run is not None else None,
         run_id=None if (ref := about_ref(event)) is None else ref.id,
-        fates=explainer.fates_now(context, at, state),
-        rules=explainer.rules(context),
+        fates=fates,
+        rules=asked_behind(
+            explainer.rules(context),
+            [fate.rule for fate in fates if fate.stage == Stage.ON.label],
+            {fate.rule for fate in fates},
+        ),
+        episodes=tuple(_episodes(context, {fate.rule for fate in fates}, explainer.policy, state.trouble)),
         notes=tuple(notes),
     )
+
+
+def _episodes(
+    context: EventContext, rules: set[str], policy: StagePolicy, state: TroubleState
+) -> Iterator[EpisodeOfEventResponse]:
+    for role, found in present_episodes(context, rules, policy, state).items():
+        for response in state.describe(found, policy):
+            yield EpisodeOfEventResponse(**dict(response), role=role)
 
 
 def _project(made_up: MadeUpEvent, config: Config, known: Sequence[Project]) -> Project | None:
@@ -157,4 +175,24 @@ def stage_state(store: Store, now: datetime) -> StageState:
         with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
             return store.traces.waiting(stage, destination, key, up_to=MAX_WAITING)
 
-    return StageState(silences, windows, waiting)
+    return StageState(silences, windows, waiting, _trouble_state(store))
+
+
+def _trouble_state(store: Store) -> TroubleState:
+    def current(numbers: Collection[int], run_numbers: Collection[int]) -> Sequence[Episode]:
+        with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
+            return store.episodes.current(numbers, run_numbers)
+
+    def causes(rules: Sequence[str], project_id: str) -> Sequence[Episode]:
+        with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
+            return store.episodes.open(rules=rules, project_id=project_id)
+
+    def has_success_after(number: int, at: datetime) -> bool:
+        with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
+            return store.episodes.has_success_after(number, at)
+
+    def describe(found: Sequence[Episode], policy: StagePolicy) -> Sequence[EpisodeResponse]:
+        with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
+            return list(responses_of(store, found, policy))
+
+    return TroubleState(current=current, causes=causes, has_success_after=has_success_after, describe=describe)

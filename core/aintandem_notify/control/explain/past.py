@@ -19,6 +19,7 @@ from aintandem_notify.control.explain.schemas import (
     SummaryResponse,
     ToldInSummaryResponse,
 )
+from aintandem_notify.control.explain.trouble import asked_behind, stored_episodes
 from aintandem_notify.domain.event_redaction import EventContext, generic_title, redact_event_context
 from aintandem_notify.domain.events import DigestEvent
 from aintandem_notify.domain.notification import Project
@@ -26,6 +27,7 @@ from aintandem_notify.domain.runs import run_ref
 from aintandem_notify.log import redact
 from aintandem_notify.rules import default_texts
 from aintandem_notify.rules.effective_rules import Verdict
+from aintandem_notify.stages.episodes import Episode
 from aintandem_notify.stages.pipeline import Stage
 from aintandem_notify.stages.silences import Silence
 from aintandem_notify.store import DeliveryRow, DeliveryState, Store, TransactionPurpose
@@ -143,7 +145,9 @@ def explain_stored(
         traces = _Traces.read(store, stored)
         context = _context(store, stored, traces, explainer, known)
         rules_since = store.traces.rules_since()
-    rules = () if explainer is None else _other_rules(explainer, context, traces.rules)
+        episodes = stored_episodes(store, context, traces.rules, None if explainer is None else explainer.policy)
+    ended = {episode.rule for episode in episodes if episode.role == "end"}
+    rules = () if explainer is None else _other_rules(explainer, context, traces, ended)
     changed_at, notes = _rules_changed(rules_since, traces, stored, explainer)
     if not traces.notifications and any(name.startswith("run.") for rule in rules for name in rule.values):
         notes.append("the conditions saw the run as it is now, not as it was then")
@@ -171,6 +175,7 @@ def explain_stored(
             for trace in traces.told
         ),
         tells_count=traces.told_count,
+        episodes=episodes,
         notes=tuple(notes),
     )
 
@@ -183,6 +188,7 @@ class _Traces:
     held: Sequence[HeldTrace]
     deliveries: Sequence[DeliveryRow]
     silences: Mapping[str, Silence]
+    causes: Mapping[str, Episode]
     told: Sequence[HeldTrace]
     told_count: int
 
@@ -196,11 +202,13 @@ class _Traces:
             summary = notifications[0]
             told, told_count = store.traces.of_summary(summary.id, summary.created_at, limit=MAX_TOLD)
         silence_ids = [trace.hold_key for trace in held if trace.stage is Stage.SILENCES]
+        cause_ids = [trace.hold_key for trace in held if trace.stage is Stage.HELD_BACK_BY]
         return cls(
             notifications,
             held,
             store.delivery_queries.rows(store.traces.delivery_ids(sorted(ids))),
             {silence.id: silence for silence in store.silences.by_ids(silence_ids)},
+            {episode.id: episode for episode in store.episodes.by_ids(cause_ids)},
             told,
             told_count,
         )
@@ -249,11 +257,19 @@ def _project(
 
 
 def _other_rules(
-    explainer: Explainer, context: EventContext, matched: Set[str]
+    explainer: Explainer, context: EventContext, traces: _Traces, ended: Set[str]
 ) -> tuple[RuleVerdictResponse, ...]:
-    """The decisions of the rules in use about the event, with a word where they decided otherwise then."""
+    """The decisions of the rules in use about the event, with a word where they decided otherwise then.
+
+    Rules in ``ended`` told of the end of their trouble.
+    """
     rules: list[RuleVerdictResponse] = []
-    for rule in explainer.rules(context):
+    matched = traces.rules
+    refusing = [trace.rule for trace in traces.held if trace.stage is Stage.ON and trace.told_by is None]
+    for rule in asked_behind(explainer.rules(context), refusing, matched):
+        if rule.rule in ended and rule.verdict != Verdict.MATCH:
+            rules.append(rule.model_copy(update={"reason": "it tells of the end of its trouble"}))
+            continue
         if rule.rule in matched and rule.verdict != Verdict.MATCH:
             rule = rule.model_copy(update={"reason": f"it took the event then; now {rule.reason}"})
         elif rule.rule not in matched and rule.verdict == Verdict.MATCH and rule.destinations:
@@ -297,7 +313,7 @@ def _fates(traces: _Traces) -> Iterator[FateResponse]:
         if row.notification_id in rules and (row.notification_id, row.destination) not in held_places:
             yield _of_delivery(row, rules[row.notification_id])
     for trace in traces.held:
-        yield _of_held(trace, by_place, traces.silences)
+        yield _of_held(trace, by_place, traces)
 
 
 def _of_delivery(row: DeliveryRow, rule: str) -> FateResponse:
@@ -318,10 +334,11 @@ def _of_delivery(row: DeliveryRow, rule: str) -> FateResponse:
 
 
 def _of_held(
-    trace: HeldTrace, by_place: Mapping[tuple[str | None, str], DeliveryRow], silences: Mapping[str, Silence]
+    trace: HeldTrace, by_place: Mapping[tuple[str | None, str], DeliveryRow], traces: _Traces
 ) -> FateResponse:
+    key = trace.hold_key
     reason = trace.reason or hold_reason(
-        trace.stage, trace.hold_key, trace.group_value, silences.get(trace.hold_key)
+        trace.stage, key, trace.group_value, traces.silences.get(key), traces.causes.get(key)
     )
     told = FateResponse(
         rule=trace.rule,

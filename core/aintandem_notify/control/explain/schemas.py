@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from aintandem_notify.control.episodes.schemas import EpisodeResponse
 from aintandem_notify.control.schemas import ResponseModel
 
 
@@ -105,12 +106,18 @@ class ToldInSummaryResponse(ResponseModel):
     project: str
 
 
+class EpisodeOfEventResponse(EpisodeResponse):
+    """An episode, and the ``role`` of the event in it: ``trouble``, or ``end``."""
+
+    role: str
+
+
 class EventExplanation(ResponseModel):
     """An event and its fate. ``key`` is its id in the store; None if it has not happened.
 
     ``rules`` are those of the config in use. ``rules_changed_at``: they have changed since the event; None if not,
     or if that is not known. ``tells`` are the events that it stands for, the first of ``tells_count``.
-    ``notes`` are further sentences.
+    ``episodes``: those that it belongs to, or has ended; or would. ``notes`` are further sentences.
     """
 
     key: str | None
@@ -127,6 +134,7 @@ class EventExplanation(ResponseModel):
     rules_changed_at: datetime | None = None
     tells: tuple[ToldInSummaryResponse, ...] = ()
     tells_count: int = 0
+    episodes: tuple[EpisodeOfEventResponse, ...] = ()
     notes: tuple[str, ...] = ()
 
 

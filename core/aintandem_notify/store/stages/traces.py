@@ -3,7 +3,7 @@
 Every method is called inside a transaction of ``Store``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -206,6 +206,26 @@ class Traces:
             .group_by(held_c.hold_key)
         )
         return {key: count for key, count in self._connection.execute(query)}  # noqa: C416
+
+    def episodes_at(
+        self, numbers: Collection[int], run_numbers: Collection[int], at: datetime, *, limit: int
+    ) -> list[str]:
+        """The ids of up to ``limit`` episodes with one of these numbers, of the trouble or its run.
+
+        Only those that had begun by ``at``, and had trouble then or later, or ended just then; the oldest first.
+        """
+        episodes_c = schema.episodes.c
+        query = (
+            select(episodes_c.id)
+            .where(
+                or_(episodes_c.number.in_(numbers), episodes_c.run_number.in_(run_numbers)),
+                episodes_c.begun_at <= at,
+                or_(episodes_c.last_at >= at, episodes_c.ended_at == at),
+            )
+            .order_by(episodes_c.begun_at, episodes_c.id)
+            .limit(limit)
+        )
+        return list(self._connection.execute(query).scalars())
 
     def rules_since(self) -> tuple[str, datetime] | None:
         """The hash of the rules with which an agent ran last, and since when it has; None if none noted it."""

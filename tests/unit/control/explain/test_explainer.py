@@ -56,7 +56,7 @@ def test_each_stage_is_asked_as_of_the_time_at_which_the_one_before_lets_go() ->
         night=ALL_NIGHT,
     )
     assert steps(settings) == [
-        ("settle", "hold", 60, "a new attempt may begin"),
+        ("settle", "hold", 60, "a new attempt or run may begin"),
         ("once_per", "pass", None, "the first with Sales pipeline"),
         ("group", "hold", 90, "it waits for others of Sales pipeline"),
         ("throttle", "pass", None, "the 1. of 2"),
