@@ -131,6 +131,7 @@ _PUBLIC_NAMES: Mapping[str, tuple[str, ...]] = {
         "TaskEnded",
         "TaskFailed",
         "TokenStoreError",
+        "TransactionConflict",
     ),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}

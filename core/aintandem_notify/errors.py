@@ -7,6 +7,7 @@ AInTandemNotifyError
 │  ├─ StoreDamaged         the operator: its file is broken, and nothing more is written into it
 │  ├─ StoreInUse           the operator: another agent uses it
 │  ├─ StatementFailed      nobody: the database library failed on one statement; the store itself is intact
+│  ├─ TransactionConflict  nobody: a transaction of another agent was in the way; it is tried again
 │  └─ MembershipLost       nobody: the other agents took this one for dead; it joins them again
 ├─ OrchestratorError       something is wrong between us and the orchestrator
 │  ├─ LinkLost             nobody: the connection broke; we try again
@@ -78,6 +79,7 @@ __all__ = [
     "TaskEnded",
     "TaskFailed",
     "TokenStoreError",
+    "TransactionConflict",
 ]
 
 
@@ -134,6 +136,10 @@ class MembershipLost(StoreError):
 
 class StatementFailed(StoreError):
     """The database library raised an unexpected error for one statement; others may still succeed."""
+
+
+class TransactionConflict(StoreError):
+    """The database undid the transaction, since one of another agent and this one waited for each other."""
 
 
 class StoreInUse(StoreError):

@@ -39,6 +39,8 @@ class StageModel:
     windows: dict[tuple[str, str, str, object], Window] = field(default_factory=dict)
     silences: list[Hush] = field(default_factory=list)
     runs: dict[tuple[str, str], list[Attempt]] = field(default_factory=dict)
+    tasks: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The names of the tasks that ran."""
     made: int = 0
 
     def __post_init__(self) -> None:
@@ -55,22 +57,29 @@ class StageModel:
 
     def start(self, setup: Setup, now: datetime, *, is_reload: bool = False) -> None:
         """The agent starts, or reads another config."""
-        self.now, self.setup = now, setup
+        self.use(setup, now)
         if not is_reload:
             self.up_since = now
+        self.fire()
+
+    def use(self, setup: Setup, now: datetime) -> None:
+        """All that the config does not hold any more is due, and quiet hours are asked again."""
+        self.now, self.setup = now, setup
         for item in self.held():
             if self.lost_its_stage(item) or item.stage == "quiet":
                 item.due = min(item.due, now)
-        self.fire()
 
     def happen(self, events: Iterable[Happening]) -> None:
         """One transaction of events."""
         self.fire()
+        self.take(events)
+        self.fire()
+
+    def take(self, events: Iterable[Happening]) -> None:
         for event in events:
             attempt = self.note(event)
             if attempt is not None:
                 self.route(event, attempt, at=self.now, rules=self.setup.rules)
-        self.fire()
 
     def silence(self, hush: Hush) -> None:
         self.fire()
@@ -79,18 +88,22 @@ class StageModel:
     def end_silence(self, silence_id: str) -> None:
         """By hand."""
         self.fire()
+        self.take_away(silence_id)
+        self.fire()
+
+    def take_away(self, silence_id: str) -> None:
         [ended] = [hush for hush in self.silences if hush.id == silence_id]
         self.silences.remove(ended)
         for item in self.held():
             if (item.stage, item.key) == ("silence", silence_id):
                 item.due = self.now
-        self.fire()
 
     # Runs.
 
     def note(self, event: Happening) -> int | None:
         """The attempt that the event is about; None if it is no news."""
         attempts = self.runs.setdefault((event.project, event.run), [])
+        self.tasks[event.project, event.run] = event.task
         if event.type == "task_started" and (not attempts or attempts[-1].state != "running"):
             attempts.append(Attempt(len(attempts) + 1, event.at))
         elif not attempts:
@@ -278,8 +291,19 @@ class StageModel:
 
     # Releases: the first due one first, as of that time.
 
+    def may_leave(self, item: Item) -> bool:
+        """True if the agent that releases may let go of the item."""
+        return True
+
+    def is_caught_up(self, project: str) -> bool:
+        return self.caught_up
+
+    def patient_since(self, project: str) -> datetime:
+        """The start of the agent that watches the project."""
+        return self.up_since
+
     def fire(self) -> None:
-        while due := [item for item in self.held() if item.due <= self.now]:
+        while due := [item for item in self.held() if item.due <= self.now and self.may_leave(item)]:
             first = min(due, key=lambda item: (item.due, STAGES.index(item.stage), item.number))
             place = (first.destination, first.stage, first.key)
             batch = [item for item in due if (item.destination, item.stage, item.key) == place]
@@ -305,19 +329,32 @@ class StageModel:
             self.ask_first(item, due)
             return
         until = min(item.event.at + timedelta(seconds=rule.settle), due)
-        patience = max(until, self.up_since) + timedelta(minutes=10)
-        if not self.caught_up and self.now < patience:
+        patience = max(until, self.patient_since(item.event.project)) + timedelta(minutes=10)
+        if not self.is_caught_up(item.event.project) and self.now < patience:
             item.due = self.now.replace(microsecond=0) + timedelta(seconds=5 - self.now.second % 5)
             return
         self.let_go([item])
-        attempts = self.runs[item.event.project, item.event.run]
-        if any(attempt.number > item.attempt and attempt.begun <= until for attempt in attempts):
+        if self.begins_again(item, until):
             self.drop([item], "settle")
             names = [other.name for other in self.setup.rules]
             behind = self.setup.rules[names.index(item.rule) + 1 :]
             self.route(item.event, item.attempt, at=due, rules=behind, only=item.destination)
         else:
             self.ask_first(item, due)
+
+    def begins_again(self, item: Item, until: datetime) -> bool:
+        """True if another attempt, or another run of the same task, began after the failure."""
+        event = item.event
+        attempts = self.runs[event.project, event.run]
+        others = [
+            attempt
+            for (project, run), task in self.tasks.items()
+            if (project, task) == (event.project, event.task)
+            for attempt in self.runs[project, run]
+        ]
+        return any(attempt.number > item.attempt and attempt.begun <= until for attempt in attempts) or any(
+            event.at < attempt.begun <= until for attempt in others
+        )
 
     def leave_silence(self, batch: list[Item], due: datetime) -> None:
         """One message about all, but groups stay groups, and values are told once."""

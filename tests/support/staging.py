@@ -12,6 +12,7 @@ from aintandem_notify.config import Config
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.ingest import Ingest, open_ingest
+from aintandem_notify.ingest.releases import SHARED_LOOK_EVERY_S
 from aintandem_notify.rules import Router
 from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.store import Storage
@@ -68,12 +69,22 @@ class StageBench:
 
 @asynccontextmanager
 async def open_stages(
-    storage: Storage, config: Config, start: datetime = NOW, *, caught_up: bool = True
+    storage: Storage,
+    config: Config,
+    start: datetime = NOW,
+    *,
+    caught_up: bool = True,
+    shared_look_every_s: float = SHARED_LOOK_EVERY_S,
 ) -> AsyncIterator[StageBench]:
     """Run the ingest with this config until the block ends."""
     clock = TrioClock(start)
     async with open_ingest(
-        storage, router=Router(config), clock=clock, publish=lambda *_: None, wake=lambda _names: None
+        storage,
+        router=Router(config),
+        clock=clock,
+        publish=lambda *_: None,
+        wake=lambda _names: None,
+        shared_look_every_s=shared_look_every_s,
     ) as ingest:
         bench = StageBench(ingest, storage, clock, caught_up)
         bench.use(config)

@@ -138,6 +138,7 @@ TREE: dict[type[BaseException], list[type[BaseException]]] = {
         errors.StoreInUse,
         errors.StatementFailed,
         errors.MembershipLost,
+        errors.TransactionConflict,
     ],
     errors.OrchestratorError: [
         errors.LinkLost,

@@ -144,7 +144,10 @@ class Admitting:
 
     def windows(self, units: Iterable[Unit]) -> Windows:
         """The stored windows of these units."""
-        return self._store.stage_windows.read(key for unit in units for key in self._policy.window_keys(unit))
+        keys = {key for unit in units for key in self._policy.window_keys(unit)}
+        # Most are locked already: a release has locked its one destination, and ``Staging.admit`` locks first.
+        self._store.stage_locks.wait_for(key.destination for key in keys)
+        return self._store.stage_windows.read(keys)
 
     def store_windows(self, windows: Windows, before: Windows) -> None:
         """Store the windows that have changed since ``before``."""

@@ -120,6 +120,19 @@ class EpisodeKeeper:
             index = own_end
         return admissions + list(self._take_all(notifications[index:]))
 
+    def likely_recipients(
+        self, notifications: Sequence[tuple[Notification, Sequence[str]]], signals: Sequence[Signal]
+    ) -> set[str]:
+        """The destinations that may be told of ends by a rule with windows, as far as known."""
+        if not signals:
+            return set()
+        self._prepare(notifications, signals)
+        found = [episode for episode in self._by_key.values() if self._policy.has_windows(episode.rule)]
+        self.forget()  # they are read again under the locks
+        told = self._episodes.recipients([episode.id for episode in found])
+        names = {recipient.destination for recipients in told.values() for recipient in recipients}
+        return names.union(*(self._policy.destinations(episode.rule) for episode in found))
+
     def _prepare(
         self, notifications: Sequence[tuple[Notification, Sequence[str]]], signals: Sequence[Signal]
     ) -> list[Signal]:

@@ -45,14 +45,10 @@ class EpisodeTimers:
         self._postponed_until = postponed_until
         self._now = now
 
-    def fire(self, until: datetime) -> tuple[int, set[str]]:
-        """Carry out the actions that are due by ``until``, the first first.
-
-        Returns the number of episodes, and the destinations with new deliveries.
-        """
+    def fire(self, until: datetime) -> set[str]:
+        """Carry out the first actions that are due by ``until``; returns the destinations with new deliveries."""
         destinations: set[str] = set()
-        due = self._store.episodes.due(until, limit=MAX_FIRED)
-        for episode in due:
+        for episode in self._store.episodes.due(until, limit=MAX_FIRED):
             stages = self._policy.stages(episode.rule)
             action = episodes.next_due(episode, stages, self._policy.expire_s)
             if action is None or action[0] > until:
@@ -61,7 +57,7 @@ class EpisodeTimers:
                 self._store.episodes.set_due({episode.id: later})
             else:
                 destinations |= self._carry_out(episode, stages, *action)
-        return len(due), destinations
+        return destinations
 
     def _carry_out(self, episode: Episode, stages: Stages, at: datetime, action: Due) -> set[str]:
         match action:

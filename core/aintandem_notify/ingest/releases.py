@@ -27,7 +27,6 @@ LOOK_EVERY_S: Final = 60.0
 SHARED_LOOK_EVERY_S: Final = 1.0
 """The same in a shared store, where another agent may have added a silence, or died with holds that are due."""
 
-
 POSTPONED: Final = timedelta(minutes=5)
 """The pause before a hold is tried again that could not be released in any way."""
 
@@ -40,14 +39,22 @@ class HeldReleases:
     ``use`` replaces the rules; after a change of the silences call ``look_again``.
 
     Nothing is released before ``begin``: until then nobody knows whether projects are caught up.
+    ``shared_look_every_s``: as ``SHARED_LOOK_EVERY_S``.
     """
 
-    def __init__(self, storage: Storage, clock: Clock, router: EventRouter) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Clock,
+        router: EventRouter,
+        shared_look_every_s: float = SHARED_LOOK_EVERY_S,
+    ) -> None:
         self.policy: StagePolicy = StagePolicy()
         self.watching: Watching = Watching()
         self._router = router
         self._storage = storage
         self._clock = clock
+        self._shared_look_every_s = shared_look_every_s
         self._is_caught_up: Callable[[str], bool] | None = None
         self._begun_at = clock.now()
         self._silences: Sequence[Silence] = ()
@@ -114,7 +121,7 @@ class HeldReleases:
     def _look(self, store: Store, now: datetime) -> set[str]:
         with store.transaction():
             now = store.membership.now(now)
-            self._silences = store.silences.active(now)
+            self._silences = store.silences.active(now, lock=True)
             staging = self._staging(store, now)
             destinations = self.watching.look(store, self._router, staging, now, self._is_known_caught_up)
             self._next_due = self._next(store, now)
@@ -130,13 +137,15 @@ class HeldReleases:
     async def _fire(self, now: datetime) -> Fired:
         """Release due holds; one whose stages fail is sent without them. Raises StoreError."""
         try:
-            return await self._storage.run(lambda store: self._transact(store, now, Staging.fire))
+            if self._has_new_config:
+                await self._storage.run_again(lambda store: self._ask_again(store, now))
+            return await self._storage.run_again(lambda store: self._transact(store, now, Staging.fire))
         except Exception as error:  # a stage that fails must not keep anything from people
             if is_store_failure(error):
                 raise
             self._log_once("the stages of a rule have failed, its notifications are sent at once", error)
         try:
-            return await self._storage.run(lambda store: self._transact(store, now, Staging.fire_plainly))
+            return await self._storage.run_again(lambda store: self._transact(store, now, Staging.fire_plainly))
         except Exception as error:  # nothing more can be left out
             if is_store_failure(error):
                 raise
@@ -149,7 +158,9 @@ class HeldReleases:
         destinations: set[str] = set()
         for silence in due_words(self._silences, now):
             try:
-                destinations |= await self._storage.run(partial(self._announce_end, silence=silence, now=now))
+                destinations |= await self._storage.run_again(
+                    partial(self._announce_end, silence=silence, now=now)
+                )
             except Exception as error:  # the silence ends all the same, and is told then
                 if is_store_failure(error):
                     raise
@@ -169,24 +180,26 @@ class HeldReleases:
 
     def _set_timer(self) -> None:
         if self._storage.membership.is_shared:
-            self._look_at = trio.current_time() + SHARED_LOOK_EVERY_S
+            self._look_at = trio.current_time() + self._shared_look_every_s
         else:
             self._look_at = math.inf if self._next_due is None else trio.current_time() + LOOK_EVERY_S
 
     def _transact(self, store: Store, now: datetime, fire: Callable[[Staging], Fired]) -> Fired:
         with store.transaction():
             now = store.membership.now(now)
-            self._silences = store.silences.active(now)
-            if self._has_new_config:
-                store.held.make_due_if(self.policy.is_obsolete, now)
-                if store.traces.note_rules(self.policy.config_hash, now):
-                    store.episodes.reset_times(self.policy.rules_with_timers, self.policy.expire_s, now)
+            self._silences = store.silences.active(now, lock=True)
             fired = fire(self._staging(store, now))
             self._next_due = now if fired.more else self._next(store, now)
-            if fired.others:
-                self._next_due = now + timedelta(seconds=SHARED_LOOK_EVERY_S)
-        self._has_new_config = False
         return fired
+
+    def _ask_again(self, store: Store, now: datetime) -> None:
+        """Make everything due that the new config does not hold any more."""
+        with store.transaction():
+            now = store.membership.now(now)
+            store.held.make_due_if(self.policy.is_obsolete, now)
+            if store.traces.note_rules(self.policy.config_hash, now):
+                store.episodes.reset_times(self.policy.rules_with_timers, self.policy.expire_s, now)
+        self._has_new_config = False
 
     def admit(self, store: Store, changes: JournalChanges, signals: Sequence[Signal], now: datetime) -> set[str]:
         """Let the stages hold or drop new notifications; the others stay in ``changes``. In a transaction.
@@ -195,7 +208,10 @@ class HeldReleases:
         """
         if not signals and not self._concerns_stages(changes.notifications):
             return {name for _, names in changes.notifications for name in names}
-        staging = self._staging(store, store.membership.now(now))
+        now = store.membership.now(now)
+        if self._silences:  # one that has ended meanwhile must not hold anything until its former end
+            self._silences = store.silences.active(now, lock=True)
+        staging = self._staging(store, now)
         changes.notifications[:] = staging.admit(changes.notifications, signals=signals)
         times = (self._next_due, staging.next_due, next_word(self._silences, now))
         self._next_due = min((moment for moment in times if moment is not None), default=None)

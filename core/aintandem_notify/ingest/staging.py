@@ -39,14 +39,10 @@ _ASK_EVERY_S: Final = 5
 
 @dataclass(slots=True)
 class Fired:
-    """The effect of ``Staging.fire``: the destinations with new deliveries, and whether more is due already.
-
-    ``others``: another agent on the store is releasing something that is due.
-    """
+    """The effect of ``Staging.fire``: the destinations with new deliveries, and whether more may be due."""
 
     destinations: set[str] = field(default_factory=set)
     more: bool = False
-    others: bool = False
 
 
 class Staging:
@@ -77,6 +73,7 @@ class Staging:
         self._is_caught_up = is_caught_up
         self._begun_at = begun_at
         self._timers = EpisodeTimers(store, policy, router, self._admitting, self._postponed_until, now)
+        self._locked: set[str] = set()
 
     def admit(
         self,
@@ -85,6 +82,7 @@ class Staging:
         signals: Sequence[Signal] = (),
     ) -> list[tuple[Notification, Sequence[str]]]:
         """As ``Admitting.admit``, for new notifications and the signals between them; by default as of now."""
+        self._lock_first(notifications, signals)
         return self._admitting.admit(self._keeper.follow(notifications, signals), at or self._now)
 
     @property
@@ -92,28 +90,39 @@ class Staging:
         """The first of the times that ``admit`` has set; None if it has set none."""
         return min(filter(None, (self._admitting.next_due, self._keeper.next_due)), default=None)
 
+    def _lock_first(
+        self, notifications: Sequence[tuple[Notification, Sequence[str]]], signals: Sequence[Signal]
+    ) -> None:
+        """Lock the destinations of the windows before any episode: a release does so in this order."""
+        if self._store.stage_locks.is_shared:
+            names = {
+                name for about, names in notifications if self._policy.has_windows(about.rule) for name in names
+            }
+            self._store.stage_locks.wait_for(names | self._keeper.likely_recipients(notifications, signals))
+
     def fire(self, until: datetime | None = None) -> Fired:
-        """Release the due holds, the first first, each as of its due time; only those due by ``until``."""
+        """Release the due holds of each destination, the first first, each as of its due time.
+
+        Only those due by ``until``.
+        """
         limit = until or self._now
         fired, budget = Fired(), MAX_RELEASED
-        locked_out: set[object] = set()
+        others: set[str] = set()
         while budget > 0:
-            due = next((hold for hold in self._held.due(limit) if hold.id not in locked_out), None)
+            due = next((hold for hold in self._held.due(limit) if hold.id.destination not in others), None)
             timer_at = self._store.episodes.next_due()
             if timer_at is not None and timer_at <= (limit if due is None else min(due.due_at, limit)):
-                self._keeper.flush()
-                looked_at, destinations = self._timers.fire(limit if due is None else due.due_at)
-                self._keeper.forget()
-                fired.destinations |= destinations
-                budget -= 1 + looked_at
-                continue
-            if due is None:
-                fired.others = bool(locked_out)
+                fired.more = True
+                if not self._locked:  # or it comes in the next transaction: its words may go to any destination
+                    fired.destinations |= self._timers.fire(limit if due is None else due.due_at)
                 return fired
-            if not self._held.lock(due):
-                locked_out.add(due.id)
-                continue
-            budget -= 1 + self._release(due, fired)
+            if due is None:
+                fired.more = bool(others)
+                return fired
+            if self._lock(due.id.destination):
+                budget -= 1 + self._release(due, fired)
+            else:
+                others.add(due.id.destination)  # the next transaction waits for it
         fired.more = True
         return fired
 
@@ -122,12 +131,22 @@ class Staging:
         times = (self._held.next_due(), self._store.episodes.next_due())
         return min((moment for moment in times if moment is not None), default=None)
 
+    def _lock(self, destination: str) -> bool:
+        """True if the destination is locked. Only for the first one it waits: who has locked one must not wait."""
+        if not self._locked:
+            self._store.stage_locks.wait_for([destination])
+        elif destination not in self._locked and not self._store.stage_locks.take(destination):
+            return False
+        self._locked.add(destination)
+        return True
+
     def fire_plainly(self) -> Fired:
         """Send the notifications of the first due hold one by one, without asking any stage."""
         fired = Fired(more=True)
         due = next(iter(self._held.due(self._now)), None)
-        if due is None or not self._held.lock(due):
+        if due is None:
             return Fired()
+        self._lock(due.id.destination)
         self._queue_singles(due, self._held.rows(Selection(due), limit=MAX_RELEASED), fired)
         return fired
 

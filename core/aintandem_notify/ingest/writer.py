@@ -30,7 +30,7 @@ from aintandem_notify.ingest.batch_limits import (
 )
 from aintandem_notify.ingest.dedup import RecentChanges
 from aintandem_notify.ingest.plan import EventRouter, Plan, Submission, plan, split_in_half, unrouted_progress
-from aintandem_notify.ingest.releases import HeldReleases, is_store_failure
+from aintandem_notify.ingest.releases import SHARED_LOOK_EVERY_S, HeldReleases, is_store_failure
 from aintandem_notify.ingest.run_cache import RunCache
 from aintandem_notify.log import get_logger
 from aintandem_notify.stages.pipeline import StagePolicy
@@ -91,9 +91,10 @@ class Ingest:
         hooks: LivePublisher,
         wake: Wake,
         max_runs: int,
+        shared_look_every_s: float,
     ) -> None:
         self.router: EventRouter = router
-        self.releases: HeldReleases = HeldReleases(storage, clock, router)
+        self.releases: HeldReleases = HeldReleases(storage, clock, router, shared_look_every_s)
         self._storage = storage
         self._clock = clock
         self._hooks = hooks
@@ -267,7 +268,7 @@ class Ingest:
     async def _store(self, batch: Sequence[Submission], now: datetime) -> list[Plan]:
         """Store the batch in one transaction, or in several if an event in it causes a failure."""
         try:
-            return [await self._storage.run(lambda store: self._transact(store, batch, now))]
+            return [await self._storage.run_again(lambda store: self._transact(store, batch, now))]
         except Exception as error:  # an event that causes a failure must not affect the others
             if is_store_failure(error):
                 raise
@@ -284,7 +285,9 @@ class Ingest:
         stripped = [submission.without_texts() for submission in batch]
         try:
             return [
-                await self._storage.run(lambda store: self._transact(store, stripped, now, without_texts=True))
+                await self._storage.run_again(
+                    lambda store: self._transact(store, stripped, now, without_texts=True)
+                )
             ]
         except Exception as second_error:  # there is nothing more to remove
             if is_store_failure(second_error):
@@ -424,15 +427,24 @@ async def open_ingest(
     wake: Wake,
     listening: Callable[[], bool] = lambda: True,
     max_runs: int = MAX_CACHED_RUNS,
+    shared_look_every_s: float = SHARED_LOOK_EVERY_S,
 ) -> AsyncIterator[Ingest]:
     """Runs the ingest for as long as the block lasts. Events submitted by its end are committed.
 
     ``publish`` gets every new event once it is on disk, unless ``listening`` returns False. ``wake`` gets the
     destinations with new deliveries. None of the three may block. ``max_runs`` runs are cached; the others are
-    read from the store when an event is about them.
+    read from the store when an event is about them. In a shared store the ingest looks every
+    ``shared_look_every_s`` for holds and silences of other agents.
     """
-    hooks = LivePublisher(publish, listening)
-    ingest = Ingest(storage, router=router, clock=clock, hooks=hooks, wake=wake, max_runs=max_runs)
+    ingest = Ingest(
+        storage,
+        router=router,
+        clock=clock,
+        hooks=LivePublisher(publish, listening),
+        wake=wake,
+        max_runs=max_runs,
+        shared_look_every_s=shared_look_every_s,
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ingest._run)  # noqa: SLF001  # the task is the class's own, described here
         try:

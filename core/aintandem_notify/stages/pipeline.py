@@ -197,6 +197,11 @@ class StagePolicy:
         """True if failures settle by a subject that a template names, so that starts must be noted."""
         return any(stages.settle is not None for stages in self._templated.values())
 
+    def has_windows(self, rule: str) -> bool:
+        """True if windows decide about notifications of the rule."""
+        stages = self.stages(rule)
+        return stages.is_once or stages.group is not None or stages.throttle is not None
+
     def is_obsolete(self, stage: Stage, rule: str) -> bool:
         """True if the config does not let this stage hold notifications of the rule any more.
 

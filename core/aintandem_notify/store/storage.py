@@ -1,14 +1,14 @@
 """Runs functions of the synchronous store in a worker thread for trio, one at a time."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 
-from aintandem_notify.errors import MembershipLost
+from aintandem_notify.errors import MembershipLost, TransactionConflict
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.store.health import StoreStatus
@@ -16,6 +16,9 @@ from aintandem_notify.store.sharing.membership import SoleOwner
 from aintandem_notify.store.store import Store
 
 T = TypeVar("T")
+
+CONFLICT_TRIES: Final = 5
+"""Tries of a transaction that conflicts with others. The database notices a deadlock after a second."""
 
 
 class Storage:
@@ -80,6 +83,13 @@ class Storage:
                 self._last_status = self._store.status
                 self._status_changed.set()
                 self._status_changed = trio.Event()
+
+    async def run_again(self, transaction: Callable[[Store], T]) -> T:
+        """As ``run``, for one transaction; tries it again if one of another agent was in the way."""
+        for _ in range(CONFLICT_TRIES - 1):
+            with suppress(TransactionConflict):
+                return await self.run(transaction)
+        return await self.run(transaction)
 
 
 @asynccontextmanager

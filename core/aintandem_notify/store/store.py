@@ -8,7 +8,14 @@ from typing import Final
 
 from sqlalchemy import delete, insert, select, update
 
-from aintandem_notify.errors import MembershipLost, StatementFailed, StoreDamaged, StoreError, StoreFull
+from aintandem_notify.errors import (
+    MembershipLost,
+    StatementFailed,
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    TransactionConflict,
+)
 from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.store.engine.database import open_database
 from aintandem_notify.store.engine.schema import PREDECESSOR_KEY, SALT_KEY, meta
@@ -25,6 +32,7 @@ from aintandem_notify.store.sharing.shared_backlog import SharedBacklog
 from aintandem_notify.store.sharing.shared_outbox import SharedOutbox
 from aintandem_notify.store.stages.episodes import Episodes
 from aintandem_notify.store.stages.held import HeldNotifications
+from aintandem_notify.store.stages.locks import StageLocks
 from aintandem_notify.store.stages.silences import Silences
 from aintandem_notify.store.stages.traces import Traces
 from aintandem_notify.store.stages.untold import UntoldNotifications
@@ -82,7 +90,10 @@ class Store:
         self.journal: Journal = Journal(self._connection, self._notification_cache, self.membership.placement)
         self.gates: Gates = Gates(self._connection)
         self.retention: Retention = Retention(self._connection)
-        self.held: HeldNotifications = HeldNotifications(self._connection, lambda: self.membership.id)
+        self.stage_locks: StageLocks = StageLocks(self._connection)
+        self.held: HeldNotifications = HeldNotifications(
+            self._connection, self.stage_locks, lambda: self.membership.id
+        )
         self.episodes: Episodes = Episodes(self._connection, lambda: self.membership.id)
         self.stage_windows: StageWindows = StageWindows(self._connection)
         self.silences: Silences = Silences(self._connection)
@@ -126,7 +137,7 @@ class Store:
                 if purpose is not TransactionPurpose.READ and not self._status.is_well:
                     self._connection.execute(_WRITE_TEST)  # so that success proves that the store can be written
                 yield
-        except (MembershipLost, StatementFailed):
+        except (MembershipLost, StatementFailed, TransactionConflict):
             raise  # these are no trouble of the store
         except StoreError as error:
             self._record_failure(error)

@@ -18,6 +18,7 @@ from support.stage_traces import (
     Step,
     Trace,
     Wait,
+    ends_of,
     play,
     predict,
     rounded,
@@ -60,8 +61,8 @@ def days(choose: Choose) -> Iterator[Step]:
             for _ in range(choose((1, 3, STORM))):
                 runs += 1
                 name, project, task = f"run-{runs}", choose(projects), choose(("train", "report"))
-                end = choose(("task_failed", "task_failed", "task_completed"))
-                batch += [(kind, project, name, task, choose(("oom 5", "disk"))) for kind in ("task_started", end)]
+                kinds = ("task_started", choose(ends_of(task)))
+                batch += [(kind, project, name, task, choose(("oom 5", "disk"))) for kind in kinds]
             yield Happen(tuple(batch), choose((0, 0, 45)))
             yield some_events(choose, 3)  # the same runs again and again
             pause = min(left, choose((1, 20, 40, 300, 1200)))

@@ -73,6 +73,15 @@ async def test_a_silence_within_quiet_hours_takes_nothing_out_of_them(autojump_c
         assert await bench.titles() == [(3600, 'Task "t1" failed'), (3600, 'Task "t2" failed')]
 
 
+async def test_a_silence_that_the_agent_does_not_know_to_be_over_holds_nothing(autojump_clock: MockClock) -> None:
+    async with memory() as storage, open_stages(storage, failures()) as bench:
+        await silence(storage, bench, 600, task="t1")
+        await until(bench.clock, 10)
+        await storage.run(inside(lambda store: store.silences.end(["s1"], bench.clock.now())))
+        await bench.fail("t1")
+        assert await bench.titles() == [(10, 'Task "t1" failed')]
+
+
 async def test_a_later_rule_that_has_told_another_destination_tells_this_one_too(
     autojump_clock: MockClock,
 ) -> None:

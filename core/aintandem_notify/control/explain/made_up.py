@@ -169,7 +169,7 @@ def stage_state(store: Store, now: datetime) -> StageState:
 
     def windows(keys: Sequence[WindowKey]) -> Mapping[WindowKey, Window]:
         with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
-            return store.stage_windows.read(keys, lock=False)
+            return store.stage_windows.read(keys)
 
     def waiting(stage: Stage, destination: str, key: str) -> int:
         with store.transaction(purpose=TransactionPurpose.READ, fenced=False):

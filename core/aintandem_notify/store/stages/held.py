@@ -6,7 +6,6 @@ Every method is called inside a transaction of ``Store``.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -19,9 +18,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    text,
     true,
-    tuple_,
     type_coerce,
     update,
 )
@@ -33,6 +30,7 @@ from aintandem_notify.stages.summaries import HeldSummary
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.engine.schema import to_microseconds
 from aintandem_notify.store.stages.contents import RulePart, read_summary
+from aintandem_notify.store.stages.locks import StageLocks
 from aintandem_notify.store.tables.bulk_statement import BulkStatement
 from aintandem_notify.store.tables.event_keys import key_of, keys_have_times, timed_key
 
@@ -174,8 +172,11 @@ def _rule_parts(facts: Iterable[tuple[str, Severity, datetime]]) -> dict[str, Ru
 class HeldNotifications:
     """The held notifications of a store. ``agent_id`` returns this agent's id in a shared store, else None."""
 
-    def __init__(self, connection: Connection, agent_id: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(
+        self, connection: Connection, locks: StageLocks, agent_id: Callable[[], str | None] = lambda: None
+    ) -> None:
         self._connection = connection
+        self._locks = locks
         self._agent_id = agent_id
         self._keys_have_times = keys_have_times(connection)
         self._is_shared = connection.dialect.name == "postgresql"
@@ -234,11 +235,11 @@ class HeldNotifications:
         return [DueHold(key, due_at) for key, due_at in holds.items()]
 
     def next_due_besides(self, hold: DueHold) -> datetime | None:
-        """When the next hold of another key is due; None if there is none."""
-        key = tuple_(held_c.destination, held_c.stage, held_c.hold_key)
+        """When the next hold of another key at the same destination is due; None if there is none."""
+        other = or_(held_c.stage != hold.id.stage.value, held_c.hold_key != hold.id.key)
         due_at: datetime | None = self._connection.execute(
             select(func.min(held_c.due_at)).where(
-                _IS_HELD, self._is_ours(), key != (hold.id.destination, hold.id.stage.value, hold.id.key)
+                _IS_HELD, self._is_ours(), held_c.destination == hold.id.destination, other
             )
         ).scalar_one()
         return due_at
@@ -250,18 +251,6 @@ class HeldNotifications:
             return true()
         watched = select(schema.projects.c.id).where(schema.projects.c.owner == agent_id)
         return or_(held_c.stage != Stage.SETTLE.value, held_c.project_id.in_(watched))
-
-    def lock(self, hold: DueHold) -> bool:
-        """True if this agent may release the hold; in a shared store another agent may be about to."""
-        if not self._is_shared:
-            return True
-        name = f"{hold.id.stage}\n{hold.id.destination}\n{hold.id.key}".encode()
-        number = int.from_bytes(blake2b(name, digest_size=8).digest(), "big", signed=True)
-        return bool(
-            self._connection.execute(
-                text("SELECT pg_try_advisory_xact_lock(:number)"), {"number": number}
-            ).scalar()
-        )
 
     def rows(self, selection: Selection, *, after_id: int = 0, limit: int) -> list[HeldNotification]:
         """The first ``limit`` notifications behind the id ``after_id``."""
@@ -390,8 +379,9 @@ class HeldNotifications:
         return {destination: count for destination, count in self._connection.execute(query)}  # noqa: C416
 
     def end_silences(self, silence_ids: Sequence[str], now: datetime) -> None:
-        """Ask the stages again at ``now`` about the notifications that these silences hold."""
+        """Ask the stages again at ``now`` about the notifications that these silences hold. End them first."""
         silenced = and_(_IS_HELD, held_c.stage == Stage.SILENCES.value, held_c.hold_key.in_(silence_ids))
+        self._lock_all(silenced)
         self._connection.execute(update(schema.held).where(silenced).values(due_at=now))
 
     def ids_over(self, selection: Selection) -> list[int]:
@@ -412,11 +402,18 @@ class HeldNotifications:
 
         ``is_obsolete`` gets the stage and the rule of a hold.
         """
+        self._lock_all(_IS_HELD)
         held = select(held_c.stage, held_c.rule).where(_IS_HELD).distinct()
         for stage, rule in self._connection.execute(held).all():
             if is_obsolete(Stage(stage), rule):
                 same = and_(_IS_HELD, held_c.stage == stage, held_c.rule == rule, held_c.due_at > now)
                 self._connection.execute(update(schema.held).where(same).values(due_at=now))
+
+    def _lock_all(self, condition: ColumnElement[bool]) -> None:
+        """Lock the destinations of these notifications."""
+        if self._is_shared:
+            found = self._connection.execute(select(held_c.destination).where(condition).distinct())
+            self._locks.wait_for(found.scalars())
 
     def summarize(self, selection: Selection, *, max_titles: int) -> HeldSummary:
         """The contents of the selected notifications; there is at least one."""

@@ -18,6 +18,7 @@ class Silences:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._is_shared = connection.dialect.name == "postgresql"
 
     def add(self, silence: Silence) -> None:
         """Store a new silence."""
@@ -33,9 +34,14 @@ class Silences:
             },
         )
 
-    def active(self, now: datetime) -> list[Silence]:
-        """Those that have not expired, the next to expire first."""
+    def active(self, now: datetime, *, lock: bool = False) -> list[Silence]:
+        """Those that have not expired, the next to expire first.
+
+        ``lock``: in a shared store nobody can end them before the transaction ends, so they may hold more.
+        """
         query = select(schema.silences).where(silences_c.expires_at > now).order_by(silences_c.expires_at)
+        if lock and self._is_shared:
+            query = query.with_for_update(read=True)
         return [_silence(row) for row in self._connection.execute(query)]
 
     def by_ids(self, silence_ids: Collection[str]) -> list[Silence]:

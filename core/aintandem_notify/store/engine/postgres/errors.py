@@ -8,7 +8,7 @@ from typing import Final
 from psycopg import Error, OperationalError, ProgrammingError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from aintandem_notify.errors import StoreError, StoreFull
+from aintandem_notify.errors import StoreError, StoreFull, TransactionConflict
 from aintandem_notify.log import redact_start
 from aintandem_notify.store.engine.database_errors import statement_failed
 from aintandem_notify.store.engine.postgres.pooler import POOLER_MESSAGE
@@ -22,6 +22,7 @@ SQLSTATE_MESSAGES: Final[Mapping[str, str]] = {
     "53300": "it accepts no more connections; raise max_connections there",
     "53": "it is out of resources",
     "55P03": "a lock was not available in time",
+    "40": "another agent's transaction was in the way",
     "57014": "it took too long to answer",
     "25P03": "the connection was lost: a transaction took too long",
     "57P": "the connection was lost: the database ends or restarts",
@@ -33,6 +34,13 @@ SQLSTATE_MESSAGES: Final[Mapping[str, str]] = {
     "XX002": "it is damaged; see the log of the database",
 }
 """The operator's message for each SQLSTATE or prefix of one; the longest match wins."""
+
+_ERROR_TYPES: Final[Mapping[str, type[StoreError]]] = {
+    "53100": StoreFull,
+    "40P01": TransactionConflict,  # a deadlock
+    "40001": TransactionConflict,
+}
+"""The SQLSTATEs that are raised as a subclass of StoreError."""
 
 # libpq sets no SQLSTATE for these. The first are the server's own texts, in the server's language.
 _MESSAGES_WITHOUT_SQLSTATE: Final[Mapping[str, re.Pattern[str]]] = {
@@ -68,7 +76,7 @@ def translate_errors(name: str) -> Iterator[None]:
 
 
 def _to_store_error(name: str, error: BaseException | None) -> StoreError:
-    error_type = StoreFull if getattr(error, "sqlstate", None) == "53100" else StoreError
+    error_type = _ERROR_TYPES.get(getattr(error, "sqlstate", None) or "", StoreError)
     return error_type(f"store {name}: {message_for(error)}")
 
 
