@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Bench:
 
     @asynccontextmanager
     async def agent(
-        self, name: str, *, projects: tuple[str, ...] = PROJECTS, shell: str = 'exec "$@"'
+        self, name: str, *, projects: tuple[str, ...] = PROJECTS, shell: str = 'exec "$@"', rules: str = ""
     ) -> AsyncIterator[AgentProcess]:
         """Starts an agent with its own folder, as if on its own machine."""
         folder = self.folder / name
@@ -73,6 +74,7 @@ class Bench:
             f'[agent]\nname = "{name}"\n',
             f'[plugins.webhook.ops]\nurl = "{self.webhook.url}"\nevents = ["task_failed"]\n'
             f"parallel = {PARALLEL}\n",
+            rules,
             projects=projects,
         )
         async with open_agent("run", config, cwd=folder, shell=shell) as agent:
@@ -147,6 +149,39 @@ async def test_a_killed_agents_projects_are_taken_over_and_nothing_is_lost(
         await bench.wait_until_all_delivered()
         await ended_well(first)
     assert bench.webhook.ids.total() - len(bench.webhook.ids) <= PARALLEL
+
+
+async def test_all_that_a_killed_agent_held_is_told_once_by_another(tmp_path: Path, postgres: Postgres) -> None:
+    rules = (
+        '[[rules]]\nname = "held"\nevents = ["task_failed"]\nnotify = ["webhook.ops"]\n'
+        'settle = "2s"\ngroup = { by = ["rule"], wait = "2s", every = "2s" }\n'
+    )
+    async with open_bench(tmp_path, postgres) as bench, bench.agent("one", rules=rules) as first:
+        bench.silent = True
+        await bench.wait_until(lambda: bench.projects_by_agent() == {"one": 6})
+        async with bench.agent("two", rules=rules) as second:
+            await bench.wait_until(lambda: bench.projects_by_agent() == {"one": 3, "two": 3})
+            await bench.wait_until(
+                lambda: {socket.project_id for socket in bench.raw.open_sockets} == set(PROJECTS)
+            )
+            for socket in bench.raw.open_sockets:
+                now = datetime.now(UTC).isoformat()
+                await socket.send_event("task_failed", taskId=f"of-{socket.project_id}", error="x", timestamp=now)
+            held = "SELECT count(*) FROM held WHERE type = 'task_failed'"
+            await bench.wait_until(lambda: bench.query(held) == [(6,)])
+            second.kill()
+            await second.wait()
+        await bench.wait_until(lambda: bench.query(f"{held} AND told_by IS NULL") == [(0,)])
+        queued = "SELECT count(*) FROM deliveries WHERE state <> 'delivered'"
+        await bench.wait_until(lambda: bench.query(queued) == [(0,)])
+        await ended_well(first)
+    told = {
+        headers["webhook-id"]: body
+        for headers, body in zip(bench.webhook.headers, bench.webhook.deliveries, strict=True)
+    }
+    about = [body["data"]["event"] for body in told.values()]
+    failures = [event for event in about if event["type"] in ("task_failed", "digest")]
+    assert sum(event.get("count", 1) for event in failures) == len(PROJECTS)
 
 
 async def test_a_database_that_goes_away_stops_the_agent_until_it_is_back(
