@@ -17,6 +17,7 @@ from aintandem_notify.rules.effective_rules import Stages
 from aintandem_notify.rules.episode_words import EpisodeWord, Occasion, mark_fixed
 from aintandem_notify.stages import episodes
 from aintandem_notify.stages.episodes import EndedBy, Episode, Trouble
+from aintandem_notify.stages.facts import Facts
 from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.stages.trouble import (
     ENDING_TYPES,
@@ -425,7 +426,7 @@ def confirming(stages: Stages, event_type: str) -> Stages:
 
 def trouble_of(notification: Notification, number: int) -> Trouble:
     """The trouble with this number that the notification is about."""
-    event, run, project = notification.event, notification.run, notification.project
+    event, run, facts = notification.event, notification.run, Facts.of(notification, "")
     return Trouble(
         rule=notification.rule,
         number=number,
@@ -434,12 +435,12 @@ def trouble_of(notification: Notification, number: int) -> Trouble:
         occurred_at=event.timestamp,
         thread=notification.thread,
         notification_id=notification.id,
-        project_id=event.project_id or "",
-        project_name="" if project is None else project.name,
-        kind="" if run is None else run.kind.value,
-        run_id="" if run is None else run.id,
-        run_name="" if run is None else run.name,
-        workflow_id="" if run is None else run.workflow_id or "",
+        project_id=facts.project_id,
+        project_name=facts.project_name,
+        kind=facts.family,
+        run_id=facts.run_id,
+        run_name=facts.run_name,
+        workflow_id=facts.workflow_id,
         run_number=0 if run is None else run_number(run),
     )
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from aintandem_notify.domain.event_redaction import EventContext
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.domain.runs import RunRef
+from aintandem_notify.domain.runs import about_ref
 from aintandem_notify.ingest.admitting import Admitting
 from aintandem_notify.ingest.episode_keeping import Admission, EpisodeRouter, word
 from aintandem_notify.rules.effective_rules import Stages
@@ -90,13 +91,20 @@ class EpisodeTimers:
         self, episode: Episode, occasion: Occasion, number: int, names: Sequence[str], at: datetime
     ) -> set[str]:
         """Queue the word about the last trouble of the episode."""
-        event = self._store.episodes.last_event(episode)
-        if event is None:
-            return set()  # it is no longer in the journal
-        ref = RunRef(episode.project_id, event.family, episode.run_id)
-        run = self._store.journal.latest_runs([ref]).get(ref)
-        project = Project(id=episode.project_id, name=episode.project_name or episode.project_id)
+        trouble = last_trouble(self._store, episode)
+        if trouble is None:
+            return set()
         about = word(episode, occasion, self._now, number)
-        notification = self._router.about_episode(about, event, run, project, self._now)
+        notification = self._router.about_episode(about, *trouble, self._now)
         admission = Admission(notification=notification, names=names, episode=episode.id, is_word=True)
         return self._admitting.queue([admission], at)
+
+
+def last_trouble(store: Store, episode: Episode) -> EventContext | None:
+    """The event of the last trouble, with its run and project; None if it is no longer in the journal."""
+    event = store.episodes.last_event(episode)
+    if event is None:
+        return None
+    ref = about_ref(event)
+    run = None if ref is None else store.journal.latest_runs([ref]).get(ref)
+    return event, run, Project(id=episode.project_id, name=episode.project_name or episode.project_id)

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from aintandem_notify.domain.notification import Project
-from aintandem_notify.domain.runs import RunRef
 from aintandem_notify.ingest.admitting import Admitting
 from aintandem_notify.ingest.episode_keeping import Admission, EpisodeKeeper, EpisodeRouter, end_word
+from aintandem_notify.ingest.episode_timers import last_trouble
 from aintandem_notify.rules.episode_words import Occasion
 from aintandem_notify.stages import episodes
 from aintandem_notify.stages.episodes import EndedBy, Episode
@@ -45,14 +44,10 @@ def end_by_hand(
         return EndByHand(after, untold="the config has none of those who were told of the trouble any more")
     if not policy.stages(episode.rule).tell_end:
         return EndByHand(after, untold="the rule has tell_end = false")
-    event = store.episodes.last_event(episode)
-    if event is None:
+    trouble = last_trouble(store, episode)
+    if trouble is None:
         return EndByHand(after, untold="the event of the trouble is no longer stored")
-    ref = RunRef(episode.project_id, event.family, episode.run_id)
-    run = store.journal.latest_runs([ref]).get(ref)
-    project = Project(id=episode.project_id, name=episode.project_name or episode.project_id)
-    word = end_word(episode, now, Occasion.ENDED_BY_HAND)
-    notification = router.about_episode(word, event, run, project, now)
+    notification = router.about_episode(end_word(episode, now, Occasion.ENDED_BY_HAND), *trouble, now)
     keeper = EpisodeKeeper(store, policy, router, now)
     admission = Admission(notification=notification, names=names, is_word=True, is_end=True)
     queued = Admitting(store, policy, (), keeper, now).queue([admission], now)

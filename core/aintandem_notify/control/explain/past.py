@@ -23,7 +23,7 @@ from aintandem_notify.control.explain.trouble import asked_behind, stored_episod
 from aintandem_notify.domain.event_redaction import EventContext, generic_title, redact_event_context
 from aintandem_notify.domain.events import DigestEvent
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.domain.runs import run_ref
+from aintandem_notify.domain.runs import about_ref
 from aintandem_notify.log import redact
 from aintandem_notify.rules import default_texts
 from aintandem_notify.rules.effective_rules import Verdict
@@ -238,7 +238,7 @@ def _context(
     for note in traces.notifications:
         if (notification := store.outbox.read_notification(note.id)) is not None:
             return stored.event, notification.run, notification.project
-    event, ref = stored.event, run_ref(stored.event)
+    event, ref = stored.event, about_ref(stored.event)
     run = None if ref is None else store.journal.latest_runs([ref]).get(ref)
     return event, run, _project(event.project_id, traces, explainer, known)
 

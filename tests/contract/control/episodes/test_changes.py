@@ -12,6 +12,7 @@ from aintandem_notify.config import Config, QuietConfig
 from aintandem_notify.control.episodes.changes import Snooze, acknowledge, end, matchers_of, snooze
 from aintandem_notify.control.episodes.schemas import EndedEpisodeResponse
 from aintandem_notify.control.errors import RequestRefused
+from aintandem_notify.domain.events.watch_events import RunMissingEvent
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.maintenance.pruning import prune
 from aintandem_notify.rules import Router
@@ -20,7 +21,7 @@ from aintandem_notify.stages.facts import Facts
 from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.stages.silences import Silence
 from aintandem_notify.store import DeliveryState, PruneLimits, Settlement, Store
-from support.outbox import NOW, inside, memory
+from support.outbox import NOW, PROJECT, inside, memory
 from support.routing import config, destination, rule
 from support.staging import StageBench, open_stages, until, with_quiet
 
@@ -279,6 +280,22 @@ async def test_a_snooze_silences_the_subject_and_nothing_else(autojump_clock: Mo
             await storage.run(lambda store: snooze(store, wanted, NOW))
 
 
+async def test_runs_that_a_watch_misses_are_ended_and_snoozed(autojump_clock: MockClock) -> None:
+    settings = config(SLACK, rule("watched", "run_missing", "slack.team"))
+    async with memory() as storage, open_stages(storage, settings) as bench:
+        missing = RunMissingEvent(timestamp=NOW, project_id="p", watch="w", kind="task", pattern="night*")
+        await bench.ingest.commit(PROJECT, [missing])
+        await until(bench.clock, 60)
+        [episode] = await open_episodes(bench)
+        assert matchers_of(episode) == {"project": "p", "task": "night[*]"}
+        [(_, first)] = await bench.notifications()
+        silence = Silence("s", matchers_of(episode), NOW, NOW + timedelta(hours=1))
+        assert silence.matches(Facts.of(first, "slack.team"))
+        await end_all(bench, settings)
+        [_, (_, word)] = await bench.titles()
+        assert word == f"Ended by hand after 1 min: {first.title}"
+
+
 @pytest.mark.parametrize(
     ("facts", "matchers"),
     [
@@ -287,7 +304,7 @@ async def test_a_snooze_silences_the_subject_and_nothing_else(autojump_clock: Mo
         ({"kind": "workflow", "run_name": "w", "run_id": "e1", "workflow_id": "w*"}, {"workflow": "w[*]"}),
         ({"kind": "workflow", "run_id": "e1"}, {"workflow": "e1"}),
         ({"kind": "sandbox", "run_id": "box"}, {"sandbox": "box"}),
-        ({"type": "run_missing"}, {"rule": "r", "type": "run_missing"}),
+        ({"kind": "watch", "type": "run_missing"}, {"rule": "r", "type": "run_missing"}),
     ],
     ids=str,
 )
@@ -311,7 +328,7 @@ def test_a_snooze_names_one_subject(facts: dict[str, str], matchers: dict[str, s
         "r",
         "slack.team",
         episode.type,
-        episode.kind or "watch",
+        episode.kind,
         severity=None,  # type: ignore[arg-type]
         project_id="p",
         run_id=episode.run_id,
