@@ -61,7 +61,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Adds up what the processes of a measured test run wrote. No limit yet: see docs/decisions.md.
+    """Adds up what the processes of a measured test run wrote; fails below ``fail_under`` in pyproject.toml.
 
     ``COVERAGE_FILE=$PWD/.coverage COVERAGE_PROCESS_START=$PWD/pyproject.toml nox -s tests-3.11 coverage``
     """
