@@ -5,6 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from operator import attrgetter
 from typing import Final, TypeVar
 
@@ -120,6 +121,8 @@ class _Player:
         while steps and steps[0].at < restart.until:
             await self._carry_out_offline(steps.popleft(), restart.at)
         self._clock.set(restart.until)
+        for project in {*self._projects(), *self._down_since}:
+            await self._note_blind(project, restart.at, restart.until)
         async with self._open_agent() as ingest:
             projects, plugins = len(self._config.projects), len(self._config.instances)
             now = self._clock.now()
@@ -165,6 +168,7 @@ class _Player:
             wake=self._woken.update,
         ) as ingest:
             ingest.use(router, StagePolicy.of(self._config), watches_of(self._config))
+            ingest.releases.watching.expect(self._projects())
             ingest.releases.begin(self._is_caught_up)
             yield ingest
 
@@ -176,13 +180,15 @@ class _Player:
                 await ingest.commit(None, [AgentStoppedEvent(timestamp=self._clock.now())])
                 return
             await self._carry_out(ingest, steps.popleft())
+        expected = [expectation.at for expectation in self._scenario.expectations if expectation.at is not None]
+        await self._advance(max(expected, default=self._clock.now()))
         await self._advance(self._clock.now() + MAX_AFTER_END, only_while_held=True)
 
     async def _advance(self, until: datetime, *, only_while_held: bool = False) -> None:
         """Moves the clock from due time to due time, and then to ``until``."""
         while True:
             await wait_all_tasks_blocked()
-            due = await self._inside(lambda store: store.held.next_due())
+            due = await self._inside(partial(_next_due, only_held=only_while_held))
             if due is None or due > until:
                 break
             self._clock.set(max(due, self._clock.now() + _SOON))
@@ -236,6 +242,13 @@ class _Player:
                 await self._inside(lambda store: self._change_silence(store, step))
         await self._add_entry(step, "the agent does not run")
 
+    def _projects(self) -> list[Project]:
+        return [
+            Project(id=entry.id, name=entry.name or entry.id)
+            for entry in self._config.projects
+            if not entry.is_glob
+        ]
+
     def _is_caught_up(self, project_id: str) -> bool:
         return all(project.id != project_id for project in self._down_since)
 
@@ -262,6 +275,7 @@ class _Player:
         refs = {ref for event in missed if (ref := run_ref(event)) is not None}
         runs = await self._inside(lambda store: store.journal.latest_runs(refs))
         await ingest.commit(project, [ConnectionConnectedEvent(timestamp=now, project_id=project.id)])
+        await self._note_blind(project, since, now)
         observations = tuple(observe(runs, missed, now))
         result = await ingest.reconcile(project, ObservationBatch(observations, gap, ingest.transaction_no))
         event = FeedGapEvent(
@@ -276,6 +290,10 @@ class _Player:
             gone=result.gone,
         )
         await ingest.commit(project, [event])
+
+    async def _note_blind(self, project: Project, since: datetime, until: datetime) -> None:
+        """Note that nothing was heard of the project between the two times, as catching up does."""
+        await self._inside(lambda store: store.blind_times.add(project.id, since, until))
 
     def _change_silence(self, store: Store, step: SilenceBegins | SilenceEnds) -> None:
         if isinstance(step, SilenceBegins):
@@ -303,6 +321,14 @@ class _Player:
                 return fn(store)
 
         return await self._storage.run(call)
+
+
+def _next_due(store: Store, *, only_held: bool) -> datetime | None:
+    """When something is due next. Reminders and watches may go on for ever, so they end with the last step."""
+    times = [store.held.next_due()]
+    if not only_held:
+        times += [store.episodes.next_due(), store.watch_timers.next_due()]
+    return min((moment for moment in times if moment is not None), default=None)
 
 
 def _repeats_end(event: Event, runs: Mapping[RunRef, Run]) -> bool:

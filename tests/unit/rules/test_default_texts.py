@@ -185,7 +185,7 @@ READS = {
     ),
     "run_moving": (
         "info",
-        'Task "data-analysis" is moving again, after 5 min 12 s',
+        'Task "data-analysis" is moving again',
         "",
         "Project: Sales pipeline, Step: Load data, Watch: hung, Attempt: 2",
     ),

@@ -69,6 +69,13 @@ class Watching:
         self._by_name = {watch.name: watch for watch in watches}
         self.start_again()
 
+    def expect(self, projects: Iterable[Project]) -> None:
+        """Note that these projects are watched from now on, though nothing may have happened in them yet."""
+        for project in projects:
+            if self._projects.get(project.id) != project:
+                self._projects[project.id] = project
+                self._to_compare[project.id] = None
+
     def start_again(self) -> None:
         """Read all from the store that is remembered: a transaction may have failed."""
         self._generation += 1
@@ -107,10 +114,7 @@ class Watching:
     ) -> list[FoundEvent]:
         """Follow the changes of runs; ``before``: the runs as they were. Returns the events that this leads to."""
         projects = {item.project.id: item.project for item in batch if item.project is not None}
-        for project_id, project in projects.items():
-            if self._projects.get(project_id) != project:
-                self._projects[project_id] = project
-                self._to_compare[project_id] = None
+        self.expect(projects.values())
         self._note_blind_times(store, batch, now)
         if not self._watches:
             return []

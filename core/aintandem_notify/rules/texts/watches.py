@@ -40,7 +40,7 @@ def _missing(context: EventContext) -> str:
 
 
 def _moving(context: EventContext) -> str:
-    return f"{_run(context)} is moving again, after {_seconds(context)}"
+    return f"{_run(context)} is moving again"
 
 
 def _arrived(context: EventContext) -> str:

@@ -35,6 +35,10 @@ OUTPUT_RETENTION: Final = timedelta(hours=1)
 OUTPUT_TAIL_RETENTION: Final = timedelta(days=1)
 """Age at which an ended run loses its last lines of output; a late event may still need them until then."""
 
+BLIND_TIME_RETENTION: Final = timedelta(days=62)
+"""Age at which the times in which nothing was heard are deleted, at the earliest: twice the longest silence of a
+watch."""
+
 SEEN_MARGIN: Final = timedelta(hours=1)
 """A run is deleted only if it ended this long before its project's ``seen_until``. Then catching up treats the run
 as old, even if REST goes on listing it."""
@@ -166,6 +170,9 @@ class Retention:
         if len(rows) < limits.batch_size:
             self._delete(schema.stage_windows, schema.stage_windows.c.ends_at < limits.before)
             self._delete(schema.silences, schema.silences.c.expires_at < limits.before)
+            # A watch may look back as far.
+            oldest = limits.now - max(limits.keep, BLIND_TIME_RETENTION)
+            self._delete(schema.blind_times, schema.blind_times.c.ended_at < oldest)
         return PruneResult(removed, _resume_after(rows, limits, lambda _row: True))
 
     def prune_events(self, limits: PruneLimits, after: Any) -> PruneResult:

@@ -6,7 +6,7 @@ Every method is called inside a transaction of ``Store``.
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, Connection, case, delete, func, insert, select, type_coerce
+from sqlalchemy import BigInteger, Connection, case, func, insert, select, type_coerce
 
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.engine.schema import to_microseconds
@@ -51,7 +51,3 @@ class BlindTimes:
             select(func.max(blind_c.ended_at)).where(blind_c.project_id == project_id)
         ).scalar_one()
         return moment
-
-    def prune(self, before: datetime) -> int:
-        """Delete the times that ended before ``before``; returns their number."""
-        return self._connection.execute(delete(schema.blind_times).where(blind_c.ended_at < before)).rowcount
