@@ -313,8 +313,7 @@ class StageModel:
     def leave(self, stage: str, batch: list[Item], due: datetime) -> None:
         match stage:
             case "settle":
-                for item in batch:
-                    self.leave_settle(item, due)
+                self.leave_settle(batch[0], due)  # it may reach a later rule, where it is due before the others
             case "silence":
                 self.leave_silence(batch, due)
             case "quiet":
