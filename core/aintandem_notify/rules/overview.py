@@ -124,6 +124,8 @@ def _destinations_without_rule(
     config: Config, destinations: Sequence[str], table: Sequence[Route]
 ) -> Iterator[str]:
     served = {name for route in table if route.rule != AGENT_RULE for name in route.destinations}
+    served |= {name for rule in config.rules for step in rule.escalate for name in step.notify}
+    served |= {name for watch in config.watches for name in watch.notify or ()}
     fallbacks = {instance.common.fallback for instance in config.instances.values()}
     for name in destinations:
         if name not in served and name not in fallbacks:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify.config import ProjectConfig
+from aintandem_notify.config.rule_config import EscalationConfig
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.plugins import Catalog
 from aintandem_notify.rules import Route, Router
@@ -173,3 +174,8 @@ def test_an_agent_without_destinations_gets_a_warning() -> None:
     assert warnings(watcher("prometheus.all")) == [
         "there is no destination: nobody will be notified; add a table like [plugins.console.me]"
     ]
+
+
+def test_a_destination_of_an_escalation_or_a_watch_gets_something() -> None:
+    step = EscalationConfig(after="5m", notify=("file_log.audit",))
+    assert warnings(SLACK, FILE, rule("r", "task_failed", "slack.team", escalate=(step,))) == []
