@@ -110,3 +110,26 @@ async def test_whoever_was_told_of_trouble_is_told_of_its_end_after_a_kill(tmp_p
             _, fixed = await written(case, 2)
             assert fixed["title"].startswith("Fixed after")
             assert json.loads(await episodes(case, "list", "--json"))["episodes"] == []
+
+
+async def test_an_end_by_hand_is_told_at_once_and_an_acknowledgement_stays(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        configure(case)
+        async with case.agent(environ=state_folder(tmp_path)):
+            await case.connected()
+            await case.fail("t1")
+            [failed] = await written(case, 1)
+            listed = json.loads(await episodes(case, "list", "--json"))
+            [episode] = [entry for entry in listed["episodes"] if entry["rule"] == "held"]
+            done = await run_command(
+                "acknowledge", episode["id"], "--by", "ana", cwd=tmp_path, environ=state_folder(tmp_path)
+            )
+            assert done.out.startswith(f"episode {episode['id']} is acknowledged by ana "), done.err
+            ended = await episodes(case, "end", episode["id"][:9])
+            assert "file_log.later will be told" in ended
+            _, word = await written(case, 2)
+            assert word["title"].startswith("Ended by hand after ")
+            assert word["event"] == failed["event"]
+            listed = json.loads(await episodes(case, "list", "--all", "--json"))
+            [known] = [entry for entry in listed["episodes"] if entry["id"] == episode["id"]]
+            assert (known["ended_by"], known["acknowledged_by"]) == ("hand", "ana")
