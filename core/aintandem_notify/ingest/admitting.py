@@ -37,12 +37,30 @@ class Admitting:
         self.next_due: datetime | None = None
         """When the first of the notifications that were held in this transaction is due."""
 
-    def admit(self, admissions: Sequence[Admission], at: datetime) -> list[tuple[Notification, Sequence[str]]]:
+    def admit(
+        self, admissions: Iterable[Admission | None], at: datetime
+    ) -> list[tuple[Notification, Sequence[str]]]:
         """Ask the stages, as of ``at``. Returns those to store, each with the destinations told now.
 
-        Stores the held and the dropped ones itself.
+        Stores the held and the dropped ones itself. None: see ``EpisodeKeeper.follow``.
         """
         admitted: dict[str, tuple[Notification, Sequence[str]]] = {}
+        undecided: list[Admission] = []
+        for admission in admissions:
+            if admission is None:
+                self._admit(undecided, at, admitted)
+                undecided = []
+            else:
+                undecided.append(admission)
+        self._admit(undecided, at, admitted)
+        return list(admitted.values())
+
+    def _admit(
+        self,
+        admissions: Sequence[Admission],
+        at: datetime,
+        admitted: dict[str, tuple[Notification, Sequence[str]]],
+    ) -> None:
         if self._policy.is_empty and not self._silences:
             for admission in admissions:
                 notification = admission.notification
@@ -51,7 +69,7 @@ class Admitting:
                     for name in admission.names:
                         self._keeper.note_told(admission.episode, name, notification.id)
             self._keeper.flush()
-            return list(admitted.values())
+            return
         units = [self._units(admission) for admission in admissions]
         windows = self.windows(unit for row in units for unit in row)
         opened = dict(windows)
@@ -73,9 +91,8 @@ class Admitting:
         self.store_windows(windows, opened)
         self._store.held.add(holds, self._now, config_hash=self._policy.config_hash)
         self._keeper.flush()
-        return list(admitted.values())
 
-    def queue(self, admissions: Sequence[Admission], at: datetime) -> set[str]:
+    def queue(self, admissions: Iterable[Admission | None], at: datetime) -> set[str]:
         """As ``admit``, and stores the others, too; returns the destinations with new deliveries."""
         changes = JournalChanges()
         destinations: set[str] = set()

@@ -104,22 +104,37 @@ class EpisodeKeeper:
         """The projects of the signals that had a current episode before this transaction."""
         self._told: dict[tuple[str, str], str] = {}
         """The notification by episode and destination."""
+        self._undecided: set[str] = set()
+        """The episodes with trouble about which the stages have not decided yet."""
         self._successes: dict[int, datetime] = {}
         """The newest successes of this transaction, by subject: they are not stored yet."""
 
     def follow(
         self, notifications: Sequence[tuple[Notification, Sequence[str]]], signals: Sequence[Signal] = ()
-    ) -> list[Admission]:
-        """The notifications, with those about the ends of episodes, in the order of their events."""
-        signals = self._prepare(notifications, signals)
-        admissions: list[Admission] = []
+    ) -> Iterator[Admission | None]:
+        """The notifications, with those about the ends of episodes, in the order of their events.
+
+        None: decide about all before it, and note who is told, before you ask for the next one. That may be about
+        the end of trouble of theirs.
+        """
         index = 0
-        for signal in signals:
+        for signal in self._prepare(notifications, signals):
             own_end = signal.position + signal.count
-            admissions += self._take_all(notifications[index : signal.position])
-            admissions += self._follow_signal(signal, notifications[signal.position : own_end])
+            yield from self._take_all(notifications[index : signal.position])
+            if self._ends_undecided(signal):
+                yield None
+                self._undecided.clear()
+            yield from self._follow_signal(signal, notifications[signal.position : own_end])
             index = own_end
-        return admissions + list(self._take_all(notifications[index:]))
+        yield from self._take_all(notifications[index:])
+
+    def _ends_undecided(self, signal: Signal) -> bool:
+        """True if the event may end trouble of this transaction, of which nobody knows yet whether it is told."""
+        if not self._undecided or signal.event.type not in ENDING_TYPES:
+            return False
+        numbers = (*endings(signal.event, signal.run), run_number(signal.run))
+        templated = self._policy.templated_numbers(*_about(signal)).values()
+        return any(episode.id in self._undecided for episode in self._concerned((*numbers, *templated)))
 
     def likely_recipients(
         self, notifications: Sequence[tuple[Notification, Sequence[str]]], signals: Sequence[Signal]
@@ -215,6 +230,7 @@ class EpisodeKeeper:
         before = self._by_key.get(key)
         after, takes = episodes.take(before, trouble, confirming(stages, trouble.type))
         self._put(after, is_new=before is None)
+        self._undecided.add(after.id)
         return Taken(after.id, takes)
 
     def _has_succeeded_since(self, trouble: Trouble) -> bool:

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 from aintandem_notify.config import Config, QuietConfig
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.stages.silences import Silence
-from support.outbox import NOW, inside, memory
+from support.outbox import NOW, PROJECT, event, inside, memory
 from support.routing import config, destination, rule
 from support.staging import StageBench, open_stages, until, with_quiet
 
@@ -271,4 +271,21 @@ async def test_a_sandbox_that_runs_again_is_over(autojump_clock: MockClock) -> N
         assert [title for _, title in await bench.titles()] == [
             'Sandbox "s1" has an error',
             'Fixed after 30 s: Sandbox "s1" started',
+        ]
+
+
+async def test_trouble_and_its_end_in_one_transaction_are_both_told(autojump_clock: MockClock) -> None:
+    async with memory() as storage, open_stages(storage, failures()) as bench:
+        happened = [
+            event(kind, run=run, at=second, task="import")
+            for second, (kind, run) in enumerate(
+                [("task_failed", "r1"), ("task_failed", "r2"), ("task_completed", "r3"), ("task_failed", "r4")]
+            )
+        ]
+        await bench.ingest.commit(PROJECT, happened)
+        assert [title for _, title in await bench.titles()] == [
+            'Task "import" failed',
+            'Task "import" failed',
+            'Fixed after 2 s: Task "import" completed',
+            'Task "import" failed',
         ]
