@@ -19,6 +19,8 @@ DESTINATIONS = """
 webhook_url = "https://hooks.slack.example/a"
 [plugins.slack.ops]
 webhook_url = "https://hooks.slack.example/b"
+[plugins.slack.lead]
+webhook_url = "https://hooks.slack.example/d"
 [plugins.slack.sales]
 webhook_url = "https://hooks.slack.example/c"
 """

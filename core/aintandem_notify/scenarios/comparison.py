@@ -167,6 +167,8 @@ def describe_untold(item: Untold, show: Callable[[datetime], str]) -> str:
     if item.until is None:
         return f"dropped by {item.stage.label}: {item.reason.removeprefix(f'{item.stage.label}: ')}"
     named = item.stage in (Stage.SILENCES, Stage.QUIET)
+    if item.stage is Stage.HELD_BACK_BY:
+        return f"held back by open trouble until {show(item.until)} at most"
     return f"held by {item.stage.label}{f' {item.hold_key}' if named else ''} until {show(item.until)}"
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -291,18 +291,6 @@ class Episodes:
         return any(
             self._connection.execute(query.limit(1)).first() is not None for query in (of_runs, of_template)
         )
-
-    def prune(self, before: datetime, *, limit: int) -> int:
-        """Delete some of the episodes whose last trouble is older; returns how many."""
-        old = select(episodes_c.id).where(episodes_c.last_at < before).order_by(episodes_c.last_at)
-        ids = list(self._connection.execute(old.limit(limit)).scalars())
-        if ids:
-            self._connection.execute(schema.episode_recipients.delete().where(recipients_c.episode.in_(ids)))
-            self._connection.execute(schema.episodes.delete().where(episodes_c.id.in_(ids)))
-        self._connection.execute(
-            schema.subject_starts.delete().where(schema.subject_starts.c.begun_at < before - timedelta(days=1))
-        )
-        return len(ids)
 
 
 # One parameter for all numbers: as many parameters as numbers cost many times as much.

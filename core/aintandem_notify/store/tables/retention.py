@@ -43,6 +43,9 @@ SEEN_MARGIN: Final = timedelta(hours=1)
 """A run is deleted only if it ended this long before its project's ``seen_until``. Then catching up treats the run
 as old, even if REST goes on listing it."""
 
+LONGEST_SETTLE: Final = timedelta(days=31)
+"""The longest time for which a failure may settle: a start within it may still count."""
+
 PRUNE_LOCK: Final = int.from_bytes(b"AINTprun", "big") >> 1
 """The advisory lock with which agents that share a PostgreSQL take turns."""
 
@@ -53,6 +56,7 @@ events_c: Final = schema.events.c
 runs_c: Final = schema.runs.c
 receipts_c: Final = schema.receipts.c
 gates_c: Final = schema.gates.c
+episodes_c: Final = schema.episodes.c
 _RUN_REF: Final = (runs_c.project_id, runs_c.kind, runs_c.id)
 _IS_QUEUED: Final = deliveries_c.state == DeliveryState.QUEUED.value
 # Each DELETE repeats these conditions: in a shared store another agent may just have queued an ended delivery
@@ -175,6 +179,17 @@ class Retention:
             self._delete(schema.blind_times, schema.blind_times.c.ended_at < oldest)
         return PruneResult(removed, _resume_after(rows, limits, lambda _row: True))
 
+    def prune_episodes(self, limits: PruneLimits, after: Any) -> PruneResult:  # noqa: ARG002  # as each step has it
+        """Deletes episodes without trouble for long, also those that have no end, and who was told of them."""
+        page = select(episodes_c.id).where(episodes_c.last_at < limits.before).order_by(episodes_c.last_at)
+        rows = self._rows(page.limit(limits.batch_size))
+        ids = [row.id for row in rows]
+        self._delete(schema.episode_recipients, schema.episode_recipients.c.episode.in_(ids))
+        removed = self._delete(schema.episodes, and_(episodes_c.id.in_(ids), episodes_c.last_at < limits.before))
+        if len(rows) < limits.batch_size:
+            self._delete(schema.subject_starts, schema.subject_starts.c.begun_at < limits.before - LONGEST_SETTLE)
+        return PruneResult(removed, _resume_after(rows, limits, lambda _row: True))
+
     def prune_events(self, limits: PruneLimits, after: Any) -> PruneResult:
         """Deletes events without a notification."""
         page = select(events_c.id, events_c.received_at).where(events_c.id > (after or 0))
@@ -259,6 +274,7 @@ PruneStep = Callable[[Retention, PruneLimits, Any], PruneResult]
 PRUNE_STEPS: Final[Mapping[str, PruneStep]] = {
     "outputs": Retention.prune_outputs,
     "held": Retention.prune_held,
+    "episodes": Retention.prune_episodes,
     "deliveries": Retention.prune_deliveries,
     "events": Retention.prune_events,
     "runs": Retention.prune_runs,
