@@ -6,7 +6,7 @@ sentence of code. ``stage_traces`` plays the same trace to the model and to the 
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from support.stage_model_words import (
@@ -21,6 +21,7 @@ from support.stage_model_words import (
     RuleSketch,
     Setup,
     Told,
+    Trouble,
     Window,
     hits,
     quiet_end,
@@ -41,6 +42,9 @@ class StageModel:
     runs: dict[tuple[str, str], list[Attempt]] = field(default_factory=dict)
     tasks: dict[tuple[str, str], str] = field(default_factory=dict)
     """The names of the tasks that ran."""
+    troubles: dict[tuple[str, str, str], Trouble] = field(default_factory=dict)
+    """Those that are not over, by rule, project and task."""
+    taken: dict[tuple[str, Happening], tuple[Trouble | None, bool]] = field(default_factory=dict)
     made: int = 0
 
     def __post_init__(self) -> None:
@@ -111,7 +115,7 @@ class StageModel:
         if event.type in ENDS:
             if attempts[-1].state == ENDS[event.type]:
                 return None
-            attempts[-1].state = ENDS[event.type]
+            attempts[-1].state, attempts[-1].ended = ENDS[event.type], event.at
         return attempts[-1].number
 
     # Rules.
@@ -130,16 +134,90 @@ class StageModel:
                 if destination not in served and only in (None, destination):
                     served.add(destination)
                     made.append(self.item(event, attempt, rule, destination))
+        ends = self.end_trouble(event) if event.type == "task_completed" and only is None else {}
         for item in made:
             found = self.setup.rule(item.rule)
-            if found is not None and found.settle is not None and event.type == "task_failed":
+            if item.destination in ends:
+                item.is_end, item.once = True, None
+                self.ask_first(item, at)
+            elif found is not None and found.settle is not None and event.type == "task_failed":
                 self.hold([item], "settle", item.rule, event.at + timedelta(seconds=found.settle))
             else:
-                self.ask_first(item, at)
+                self.ask_on(item, at)
+        for destination, name in ends.items():
+            if destination not in served:
+                rule = self.setup.rule(name) or RuleSketch(name, (), ())
+                word = self.item(event, attempt, replace(rule, severity=None), destination)
+                word.is_end, word.is_word, word.once = True, True, None
+                self.ask_first(word, at)
 
-    def item(self, event: Happening, attempt: int, rule: RuleSketch, destination: str) -> Item:
-        self.made += 1
-        severity = rule.severity or SEVERITIES[event.type]
+    # Trouble.
+
+    def ask_on(self, item: Item, at: datetime) -> None:
+        """Does the rule take the event? Else those behind are asked."""
+        rule = self.setup.rule(item.rule) or RuleSketch(item.rule, (), (), tell_end=True)
+        takes = rule.on is None
+        if item.event.type == "task_failed":
+            item.trouble, takes = self.take_trouble(item.event, rule)
+        if takes:
+            self.ask_first(item, at)
+            return
+        self.drop([item], "on")
+        self.route_behind(item, at)
+
+    def route_behind(self, item: Item, at: datetime) -> None:
+        names = [other.name for other in self.setup.rules]
+        behind = self.setup.rules[names.index(item.rule) + 1 :]
+        self.route(item.event, item.attempt, at=at, rules=behind, only=item.destination)
+
+    def take_trouble(self, event: Happening, rule: RuleSketch) -> tuple[Trouble | None, bool]:
+        """The trouble that the failure belongs to, and whether the rule takes it: once for all destinations."""
+        if (rule.name, event) not in self.taken:
+            self.taken[rule.name, event] = self.decide_trouble(event, rule)
+        return self.taken[rule.name, event]
+
+    def decide_trouble(self, event: Happening, rule: RuleSketch) -> tuple[Trouble | None, bool]:
+        if any(
+            attempt.state == "completed" and attempt.ended is not None and attempt.ended > event.at
+            for (project, run), task in self.tasks.items()
+            if (project, task) == (event.project, event.task)
+            for attempt in self.runs[project, run]
+        ):
+            return None, rule.on is None  # it is over
+        place = (rule.name, event.project, event.task)
+        trouble = self.troubles.setdefault(place, Trouble(rule.name, event.at, event.at))
+        was_confirmed = trouble.is_confirmed
+        trouble.failures, trouble.successes = trouble.failures + 1, 0
+        trouble.last = max(trouble.last, event.at)
+        trouble.is_confirmed = was_confirmed or trouble.failures >= rule.confirm
+        if rule.on is None:
+            return trouble, True
+        return trouble, not was_confirmed and trouble.is_confirmed and "first_failure" in rule.on
+
+    def end_trouble(self, event: Happening) -> dict[str, str]:
+        """The destinations that are told of the end, each with the rule of its oldest trouble."""
+        over: list[Trouble] = []
+        for place, trouble in list(self.troubles.items()):
+            if place[1:] != (event.project, event.task) or event.at < trouble.last:
+                continue
+            rule = self.setup.rule(trouble.rule)
+            trouble.successes += 1
+            if trouble.is_confirmed and rule is not None and trouble.successes < rule.confirm:
+                continue
+            trouble.is_over = True
+            del self.troubles[place]
+            over += [trouble] if trouble.is_confirmed else []
+        ends: dict[str, str] = {}
+        for trouble in sorted(over, key=lambda one: (one.begun, one.rule)):
+            rule = self.setup.rule(trouble.rule)
+            names = trouble.told if rule is None or rule.tell_end else []
+            if rule is not None and rule.on is not None and "recovered" in rule.on:
+                names = [*names, *rule.notify]
+            for name in names:
+                ends.setdefault(name, trouble.rule)
+        return ends
+
+    def group_of(self, event: Happening, rule: RuleSketch, severity: str) -> tuple[str, ...]:
         values = {
             "project": event.project,
             "task": event.task,
@@ -148,6 +226,11 @@ class StageModel:
             "rule": rule.name,
             "error": re.sub(r"\d+", "#", event.error),
         }
+        return tuple(values[word] for word in rule.by)
+
+    def item(self, event: Happening, attempt: int, rule: RuleSketch, destination: str) -> Item:
+        self.made += 1
+        severity = rule.severity or SEVERITIES[event.type]
         once = {"error": f"={event.error}", "task": f"={event.task}"}.get(rule.once or "", "")
         return Item(
             self.made,
@@ -158,7 +241,7 @@ class StageModel:
             severity,
             self.now,
             once if rule.once is not None or rule.cooldown is not None else None,
-            tuple(values[word] for word in rule.by) if rule.by else None,
+            self.group_of(event, rule, severity) if rule.by else None,
             unit=self.made,
         )
 
@@ -170,6 +253,8 @@ class StageModel:
             self.ask_throttle([item], at, kind="single")
 
     def silenced(self, item: Item) -> bool:
+        if item.is_end:
+            return False
         matching = [hush for hush in self.silences if hush.begins <= self.now < hush.expires and hits(hush, item)]
         if not matching:
             return False
@@ -229,7 +314,8 @@ class StageModel:
             end = quiet_end(night, self.now)
             if night.name not in names or end is None or {item.severity for item in unit} & set(night.exceptions):
                 continue
-            if night.then == "drop" and quiet_end(night, min(item.arrived for item in unit)) is not None:
+            may_drop = night.then == "drop" and not any(item.is_end for item in unit)
+            if may_drop and quiet_end(night, min(item.arrived for item in unit)) is not None:
                 self.drop(unit, "quiet")
                 return "drop"
             if latest is None or end > latest[0]:
@@ -269,6 +355,9 @@ class StageModel:
         items = sorted(items, key=lambda item: item.number)
         destination, severity = items[0].destination, max((item.severity for item in items), key=RANKS.index)
         labels = tuple(item.label for item in items)
+        for item in items:
+            if item.trouble is not None and not item.trouble.is_over and item.trouble.is_confirmed:
+                item.trouble.told += [] if destination in item.trouble.told else [destination]
         if len(items) == 1:
             self.told.append(Told(self.now, destination, "single", labels, severity))
             return
@@ -325,7 +414,7 @@ class StageModel:
         rule = self.setup.rule(item.rule)
         if rule is None or rule.settle is None:
             self.let_go([item])
-            self.ask_first(item, due)
+            self.ask_on(item, due)
             return
         until = min(item.event.at + timedelta(seconds=rule.settle), due)
         patience = max(until, self.patient_since(item.event.project)) + timedelta(minutes=10)
@@ -335,11 +424,9 @@ class StageModel:
         self.let_go([item])
         if self.begins_again(item, until):
             self.drop([item], "settle")
-            names = [other.name for other in self.setup.rules]
-            behind = self.setup.rules[names.index(item.rule) + 1 :]
-            self.route(item.event, item.attempt, at=due, rules=behind, only=item.destination)
+            self.route_behind(item, due)
         else:
-            self.ask_first(item, due)
+            self.ask_on(item, due)
 
     def begins_again(self, item: Item, until: datetime) -> bool:
         """True if another attempt, or another run of the same task, began after the failure."""

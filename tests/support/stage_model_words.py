@@ -1,6 +1,6 @@
 """The words of the model of the stages, and its own reckoning of quiet hours."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
 from zoneinfo import ZoneInfo
@@ -42,6 +42,9 @@ class RuleSketch:
     limit: int | None = None
     per: int = 0
     quiet: str | None = None
+    on: tuple[str, ...] | None = None
+    confirm: int = 1
+    tell_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,21 @@ class Attempt:
     number: int
     begun: datetime
     state: str = "running"
+    ended: datetime | None = None
+
+
+@dataclass
+class Trouble:
+    """Failures of one task that a rule has taken: how many, the successes in a row since, and who was told."""
+
+    rule: str
+    begun: datetime
+    last: datetime
+    failures: int = 0
+    successes: int = 0
+    is_confirmed: bool = False
+    is_over: bool = False
+    told: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -106,10 +124,15 @@ class Item:
     stage: str = ""
     key: object = ""
     due: datetime = NEVER
+    trouble: Trouble | None = None
+    is_end: bool = False
+    is_word: bool = False
 
     @property
     def label(self) -> str:
-        return f"{self.event.project}/{self.event.run}#{self.attempt} {self.event.type}"
+        """The title; words about an end have one of their own."""
+        begin = "fixed " if self.is_word else ""
+        return f"{begin}{self.event.project}/{self.event.run}#{self.attempt} {self.event.type}"
 
 
 @dataclass(frozen=True, order=True)

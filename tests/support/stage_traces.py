@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
@@ -14,6 +14,7 @@ from sqlalchemy import text
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aintandem_notify.config import Config, QuietConfig
+from aintandem_notify.config.models import EpisodesConfig
 from aintandem_notify.domain.events import DigestEvent
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.stages.silences import Silence
@@ -32,7 +33,7 @@ DESTINATIONS = ("slack.team", "file_log.audit")
 PROJECTS = ("sales", "ops")
 TASKS = ("train", "report")
 WELL = "report"
-"""The task that never fails. The others never succeed: the ends of trouble have a model of their own."""
+"""The task that never fails; the others never succeed, where trouble must not end."""
 ERRORS = ("oom 5", "oom 7", "disk")
 TITLE = "{{ project.id }}/{{ run.id }}#{{ run.attempt }} {{ event.type }}"
 
@@ -97,12 +98,13 @@ class Trace:
 # The possible events.
 
 
-def some_setup(choose: Choose) -> Setup:
-    """Some rules and quiet hours."""
+def some_setup(choose: Choose, *, ends: bool = True) -> Setup:
+    """Some rules and quiet hours; ``ends``: trouble of which people are told may end."""
     nights = tuple(_some_night(choose, name) for name in ("night", "lunch"))
     recipients = ((DESTINATIONS[0],), DESTINATIONS, DESTINATIONS)
-    last = _some_rule(choose, "last", recipients)  # if all were for nobody, every destination would be told
-    rules = (*(_some_rule(choose, f"r{number}", (*recipients, ())) for number in range(choose((0, 1, 2)))), last)
+    last = _some_rule(choose, "last", recipients, ends)  # if all were for nobody, every destination would be told
+    numbers = range(choose((0, 1, 2)))
+    rules = (*(_some_rule(choose, f"r{number}", (*recipients, ()), ends) for number in numbers), last)
     quiet_of = tuple((name, choose(("", "", "", "night", "lunch"))) for name in DESTINATIONS)
     return Setup(rules, nights, tuple((name, quiet) for name, quiet in quiet_of if quiet))
 
@@ -123,11 +125,12 @@ def _some_night(choose: Choose, name: str) -> Night:
     )
 
 
-def _some_rule(choose: Choose, name: str, recipients: Sequence[tuple[str, ...]]) -> RuleSketch:
+def _some_rule(choose: Choose, name: str, recipients: Sequence[tuple[str, ...]], ends: bool) -> RuleSketch:
     def some(*values: Any) -> Any:
         return choose((None, None, *values))
 
     has_group, has_throttle = choose((True, False)), choose((True, False, False))
+    on = some(("first_failure",), ("first_failure", "recovered"), ("recovered",)) if ends else None
     return RuleSketch(
         name,
         choose((("task_failed",), ("task_failed", "task_completed"), ("task_failed", "task_cancelled"))),
@@ -142,15 +145,18 @@ def _some_rule(choose: Choose, name: str, recipients: Sequence[tuple[str, ...]])
         limit=choose((1, 2)) if has_throttle else None,
         per=choose((120, 3600)),
         quiet=some("night", "lunch"),
+        on=on,
+        confirm=choose((1, 1, 2)) if on else 1,
+        tell_end=choose((True, True, False)) if ends else False,
     )
 
 
-def some_events(choose: Choose, most: int) -> Happen:
+def some_events(choose: Choose, most: int, *, ends: bool = True) -> Happen:
     events: list[tuple[str, str, str, str, str]] = []
     for _ in range(choose(range(1, most + 1))):
         project, task, error = choose(PROJECTS), choose(TASKS), choose(ERRORS)
         run = f"{task}-{choose(range(4))}"
-        end = choose(("", *ends_of(task)))
+        end = choose(("", "task_failed", "task_failed", "task_completed") if ends else ("", *ends_of(task)))
         events += [(kind, project, run, task, error) for kind in ("task_started", end) if kind]
     return Happen(tuple(events), choose((0, 0, 0, 45, 90)))
 
@@ -162,7 +168,7 @@ def ends_of(task: str) -> tuple[str, ...]:
     )
 
 
-def some_step(choose: Choose, number: int) -> Step:
+def some_step(choose: Choose, number: int, *, ends: bool = True) -> Step:
     kind = choose(
         ("wait",) * 6 + ("happen",) * 6 + ("restart", "restart", "reload", "silence", "silence", "end", "link")
     )
@@ -170,15 +176,15 @@ def some_step(choose: Choose, number: int) -> Step:
         case "wait":
             return Wait(choose((1, 10, 29, 30, 60, 120, 290, 600, 3600, 4 * 3600, 11 * 3600)))
         case "happen":
-            return some_events(choose, 4)
+            return some_events(choose, 4, ends=ends)
         case "restart":
             return (
-                Restart(choose((0, 1, 45, 300, 3600, 9 * 3600)), some_setup(choose))
+                Restart(choose((0, 1, 45, 300, 3600, 9 * 3600)), some_setup(choose, ends=ends))
                 if choose((True, False))
                 else Restart(choose((0, 45, 3600)), SAME)
             )
         case "reload":
-            return Reload(some_setup(choose))
+            return Reload(some_setup(choose, ends=ends))
         case "silence":
             matchers = choose(
                 (
@@ -211,9 +217,9 @@ BEGINS = tuple(
 """Before nights on which clocks change, and on a usual day."""
 
 
-def some_trace(choose: Choose, length: int) -> Trace:
-    setup = some_setup(choose)
-    steps = tuple(some_step(choose, number) for number in range(length))
+def some_trace(choose: Choose, length: int, *, ends: bool = True) -> Trace:
+    setup = some_setup(choose, ends=ends)
+    steps = tuple(some_step(choose, number, ends=ends) for number in range(length))
     return Trace(setup, (*steps, Link(up=True), Wait(5 * 86400)), choose(BEGINS))
 
 
@@ -270,7 +276,9 @@ def real_config(setup: Setup) -> Config:
             group={"by": list(sketch.by), "wait": sketch.wait, "every": sketch.every} if sketch.by else None,
             throttle={"limit": sketch.limit, "per": sketch.per} if sketch.limit else None,
             quiet=sketch.quiet,
-            tell_end=False,
+            on=sketch.on,
+            confirm=sketch.confirm if sketch.on else None,
+            tell_end=sketch.tell_end,
         )
         for sketch in setup.rules
     ]
@@ -288,7 +296,8 @@ def real_config(setup: Setup) -> Config:
         for night in setup.nights
     }
     destinations = [destination(name, quiet=quiet_of.get(name)) for name in DESTINATIONS]
-    return with_quiet(config(*destinations, *rules), **nights)
+    found = with_quiet(config(*destinations, *rules), **nights)
+    return replace(found, episodes=EpisodesConfig(expire="3650d"))  # expiry is not in the model
 
 
 @dataclass
@@ -411,7 +420,7 @@ def messages(store: Store) -> list[Told]:
     )
     labels: dict[str, list[str]] = {}
     for told_by, content in rows:
-        labels.setdefault(told_by, []).append(json.loads(content)["title"])
+        labels.setdefault(told_by, []).append(_label(json.loads(content)))
     queued = store._connection.execute(
         text(
             "SELECT d.created_at, d.destination, d.notification_id FROM deliveries d "
@@ -429,11 +438,20 @@ def _message(store: Store, at_us: int, destination: str, notification_id: str, l
     assert notification is not None
     at, severity, about = datetime.fromtimestamp(at_us / 1e6, UTC), notification.severity.value, notification.event
     if not isinstance(about, DigestEvent):
-        return rounded(Told(at, destination, "single", (notification.title,), severity))
+        label = _label(json.loads(notification.model_dump_json(include={"title", "run", "event"})))
+        return rounded(Told(at, destination, "single", (label,), severity))
     assert about.count == len(labels)
-    assert all(title.startswith(tuple(labels)) for title in about.titles)
+    assert all(title.startswith(("Fixed after", *labels)) for title in about.titles)
     counts = (about.failed_runs, about.open_runs)
     return rounded(Told(at, destination, about.held_by, tuple(labels), severity, *counts))
+
+
+def _label(content: Mapping[str, Any]) -> str:
+    """The title as the model has it."""
+    if not content["title"].startswith("Fixed after"):
+        return str(content["title"])
+    run = content["run"]
+    return f"fixed {run['project_id']}/{run['id']}#{run['attempt']} task_completed"
 
 
 def rounded(told: Told) -> Told:

@@ -104,6 +104,8 @@ class EpisodeKeeper:
         """The projects of the signals that had a current episode before this transaction."""
         self._told: dict[tuple[str, str], str] = {}
         """The notification by episode and destination."""
+        self._taken: set[str] = set()
+        """The notifications that were taken in this transaction."""
         self._undecided: set[str] = set()
         """The episodes with trouble about which the stages have not decided yet."""
         self._successes: dict[int, datetime] = {}
@@ -194,7 +196,14 @@ class EpisodeKeeper:
         keys = {key: None for number in numbers for key in self._keys_of.get(number, ())}
         return [self._by_key[key] for key in keys if key in self._by_key]
 
-    def _take_all(self, notifications: Iterable[tuple[Notification, Sequence[str]]]) -> Iterator[Admission]:
+    def follow_behind(self, notifications: Sequence[tuple[Notification, Sequence[str]]]) -> Iterator[Admission]:
+        """As ``follow``, for notifications of rules that are asked later than other destinations were."""
+        self._prepare(notifications, ())
+        yield from self._take_all(notifications, is_late=True)
+
+    def _take_all(
+        self, notifications: Iterable[tuple[Notification, Sequence[str]]], *, is_late: bool = False
+    ) -> Iterator[Admission]:
         for notification, names in notifications:
             stages = self._policy.stages(notification.rule)
             is_trouble = notification.event.type in TROUBLE_TYPES
@@ -202,12 +211,14 @@ class EpisodeKeeper:
             is_settling = stages.settle is not None and notification.event.type in FAILURE_TYPES
             taken = Taken(None, stages.on is None or is_settling)
             if number is not None and not is_settling:
-                taken = self.take(trouble_of(notification, number))
+                trouble = trouble_of(notification, number)
+                decided = self._decided(trouble) if is_late else None
+                taken = self.take(trouble) if decided is None else decided
             if taken.takes:
                 yield Admission(notification=notification, names=names, trouble=number, episode=taken.episode)
                 continue
             yield Admission(notification=notification, names=names, refused=NOT_A_CHANGE)
-            yield from self._take_all(self.behind(notification, names))
+            yield from self._take_all(self.behind(notification, names), is_late=True)
 
     def behind(self, notification: Notification, names: Iterable[str]) -> list[tuple[Notification, list[str]]]:
         """The notifications of the rules behind the one that does not take the event, for these destinations."""
@@ -231,6 +242,8 @@ class EpisodeKeeper:
         after, takes = episodes.take(before, trouble, confirming(stages, trouble.type))
         self._put(after, is_new=before is None)
         self._undecided.add(after.id)
+        if takes:
+            self._taken.add(trouble.notification_id)
         return Taken(after.id, takes)
 
     def _has_succeeded_since(self, trouble: Trouble) -> bool:
@@ -239,9 +252,20 @@ class EpisodeKeeper:
             return True
         return self._episodes.has_success_after(trouble.number, trouble.occurred_at)
 
+    def _decided(self, trouble: Trouble) -> Taken | None:
+        """The decision that was made for another destination; None if there is none."""
+        decided = self._store.held.taken(trouble.rule, trouble.event_key, trouble.occurred_at)
+        if decided is not None:
+            return Taken(*decided)
+        if trouble.notification_id not in self._taken and not self._episodes.is_queued(trouble.notification_id):
+            return None
+        episode = self._by_key.get((trouble.rule, trouble.number))
+        is_its_own = episode is not None and episode.begun_at <= trouble.occurred_at
+        return Taken(episode.id if episode is not None and is_its_own else None, takes=True)
+
     def take_held(self, row: HeldNotification, run_number_of: int) -> Taken:
         """As ``take``, for a failure that has settled. All destinations of a notification get the same answer."""
-        decided = self._store.held.taken(row.notification_id)
+        decided = self._store.held.taken(row.facts.rule, row.event_key, row.occurred_at)
         if decided is not None:
             return Taken(*decided)
         if row.trouble is None:
@@ -336,7 +360,7 @@ class EpisodeKeeper:
         known = set(self._router.destinations)
         told = self._episodes.recipients([episode.id for episode in ended if episode.ended_by != EndedBy.EXPIRY])
         words: dict[str, EpisodeWord] = {}
-        for episode in sorted(ended, key=lambda one: (one.begun_at, one.id)):
+        for episode in sorted(ended, key=lambda one: (one.begun_at, one.rule, one.id)):
             stages = self._policy.stages(episode.rule)
             names = [recipient.destination for recipient in told.get(episode.id, ())] if stages.tell_end else []
             if stages.on is not None and RECOVERED in stages.on:

@@ -225,9 +225,10 @@ class Staging:
                 limit_at = min(limit_at, outcome.until)
             decided.setdefault(outcome, []).append(row)
         self._admitting.store_windows(windows, opened)
+        self._keeper.flush()
         self._carry_out(decided, due, fired)
         if rerouted:
-            fired.destinations |= self._admitting.queue(self._keeper.follow(rerouted), rerouted_at)
+            fired.destinations |= self._admitting.queue(self._keeper.follow_behind(rerouted), rerouted_at)
         return len(rows)
 
     def _may_be_retried(self, row: HeldNotification, settle_s: float) -> bool:
@@ -313,6 +314,7 @@ class Staging:
             part.severities,
             group_value=self._held.group_value(selection) if due.id.stage is Stage.GROUP else None,
             held_since=part.held_since,
+            is_end=part.has_end,
         )
         windows = self._admitting.windows([unit])
         opened = dict(windows)
@@ -345,8 +347,14 @@ class Staging:
     def _ask_quiet(self, due: DueHold, parts: Mapping[str, RulePart], *, as_one: bool = False) -> list[str]:
         """Hold or drop those whose quiet hours have not ended; returns the rules of the others."""
         decided: dict[Outcome, list[str]] = {}
-        for rule, (severities, held_since) in parts.items():
-            unit = Unit(rule, due.id.destination, severities, held_since=held_since)
+        for rule, part in parts.items():
+            unit = Unit(
+                rule,
+                due.id.destination,
+                part.severities,
+                held_since=part.held_since,
+                is_end=part.has_end,
+            )
             decided.setdefault(self._policy.ask_quiet(unit, self._now), []).append(rule)
         told = decided.pop(Deliver(), [])
         for outcome, rules in decided.items():

@@ -289,3 +289,16 @@ async def test_trouble_and_its_end_in_one_transaction_are_both_told(autojump_clo
             'Fixed after 2 s: Task "import" completed',
             'Task "import" failed',
         ]
+
+
+async def test_a_failure_that_has_settled_into_a_group_belongs_to_an_episode(autojump_clock: MockClock) -> None:
+    settled = failures(settle=60, group={"by": ["project"], "wait": 30, "every": 300}, on=("first_failure",))
+    async with memory() as storage, open_stages(storage, settled) as bench:
+        await fail(bench, "r1", "import")
+        await until(bench.clock, 200)
+        await fail(bench, "r2", "import")
+        await until(bench.clock, 1000)
+        assert await bench.titles() == [(90, 'Task "import" failed')]
+        await succeed(bench, "r3", task="import")
+        await until(bench.clock, 2000)
+        assert len(await bench.titles()) == 2

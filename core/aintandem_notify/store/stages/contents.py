@@ -17,10 +17,14 @@ runs_c: Final = schema.runs.c
 
 
 class RulePart(NamedTuple):
-    """The severities of the held notifications of one rule, and since when the first of them is held."""
+    """The severities of the held notifications of one rule, and since when the first of them is held.
+
+    ``has_end``: one of them tells of the end of an episode.
+    """
 
     severities: frozenset[Severity]
     held_since: datetime
+    has_end: bool = False
 
 
 def read_summary(

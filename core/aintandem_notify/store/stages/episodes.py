@@ -256,6 +256,10 @@ class Episodes:
             for episode, names in found.items()
         }
 
+    def is_queued(self, notification_id: str) -> bool:
+        """True if there is a delivery of the notification."""
+        return self._connection.execute(_IS_QUEUED, {"notification": notification_id}).first() is not None
+
     def has_success_after(self, number: int, at: datetime) -> bool:
         """True if a run of the subject has succeeded since ``at``."""
         parameters = {"number": number, "at": to_microseconds(at), "completed": RunState.COMPLETED.value}
@@ -305,6 +309,7 @@ _CURRENT_IN_POSTGRES: Final = tuple(
     for column in (episodes_c.number, episodes_c.run_number)
 )
 _NEXT_DUE: Final = select(func.min(episodes_c.due_at)).where(episodes_c.due_at.is_not(None))
+_IS_QUEUED: Final = text("SELECT 1 FROM deliveries WHERE notification_id = :notification LIMIT 1")
 _HAS_SUCCESS: Final = text(
     "SELECT 1 FROM runs WHERE subject = :number AND ended_at > :at AND state = :completed LIMIT 1"
 )

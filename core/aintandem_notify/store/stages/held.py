@@ -158,14 +158,16 @@ class Selection:
 
 def parts_of(rows: Iterable[HeldNotification]) -> dict[str, RulePart]:
     """These notifications by rule."""
-    return _rule_parts((row.facts.rule, row.facts.severity, row.held_at) for row in rows)
+    return _rule_parts((row.facts.rule, row.facts.severity, row.held_at, row.is_end) for row in rows)
 
 
-def _rule_parts(facts: Iterable[tuple[str, Severity, datetime]]) -> dict[str, RulePart]:
+def _rule_parts(facts: Iterable[tuple[str, Severity, datetime, bool]]) -> dict[str, RulePart]:
     parts: dict[str, RulePart] = {}
-    for rule, severity, since in facts:
+    for rule, severity, since, is_end in facts:
         part = parts.get(rule, RulePart(frozenset(), since))
-        parts[rule] = RulePart(part.severities | {severity}, min(part.held_since, since))
+        parts[rule] = RulePart(
+            part.severities | {severity}, min(part.held_since, since), has_end=part.has_end or is_end
+        )
     return parts
 
 
@@ -275,12 +277,14 @@ class HeldNotifications:
     def parts(self, selection: Selection) -> dict[str, RulePart]:
         """The selected notifications by rule; empty if nothing is selected."""
         query = (
-            select(held_c.rule, held_c.severity, func.min(held_c.held_at))
+            select(held_c.rule, held_c.severity, func.min(held_c.held_at), held_c.is_end)
             .where(selection.condition)
-            .group_by(held_c.rule, held_c.severity)
+            .group_by(held_c.rule, held_c.severity, held_c.is_end)
             .order_by(held_c.rule)
         )
-        return _rule_parts((rule, Severity(name), since) for rule, name, since in self._connection.execute(query))
+        return _rule_parts(
+            (rule, Severity(name), since, is_end) for rule, name, since, is_end in self._connection.execute(query)
+        )
 
     def group_value(self, selection: Selection) -> str | None:
         """The value of the group of the first selected notification."""
@@ -425,13 +429,16 @@ class HeldNotifications:
             max_titles=max_titles,
         )
 
-    def taken(self, notification_id: str) -> tuple[str | None, bool] | None:
-        """The episode of a notification, and whether its rule takes it, as decided for another destination.
+    def taken(self, rule: str, event_key: str, occurred_at: datetime) -> tuple[str | None, bool] | None:
+        """The episode of an event, and whether the rule takes it, as decided for another destination.
 
-        None if that was not decided yet.
+        None if that was not decided yet, or if it was told there at once.
         """
-        query = select(held_c.episode, held_c.stage, held_c.due_at).where(
-            held_c.notification_id == notification_id,
+        # As ``event_keys`` has it in each database.
+        keys = (event_key, f"{to_microseconds(occurred_at) // 1000:012x}{event_key}")
+        query = select(held_c.episode, held_c.stage).where(
+            held_c.event_key.in_(keys),
+            held_c.rule == rule,
             or_(held_c.stage > Stage.SETTLE.value, held_c.told_by.is_not(None)),
         )
         row = self._connection.execute(query.limit(1)).first()
