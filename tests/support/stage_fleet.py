@@ -103,7 +103,7 @@ def some_fleet_step(choose: Choose, number: int) -> FleetStep:
         case "move":
             return Move(choose(PROJECTS))
         case _:
-            step = some_step(choose, number, ends=False)
+            step = some_step(choose, number)
             return _some_kill(choose) if isinstance(step, Restart) else step
 
 
@@ -429,6 +429,6 @@ def follow(setup: Setup, begin: Any, history: Sequence[Occurrence]) -> FleetMode
 
 
 def some_fleet_trace(choose: Choose, length: int) -> tuple[Trace, list[FleetStep]]:
-    trace = some_trace(choose, 0, ends=False)
+    trace = some_trace(choose, 0)
     steps = [some_fleet_step(choose, number) for number in range(length)]
     return trace, [*steps, Link(up=True), Wait(5 * 86400)]

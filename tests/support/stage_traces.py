@@ -98,7 +98,7 @@ class Trace:
 # The possible events.
 
 
-def some_setup(choose: Choose, *, ends: bool = True) -> Setup:
+def some_setup(choose: Choose, *, ends: bool = False) -> Setup:
     """Some rules and quiet hours; ``ends``: trouble of which people are told may end."""
     nights = tuple(_some_night(choose, name) for name in ("night", "lunch"))
     recipients = ((DESTINATIONS[0],), DESTINATIONS, DESTINATIONS)
@@ -151,7 +151,7 @@ def _some_rule(choose: Choose, name: str, recipients: Sequence[tuple[str, ...]],
     )
 
 
-def some_events(choose: Choose, most: int, *, ends: bool = True) -> Happen:
+def some_events(choose: Choose, most: int, *, ends: bool = False) -> Happen:
     events: list[tuple[str, str, str, str, str]] = []
     for _ in range(choose(range(1, most + 1))):
         project, task, error = choose(PROJECTS), choose(TASKS), choose(ERRORS)
@@ -168,7 +168,7 @@ def ends_of(task: str) -> tuple[str, ...]:
     )
 
 
-def some_step(choose: Choose, number: int, *, ends: bool = True) -> Step:
+def some_step(choose: Choose, number: int, *, ends: bool = False) -> Step:
     kind = choose(
         ("wait",) * 6 + ("happen",) * 6 + ("restart", "restart", "reload", "silence", "silence", "end", "link")
     )
@@ -217,7 +217,7 @@ BEGINS = tuple(
 """Before nights on which clocks change, and on a usual day."""
 
 
-def some_trace(choose: Choose, length: int, *, ends: bool = True) -> Trace:
+def some_trace(choose: Choose, length: int, *, ends: bool = False) -> Trace:
     setup = some_setup(choose, ends=ends)
     steps = tuple(some_step(choose, number, ends=ends) for number in range(length))
     return Trace(setup, (*steps, Link(up=True), Wait(5 * 86400)), choose(BEGINS))

@@ -104,8 +104,8 @@ class EpisodeKeeper:
         """The projects of the signals that had a current episode before this transaction."""
         self._told: dict[tuple[str, str], str] = {}
         """The notification by episode and destination."""
-        self._taken: set[str] = set()
-        """The notifications that were taken in this transaction."""
+        self._taken: dict[str, Taken] = {}
+        """The decisions of this transaction, by notification."""
         self._undecided: set[str] = set()
         """The episodes with trouble about which the stages have not decided yet."""
         self._successes: dict[int, datetime] = {}
@@ -234,6 +234,12 @@ class EpisodeKeeper:
 
         Trouble that is older than the subject's newest success is over: it begins none, and is no change.
         """
+        if (decided := self._taken.get(trouble.notification_id)) is not None:
+            return decided  # for another destination
+        self._taken[trouble.notification_id] = taken = self._take(trouble)
+        return taken
+
+    def _take(self, trouble: Trouble) -> Taken:
         stages = self._policy.stages(trouble.rule)
         if trouble.type in FAILURE_TYPES and self._has_succeeded_since(trouble):
             return Taken(None, takes=stages.on is None)
@@ -242,8 +248,6 @@ class EpisodeKeeper:
         after, takes = episodes.take(before, trouble, confirming(stages, trouble.type))
         self._put(after, is_new=before is None)
         self._undecided.add(after.id)
-        if takes:
-            self._taken.add(trouble.notification_id)
         return Taken(after.id, takes)
 
     def _has_succeeded_since(self, trouble: Trouble) -> bool:
@@ -257,7 +261,7 @@ class EpisodeKeeper:
         decided = self._store.held.taken(trouble.rule, trouble.event_key, trouble.occurred_at)
         if decided is not None:
             return Taken(*decided)
-        if trouble.notification_id not in self._taken and not self._episodes.is_queued(trouble.notification_id):
+        if trouble.notification_id in self._taken or not self._episodes.is_queued(trouble.notification_id):
             return None
         episode = self._by_key.get((trouble.rule, trouble.number))
         is_its_own = episode is not None and episode.begun_at <= trouble.occurred_at

@@ -22,7 +22,7 @@ from aintandem_notify.stages.trouble import TROUBLE_TYPES
 from aintandem_notify.store import JournalChanges, Storage, Store
 
 LOOK_EVERY_S: Final = 60.0
-"""Seconds after which the time is looked at again while something is held: the clock may have been set."""
+"""Seconds after which the clock is looked at again while something will be due: it may have been set."""
 
 SHARED_LOOK_EVERY_S: Final = 1.0
 """The same in a shared store, where another agent may have added a silence, or died with holds that are due."""
@@ -83,7 +83,9 @@ class HeldReleases:
         if self._is_caught_up is None:
             return math.inf
         pause = self.watching.seconds_to_next(self._clock.now(), self._is_caught_up)
-        return max(0.0, min(pause, self._seconds_to_release()))
+        pause = min(pause, self._seconds_to_release())
+        # After a change of the clock it is late by a sixtieth of the time at the most.
+        return max(0.0, min(pause, max(LOOK_EVERY_S, pause / 60)))
 
     def _seconds_to_release(self) -> float:
         pause = self._look_at - trio.current_time()
@@ -179,10 +181,8 @@ class HeldReleases:
             _log.error(message, error=type(error).__name__, exc_info=error)
 
     def _set_timer(self) -> None:
-        if self._storage.membership.is_shared:
-            self._look_at = trio.current_time() + self._shared_look_every_s
-        else:
-            self._look_at = math.inf if self._next_due is None else trio.current_time() + LOOK_EVERY_S
+        is_shared = self._storage.membership.is_shared
+        self._look_at = trio.current_time() + self._shared_look_every_s if is_shared else math.inf
 
     def _transact(self, store: Store, now: datetime, fire: Callable[[Staging], Fired]) -> Fired:
         with store.transaction():

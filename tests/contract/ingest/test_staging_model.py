@@ -1,10 +1,12 @@
 """The real ingest makes exactly the messages that the model of the stages predicts, in any world."""
 
 import os
+import random
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given, settings, strategies
 
 from support.stage_traces import Trace, play, predict, rounded, some_trace
@@ -33,3 +35,9 @@ def test_the_messages_are_those_of_the_model(trace: Trace) -> None:
 def test_also_when_the_store_is_opened_again_at_each_start(trace: Trace) -> None:
     with TemporaryDirectory() as folder:
         check(trace, f"sqlite:///{Path(folder) / 'store.sqlite3'}")
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("STAGE_SEEDS", "20"))))
+def test_the_ends_of_trouble_and_flips_are_those_of_the_model(seed: int) -> None:
+    chance = random.Random(seed)
+    check(some_trace(lambda values: chance.choice(list(values)), 8, ends=True), "sqlite://")
