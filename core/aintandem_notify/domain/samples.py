@@ -138,7 +138,15 @@ SAMPLE_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "newest": "2026-01-05T09:20:00Z",
     },
     "run_stalled": {**_WATCHED, "watch": "hung tasks", "seconds": 900.0, "step": "Run the tests", "progress": 40},
-    "run_overdue": {**_WATCHED, "watch": "slow tasks", "seconds": 7200.0, "allowed": 7200.0, "usual": 1260.0},
+    "run_overdue": {
+        **_WATCHED,
+        "watch": "slow tasks",
+        "seconds": 7200.0,
+        "allowed": 7200.0,
+        "usual": 1260.0,
+        "step": "Run the tests",
+        "progress": 40,
+    },
     "run_waiting": {**_WATCHED, "watch": "long queue", "state": "queued", "seconds": 600.0},
     "run_missing": {
         **_PROJECT,

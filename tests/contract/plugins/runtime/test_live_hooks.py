@@ -324,6 +324,7 @@ def test_the_table_of_families() -> None:
         Family.WORKFLOW: ("on_event", "on_workflow_event"),
         Family.SANDBOX: ("on_event", "on_sandbox_event"),
         Family.CONNECTION: ("on_event", "on_connection_event"),
+        Family.WATCH: ("on_event",),
         Family.AGENT: ("on_event",),
         Family.UNKNOWN: ("on_event",),
     }
