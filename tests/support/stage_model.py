@@ -4,7 +4,6 @@ It keeps lists and looks through all of them at each step, so that every rule of
 sentence of code. ``stage_traces`` plays the same trace to the model and to the real ingest.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -23,7 +22,9 @@ from support.stage_model_words import (
     Told,
     Trouble,
     Window,
+    group_of,
     hits,
+    note_failure,
     quiet_end,
 )
 
@@ -184,15 +185,7 @@ class StageModel:
             for attempt in self.runs[project, run]
         ):
             return None, rule.on is None  # it is over
-        place = (rule.name, event.project, event.task)
-        trouble = self.troubles.setdefault(place, Trouble(rule.name, event.at, event.at))
-        was_confirmed = trouble.is_confirmed
-        trouble.failures, trouble.successes = trouble.failures + 1, 0
-        trouble.last = max(trouble.last, event.at)
-        trouble.is_confirmed = was_confirmed or trouble.failures >= rule.confirm
-        if rule.on is None:
-            return trouble, True
-        return trouble, not was_confirmed and trouble.is_confirmed and "first_failure" in rule.on
+        return note_failure(self.troubles, event, rule)
 
     def end_trouble(self, event: Happening) -> dict[str, str]:
         """The destinations that are told of the end, each with the rule of its oldest trouble."""
@@ -217,17 +210,6 @@ class StageModel:
                 ends.setdefault(name, trouble.rule)
         return ends
 
-    def group_of(self, event: Happening, rule: RuleSketch, severity: str) -> tuple[str, ...]:
-        values = {
-            "project": event.project,
-            "task": event.task,
-            "type": event.type,
-            "severity": severity,
-            "rule": rule.name,
-            "error": re.sub(r"\d+", "#", event.error),
-        }
-        return tuple(values[word] for word in rule.by)
-
     def item(self, event: Happening, attempt: int, rule: RuleSketch, destination: str) -> Item:
         self.made += 1
         severity = rule.severity or SEVERITIES[event.type]
@@ -241,7 +223,7 @@ class StageModel:
             severity,
             self.now,
             once if rule.once is not None or rule.cooldown is not None else None,
-            self.group_of(event, rule, severity) if rule.by else None,
+            group_of(event, rule, severity) if rule.by else None,
             unit=self.made,
         )
 

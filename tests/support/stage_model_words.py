@@ -1,5 +1,6 @@
 """The words of the model of the stages, and its own reckoning of quiet hours."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
@@ -197,3 +198,31 @@ def hits(hush: Hush, item: Item) -> bool:
         "type": [item.event.type],
     }
     return all(any(fnmatchcase(name, glob) for name in names[kind]) for kind, glob in hush.matchers)
+
+
+def note_failure(
+    troubles: dict[tuple[str, str, str], Trouble], event: Happening, rule: RuleSketch
+) -> tuple[Trouble, bool]:
+    """The trouble after the failure, and whether the rule takes it."""
+    place = (rule.name, event.project, event.task)
+    trouble = troubles.setdefault(place, Trouble(rule.name, event.at, event.at))
+    was_confirmed = trouble.is_confirmed
+    trouble.failures, trouble.successes = trouble.failures + 1, 0
+    trouble.last = max(trouble.last, event.at)
+    trouble.is_confirmed = was_confirmed or trouble.failures >= rule.confirm
+    if rule.on is None:
+        return trouble, True
+    return trouble, not was_confirmed and trouble.is_confirmed and "first_failure" in rule.on
+
+
+def group_of(event: Happening, rule: RuleSketch, severity: str) -> tuple[str, ...]:
+    """The values of the group."""
+    values = {
+        "project": event.project,
+        "task": event.task,
+        "type": event.type,
+        "severity": severity,
+        "rule": rule.name,
+        "error": re.sub(r"\d+", "#", event.error),
+    }
+    return tuple(values[word] for word in rule.by)

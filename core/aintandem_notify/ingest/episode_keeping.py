@@ -12,6 +12,7 @@ from aintandem_notify.config.rule_config import RECOVERED
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.domain.runs import OPENING_TYPES, Run
+from aintandem_notify.foundation.clock import EPOCH
 from aintandem_notify.ingest.plan import PlannedNotification, Signal
 from aintandem_notify.rules.effective_rules import Stages
 from aintandem_notify.rules.episode_words import EpisodeWord, Occasion, mark_fixed
@@ -236,6 +237,9 @@ class EpisodeKeeper:
         """
         if (decided := self._taken.get(trouble.notification_id)) is not None:
             return decided  # for another destination
+        if not EPOCH <= trouble.occurred_at <= self._now:
+            # A clock that is wrong must neither end trouble at once nor keep it open for ever.
+            trouble = replace(trouble, occurred_at=self._now)
         self._taken[trouble.notification_id] = taken = self._take(trouble)
         return taken
 
