@@ -1,7 +1,6 @@
 """A model of the stages, written from the documentation alone: no code of the product decides anything here.
 
-It keeps lists and looks through all of them at each step, so that every rule of the documentation is one plain
-sentence of code. ``stage_traces`` plays the same trace to the model and to the real ingest.
+It looks through lists at each step, so that every rule of the documentation is one plain sentence of code.
 """
 
 from collections.abc import Iterable, Sequence
@@ -91,7 +90,6 @@ class StageModel:
         self.silences.append(hush)
 
     def end_silence(self, silence_id: str) -> None:
-        """By hand."""
         self.fire()
         self.take_away(silence_id)
         self.fire()
@@ -496,7 +494,7 @@ class StageModel:
                 self.send(part, "quiet")
 
     def silenced_late(self, item: Item) -> bool:
-        if not self.silenced(item):
-            return False
-        item.once = item.group = None
-        return True
+        is_silenced = self.silenced(item)
+        if is_silenced:
+            item.once = item.group = None
+        return is_silenced
