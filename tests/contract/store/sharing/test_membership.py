@@ -66,6 +66,8 @@ VERSION_2 = (
     "DROP TABLE episodes",
     "DROP TABLE episode_recipients",
     "DROP TABLE subject_starts",
+    "DROP TABLE watch_timers",
+    "DROP TABLE blind_times",
     "UPDATE meta SET value = '2' WHERE key = 'schema_version'",
 )
 JOIN_2 = (
