@@ -14,13 +14,12 @@ from aintandem_notify.control.episodes.schemas import EndedEpisodeResponse
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.domain.events.watch_events import RunMissingEvent
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.maintenance.pruning import prune
 from aintandem_notify.rules import Router
 from aintandem_notify.stages.episodes import Episode
 from aintandem_notify.stages.facts import Facts
 from aintandem_notify.stages.pipeline import StagePolicy
 from aintandem_notify.stages.silences import Silence
-from aintandem_notify.store import DeliveryState, PruneLimits, Settlement, Store
+from aintandem_notify.store import PRUNE_STEPS, DeliveryState, PruneLimits, Settlement, Store
 from support.outbox import NOW, PROJECT, inside, memory
 from support.routing import config, destination, rule
 from support.staging import StageBench, open_stages, until, with_quiet
@@ -164,8 +163,9 @@ async def test_the_end_counts_also_if_its_event_is_gone(autojump_clock: MockCloc
     async with memory() as storage, open_stages(storage, settings) as bench:
         await bench.fail("import")
         await storage.run(inside(lambda store: _deliver(store, "slack.team")))
-        removed = await prune(storage, PruneLimits(NOW + timedelta(hours=9), timedelta(hours=8)), ())
-        assert removed["events"]
+        limits = PruneLimits(NOW + timedelta(hours=9), timedelta(hours=8))
+        for step in ("deliveries", "events"):
+            await storage.run(inside(lambda store, step=step: PRUNE_STEPS[step](store.retention, limits, None)))
         [ended] = await end_all(bench, settings)
         assert (ended.untold, ended.ended_by) == ("the event of the trouble is no longer stored", "hand")
         assert (await bench.titles(), await open_episodes(bench)) == ([], [])
