@@ -164,11 +164,15 @@ async def test_the_end_counts_also_if_its_event_is_gone(autojump_clock: MockCloc
         await bench.fail("import")
         await storage.run(inside(lambda store: _deliver(store, "slack.team")))
         limits = PruneLimits(NOW + timedelta(hours=9), timedelta(hours=8))
-        for step in ("deliveries", "events"):
-            await storage.run(inside(lambda store, step=step: PRUNE_STEPS[step](store.retention, limits, None)))
+        await storage.run(inside(lambda store: _forget_events(store, limits)))
         [ended] = await end_all(bench, settings)
         assert (ended.untold, ended.ended_by) == ("the event of the trouble is no longer stored", "hand")
         assert (await bench.titles(), await open_episodes(bench)) == ([], [])
+
+
+def _forget_events(store: Store, limits: PruneLimits) -> None:
+    for step in ("deliveries", "events"):
+        PRUNE_STEPS[step](store.retention, limits, None)
 
 
 def _deliver(store: Store, destination: str) -> None:
