@@ -35,7 +35,7 @@ class Admitting:
         self._keeper = keeper
         self._now = now
         self.next_due: datetime | None = None
-        """When the first of the notifications that were held in this transaction is due."""
+        """The first due time of the notifications that were held in this transaction; None if none was held."""
 
     def admit(
         self, admissions: Iterable[Admission | None], at: datetime

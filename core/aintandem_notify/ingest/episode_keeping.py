@@ -6,14 +6,14 @@ The decisions are those of ``stages.episodes``; the words are those of the route
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from aintandem_notify.config.rule_config import RECOVERED
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.domain.runs import OPENING_TYPES, Run
 from aintandem_notify.foundation.clock import EPOCH
-from aintandem_notify.ingest.plan import PlannedNotification, Signal
+from aintandem_notify.ingest.plan import EventRouter, Signal
 from aintandem_notify.rules.effective_rules import Stages
 from aintandem_notify.rules.episode_words import EpisodeWord, Occasion, mark_fixed
 from aintandem_notify.stages import episodes
@@ -35,27 +35,6 @@ from aintandem_notify.store.stages.held import HeldNotification, Selection
 
 NOT_A_CHANGE: Final = "no change: only first failures and recoveries are told"
 """The reason for which a rule with ``on`` does not take an event."""
-
-
-class EpisodeRouter(Protocol):
-    """The rules behind one, and the words about episodes, as ``rules.Router`` has them."""
-
-    def route_behind(
-        self, rule: str, destination: str, event: Event, run: Run | None, project: Project | None, now: datetime
-    ) -> Sequence[PlannedNotification]:
-        """The notifications for one destination of the rules behind ``rule``."""
-        ...
-
-    def about_episode(
-        self, word: EpisodeWord, event: Event, run: Run | None, project: Project | None, now: datetime
-    ) -> Notification:
-        """The word about an episode of a rule."""
-        ...
-
-    @property
-    def destinations(self) -> Sequence[str]:
-        """All destinations of the config."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +65,7 @@ class Taken(NamedTuple):
 class EpisodeKeeper:
     """The episodes in one transaction of ``store``. Call ``flush`` at its end."""
 
-    def __init__(self, store: Store, policy: StagePolicy, router: EpisodeRouter, now: datetime) -> None:
+    def __init__(self, store: Store, policy: StagePolicy, router: EventRouter, now: datetime) -> None:
         self._store = store
         self._episodes = store.episodes
         self._policy = policy
@@ -122,7 +101,7 @@ class EpisodeKeeper:
         """
         index = 0
         for signal in self._prepare(notifications, signals):
-            own_end = signal.position + signal.count
+            own_end = signal.position + signal.routed
             yield from self._take_all(notifications[index : signal.position])
             if self._ends_undecided(signal):
                 yield None

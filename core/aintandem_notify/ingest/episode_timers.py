@@ -12,7 +12,8 @@ from aintandem_notify.domain.event_redaction import EventContext
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.runs import about_ref
 from aintandem_notify.ingest.admitting import Admitting
-from aintandem_notify.ingest.episode_keeping import Admission, EpisodeRouter, word
+from aintandem_notify.ingest.episode_keeping import Admission, word
+from aintandem_notify.ingest.plan import EventRouter
 from aintandem_notify.rules.effective_rules import Stages
 from aintandem_notify.rules.episode_words import Occasion
 from aintandem_notify.stages import episodes
@@ -34,7 +35,7 @@ class EpisodeTimers:
         self,
         store: Store,
         policy: StagePolicy,
-        router: EpisodeRouter,
+        router: EventRouter,
         admitting: Admitting,
         postponed_until: Callable[[str, datetime], datetime | None],
         now: datetime,

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from aintandem_notify.ingest.admitting import Admitting
-from aintandem_notify.ingest.episode_keeping import Admission, EpisodeKeeper, EpisodeRouter, end_word
+from aintandem_notify.ingest.episode_keeping import Admission, EpisodeKeeper, end_word
 from aintandem_notify.ingest.episode_timers import last_trouble
+from aintandem_notify.ingest.plan import EventRouter
 from aintandem_notify.rules.episode_words import Occasion
 from aintandem_notify.stages import episodes
 from aintandem_notify.stages.episodes import EndedBy, Episode
@@ -27,7 +28,7 @@ class EndByHand:
 
 
 def end_by_hand(
-    store: Store, episode: Episode, policy: StagePolicy, router: EpisodeRouter, now: datetime
+    store: Store, episode: Episode, policy: StagePolicy, router: EventRouter, now: datetime
 ) -> EndByHand:
     """End an open episode, and queue the word about it for those who were told of the trouble.
 

@@ -142,14 +142,14 @@ class Submission:
 class Signal(NamedTuple):
     """An event that may begin a run, or end trouble.
 
-    Its own notifications are ``count`` of those of the batch, from ``position`` on.
+    Its own notifications are ``routed`` of those of the batch, from ``position`` on.
     """
 
     event: Event
     run: Run
     project: Project | None
     position: int
-    count: int  # type: ignore[assignment]  # a tuple's method of this name is not used
+    routed: int
 
 
 _SIGNAL_TYPES: Final = ENDING_TYPES | OPENING_TYPES

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.ingest.admitting import Admitting
-from aintandem_notify.ingest.episode_keeping import NOT_A_CHANGE, EpisodeKeeper, EpisodeRouter, Taken
+from aintandem_notify.ingest.episode_keeping import NOT_A_CHANGE, EpisodeKeeper, Taken
 from aintandem_notify.ingest.episode_timers import EpisodeTimers
-from aintandem_notify.ingest.plan import Signal
+from aintandem_notify.ingest.plan import EventRouter, Signal
 from aintandem_notify.stages.pipeline import Deliver, Drop, Hold, Outcome, Stage, StagePolicy, Unit
 from aintandem_notify.stages.silences import Silence
 from aintandem_notify.stages.summaries import MAX_TITLES_READ, summary_notification
@@ -59,7 +59,7 @@ class Staging:
         silences: Sequence[Silence],
         now: datetime,
         *,
-        router: EpisodeRouter,
+        router: EventRouter,
         is_caught_up: Callable[[str], bool],
         begun_at: datetime,
     ) -> None:
@@ -127,7 +127,7 @@ class Staging:
         return fired
 
     def read_next_due(self) -> datetime | None:
-        """When the next hold or episode of the store is due; None if none is."""
+        """The time at which the next hold or episode of the store is due; None if none is."""
         times = (self._held.next_due(), self._store.episodes.next_due())
         return min((moment for moment in times if moment is not None), default=None)
 

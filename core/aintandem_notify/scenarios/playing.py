@@ -324,7 +324,10 @@ class _Player:
 
 
 def _next_due(store: Store, *, only_held: bool) -> datetime | None:
-    """When something is due next. Reminders and watches may go on for ever, so they end with the last step."""
+    """The time at which something is due next.
+
+    Reminders and watches may go on for ever, so they end with the last step.
+    """
     times = [store.held.next_due()]
     if not only_held:
         times += [store.episodes.next_due(), store.watch_timers.next_due()]

@@ -93,7 +93,7 @@ class StageValues:
             return None
         try:
             return self._subject(scope(event, run, project)) or None
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  # a template may raise anything
             self._log_once("subject", error)
             return None
 

@@ -18,7 +18,7 @@ from aintandem_notify.control.episodes.schemas import (
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.schemas import SilenceResponse
 from aintandem_notify.domain.events import Family
-from aintandem_notify.ingest.episode_keeping import EpisodeRouter
+from aintandem_notify.ingest import EventRouter
 from aintandem_notify.ingest.episodes_by_hand import end_by_hand
 from aintandem_notify.log import redact
 from aintandem_notify.stages.episodes import MIN_PREFIX, Episode
@@ -49,7 +49,7 @@ class EndResult(NamedTuple):
 
 
 def end(
-    store: Store, references: Sequence[str], policy: StagePolicy, router: EpisodeRouter, now: datetime
+    store: Store, references: Sequence[str], policy: StagePolicy, router: EventRouter, now: datetime
 ) -> EndResult:
     """Ends these episodes now; whoever was told of the trouble is told.
 

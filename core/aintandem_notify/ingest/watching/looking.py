@@ -32,7 +32,7 @@ MAX_LOOKS: Final = 200
 
 @dataclass(slots=True)
 class Looked:
-    """How many timers were looked at, whose trouble was told, and the projects of which nothing is heard."""
+    """The number of timers that were looked at, the trouble that was told, and the projects that are not heard."""
 
     count: int = 0
     told: set[RunRef] = field(default_factory=set)

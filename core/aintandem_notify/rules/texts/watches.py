@@ -72,7 +72,7 @@ def watch_body(context: EventContext) -> str:
 
 
 def late_fact(context: EventContext) -> str | None:
-    """How late the event is, and why; None if it is in time."""
+    """The time by which the event is late, and the reason; None if it is in time."""
     late_by = event_field(context[0], "late_by") or 0.0
     if late_by < LATE_FROM_S:
         return None

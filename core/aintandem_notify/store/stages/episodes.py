@@ -148,7 +148,7 @@ class Episodes:
             self._connection.execute(_UPDATE, rows)
 
     def next_due(self) -> datetime | None:
-        """When the next reminder, escalation or expiry is due; None if none is."""
+        """The time at which the next reminder, escalation or expiry is due; None if none is."""
         query = _NEXT_DUE if self._agent_id() is None else _NEXT_DUE.where(self._is_ours())
         due_at: datetime | None = self._connection.execute(query).scalar_one()
         return due_at
@@ -243,7 +243,7 @@ class Episodes:
         )
 
     def recipients(self, episode_ids: Collection[str]) -> dict[str, list[Recipient]]:
-        """Who was told of each episode: a delivery that was given up does not count, its fallback does."""
+        """The recipients of each episode: a delivery that was given up does not count, its fallback does."""
         found: dict[str, dict[str, datetime]] = {}
         for batch in _batches(episode_ids):
             for row in self._connection.execute(_RECIPIENTS, {"episodes": batch}):

@@ -34,7 +34,7 @@ _IS_FIRED: Final = timers_c.fired_at.is_not(None)
 _NAMES: Final = tuple("parked" if field.name == "is_parked" else field.name for field in fields(Timer))
 _KEY: Final = ("project_id", "kind", "run_id", "watch")
 _WRITE: Final = text(
-    f"INSERT INTO watch_timers ({', '.join(_NAMES)}) VALUES ({', '.join(f':{name}' for name in _NAMES)}) "  # noqa: S608
+    f"INSERT INTO watch_timers ({', '.join(_NAMES)}) VALUES ({', '.join(f':{name}' for name in _NAMES)}) "  # noqa: S608  # the names of our own fields
     f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _NAMES if name not in _KEY)
 )
@@ -150,13 +150,6 @@ class WatchTimers:
         known = [and_(timers_c.watch == name, timers_c.config == config) for name, config in hashes.items()]
         is_known: ColumnElement[bool] = or_(*known) if known else ~true()
         self._connection.execute(delete(schema.watch_timers).where(~is_known, self._is_ours()))
-
-    def counts(self) -> dict[str, tuple[int, int]]:
-        """By watch: the number of its timers, and of those whose trouble was told and has not ended."""
-        rows = self._connection.execute(
-            select(timers_c.watch, func.count(), func.count(timers_c.fired_at)).group_by(timers_c.watch)
-        )
-        return {row[0]: (row[1], row[2]) for row in rows}
 
     def _is_ours(self) -> ColumnElement[bool]:
         agent_id = self._agent_id()

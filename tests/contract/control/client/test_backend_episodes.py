@@ -13,7 +13,7 @@ from aintandem_notify.control.client.backend import ControlBackend, open_backend
 from aintandem_notify.control.episodes.changes import Snooze
 from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.explain.explainer import Explainer
-from aintandem_notify.domain.events import event_from
+from aintandem_notify.domain.events import Event, event_from
 from aintandem_notify.errors import ConfigError
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.ingest import open_ingest
@@ -55,7 +55,8 @@ async def fail_two_tasks(config: Path, storage: Storage) -> None:
             frame = {"type": "task_failed", "taskId": name, "task": name, "projectId": "p"}
             stamp = {"timestamp": clock.now().isoformat()}
             event = event_from(frame | stamp, "p", clock.now())
-            await ingest.commit(PROJECT, [event])  # type: ignore[list-item]
+            assert isinstance(event, Event)
+            await ingest.commit(PROJECT, [event])
 
 
 @asynccontextmanager
