@@ -21,13 +21,15 @@ MAX_ENDED: Final = 50
 """Ended episodes that a list shows, the newest first."""
 
 
-def list_episodes(store: Store, policy: StagePolicy | None, *, with_ended: bool) -> EpisodeListResponse:
+def list_episodes(
+    store: Store, policy: StagePolicy | None, *, with_ended: bool, max_open: int = MAX_OPEN
+) -> EpisodeListResponse:
     """Returns the open episodes, the oldest first; then the last ended ones, if wanted, the newest first.
 
     Without a ``policy`` the next actions are not known.
     """
     with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
-        shown = store.episodes.open(limit=MAX_OPEN)
+        shown = store.episodes.open(limit=max_open)
         shown += store.episodes.ended(limit=MAX_ENDED) if with_ended else []
         return EpisodeListResponse(
             episodes=tuple(responses_of(store, shown, policy)), count=store.episodes.count_open()

@@ -7,8 +7,7 @@ import pytest
 from trio.testing import MockClock
 
 from aintandem_notify.config import Config
-from aintandem_notify.control.episodes import lists
-from aintandem_notify.control.episodes.lists import list_episodes
+from aintandem_notify.control.episodes.lists import MAX_OPEN, list_episodes
 from aintandem_notify.control.episodes.schemas import EpisodeListResponse
 from aintandem_notify.log import register_secret
 from aintandem_notify.stages.pipeline import StagePolicy
@@ -25,10 +24,12 @@ def failures(*others: Any, **stages: Any) -> Config:
     return config(SLACK, LEAD, rule("failures", "*_failed", "slack.team", **stages), *others)
 
 
-async def listed(bench: StageBench, settings: Config | None, *, with_ended: bool = False) -> EpisodeListResponse:
+async def listed(
+    bench: StageBench, settings: Config | None, *, with_ended: bool = False, max_open: int = MAX_OPEN
+) -> EpisodeListResponse:
     policy = None if settings is None else StagePolicy.of(settings)
     response: EpisodeListResponse = await bench.storage.run(
-        lambda store: list_episodes(store, policy, with_ended=with_ended)
+        lambda store: list_episodes(store, policy, with_ended=with_ended, max_open=max_open)
     )
     assert EpisodeListResponse.from_json(response.to_json().encode()) == response
     return response
@@ -123,15 +124,12 @@ async def test_trouble_that_is_not_confirmed_is_not_listed(autojump_clock: MockC
         assert (response.episodes, response.count) == ((), 0)
 
 
-async def test_of_many_the_oldest_are_listed_and_all_are_counted(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lists, "MAX_OPEN", 2)
+async def test_of_many_the_oldest_are_listed_and_all_are_counted(autojump_clock: MockClock) -> None:
     async with memory() as storage, open_stages(storage, failures()) as bench:
         for second, name in enumerate(("a", "b", "c")):
             await until(bench.clock, second)
             await bench.fail(name)
-        response = await listed(bench, failures())
+        response = await listed(bench, failures(), max_open=2)
         assert ([episode.run for episode in response.episodes], response.count) == (["a", "b"], 3)
 
 
